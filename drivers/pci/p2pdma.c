@@ -1,0 +1,707 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PCI peer-to-peer DMA: providers and their memory.
+ *
+ * A driver registers parts of its device's BARs; they get struct pages and
+ * form one pool for each device.  Kernel users take memory from it, find the
+ * provider that suits their devices, and hear how far it is.  Which way two
+ * devices reach each other is p2pdma_route.c's business, DMA addresses are
+ * p2pdma_map.c's, user space is p2pdma_sysfs.c's.
+ *
+ * Lifetime: the first registration of a device makes its struct pci_p2pdma
+ * and one devres action.  That action takes everything apart, in an order of
+ * its own (p2pdma_teardown()).  Memory in use keeps its region, its pool and
+ * its provider alive, whatever pci_dev::p2pdma says by then: so memory is
+ * always freed by way of its page, never by way of the device.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/ctype.h>
+#include <linux/device.h>
+#include <linux/export.h>
+#include <linux/kstrtox.h>
+#include <linux/memory_hotplug.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/percpu-refcount.h>
+#include <linux/random.h>
+#include <linux/range.h>
+#include <linux/rculist.h>
+#include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/sysfs.h>
+
+#include "p2pdma.h"
+
+/* See p2pdma.h for what it covers. */
+static DEFINE_MUTEX(p2pdma_lock);
+
+/* All providers, published or not; written under p2pdma_lock, read by RCU */
+static LIST_HEAD(p2pdma_providers);
+
+/* ---- Memory ---- */
+
+/**
+ * p2pdma_alloc - take contiguous memory of a provider
+ * @pdev: the provider
+ * @size: bytes, rounded up to whole pages
+ * @refs: references to take on the memory's region
+ * @region: where to put that region
+ *
+ * Context: any; never sleeps.
+ * Return: kernel address, page aligned; NULL where @pdev is no provider (any
+ * more) or has no such piece left.
+ */
+void *p2pdma_alloc(struct pci_dev *pdev, size_t size, unsigned long refs,
+		   struct p2pdma_region **region)
+{
+	struct pci_p2pdma *provider;
+	void *owner, *addr;
+
+	/* Teardown waits for readers before the pool goes. */
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	if (!provider)
+		return NULL;
+
+	addr = p2pdma_pool_alloc(provider->pool, size, &owner);
+	if (!addr)
+		return NULL;
+
+	*region = owner;
+	if (!percpu_ref_tryget_live_rcu(&(*region)->pgmap.ref)) {
+		p2pdma_pool_free(provider->pool, addr, size);
+		return NULL;
+	}
+	percpu_ref_get_many(&(*region)->pgmap.ref, refs - 1);
+	return addr;
+}
+
+/**
+ * p2pdma_free - give memory back
+ * @region: where it lies
+ * @addr: its kernel address
+ * @size: bytes, rounded up to whole pages
+ * @refs: references on @region to drop
+ *
+ * With the last reference @region may vanish at once.
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
+		 unsigned long refs)
+{
+	p2pdma_pool_free(region->provider->pool, addr, size);
+	percpu_ref_put_many(&region->pgmap.ref, refs);
+}
+
+/* The last mapping of a user's page is gone, and so is all DMA to it. */
+static void p2pdma_page_free(struct page *page)
+{
+	p2pdma_free(p2pdma_region(page->pgmap), page_to_virt(page), PAGE_SIZE, 1);
+}
+
+/* Tools outside the kernel look for this symbol to see that P2PDMA is there. */
+static const struct dev_pagemap_ops p2pdma_pgmap_ops = {
+	.page_free = p2pdma_page_free,
+};
+
+/* The region of @pdev that @addr lies in, or NULL for any other address */
+static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
+{
+	struct p2pdma_region *region;
+	struct page *page;
+
+	if (!addr || !virt_addr_valid(addr))
+		return NULL;
+
+	page = virt_to_page(addr);
+	if (!is_pci_p2pdma_page(page))
+		return NULL;
+
+	region = p2pdma_region(page->pgmap);
+	return region->provider->pdev == pdev ? region : NULL;
+}
+
+/**
+ * pci_alloc_p2pmem - allocate memory of a provider
+ * @pdev: the provider; its memory needn't be published
+ * @size: bytes, rounded up to whole pages
+ *
+ * The memory is contiguous, page aligned and not cleared.  It lies in a BAR:
+ * the CPU may only touch it through accessors such as memcpy_toio().  A
+ * driver's remove() waits for it to be freed.
+ *
+ * Context: any; never sleeps.
+ * Return: kernel address; NULL where @pdev is no provider, or has no piece of
+ * @size left, or @size is 0.
+ */
+void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
+{
+	struct p2pdma_region *region;
+
+	return p2pdma_alloc(pdev, size, 1, &region);
+}
+EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
+
+/**
+ * pci_free_p2pmem - free memory of a provider
+ * @pdev: the provider it came from
+ * @addr: as pci_alloc_p2pmem() returned it
+ * @size: as pci_alloc_p2pmem() was given it, in bytes
+ *
+ * May be called after @pdev has lost its driver, as long as memory is out.
+ * An address that isn't @pdev's is refused with a warning.
+ *
+ * Context: any; never sleeps.
+ */
+void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size)
+{
+	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
+
+	if (WARN_ONCE(!region, "%s: %p isn't peer-to-peer memory of it\n",
+		      pci_name(pdev), addr))
+		return;
+	p2pdma_free(region, addr, size, 1);
+}
+EXPORT_SYMBOL_GPL(pci_free_p2pmem);
+
+/**
+ * pci_p2pmem_virt_to_bus - bus address of memory of a provider
+ * @pdev: the provider
+ * @addr: address inside memory that pci_alloc_p2pmem() returned
+ *
+ * The address is for @pdev itself and for devices whose requests reach it
+ * without passing the root complex; see pci_p2pdma_distance_many().
+ *
+ * Context: any; never sleeps.
+ * Return: bus address; 0 where @addr is no memory of @pdev.
+ */
+pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr)
+{
+	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
+
+	return region ? virt_to_phys(addr) + region->bus_offset : 0;
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
+
+/**
+ * pci_p2pmem_alloc_sgl - allocate memory of a provider as a scatterlist
+ * @pdev: the provider
+ * @nents: where to put the number of entries
+ * @length: bytes
+ *
+ * Context: may sleep.
+ * Return: the list, of one contiguous entry; NULL as pci_alloc_p2pmem(), or
+ * where there is no memory for the list, and @nents is as before.
+ */
+struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
+					 unsigned int *nents, u32 length)
+{
+	struct scatterlist *sgl = kmalloc(sizeof(*sgl), GFP_KERNEL);
+	void *addr = sgl ? pci_alloc_p2pmem(pdev, length) : NULL;
+
+	if (!addr) {
+		kfree(sgl);
+		return NULL;
+	}
+
+	sg_init_one(sgl, addr, length);
+	*nents = 1;
+	return sgl;
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_alloc_sgl);
+
+/**
+ * pci_p2pmem_free_sgl - free what pci_p2pmem_alloc_sgl() returned
+ * @pdev: the provider
+ * @sgl: the list, unmapped
+ *
+ * Context: any; never sleeps.
+ */
+void pci_p2pmem_free_sgl(struct pci_dev *pdev, struct scatterlist *sgl)
+{
+	struct scatterlist *sg;
+
+	for (sg = sgl; sg; sg = sg_next(sg))
+		pci_free_p2pmem(pdev, page_address(sg_page(sg)), sg->length);
+	kfree(sgl);
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
+
+/* ---- Registration ---- */
+
+static void p2pdma_region_destroy(struct p2pdma_region *region)
+{
+	/* Waits for every reference: kernel memory, user pages, DMA. */
+	memunmap_pages(&region->pgmap);
+	kfree(region);
+}
+
+/* Give @range struct pages and put it into @provider's pool */
+static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
+			     const struct range *range)
+{
+	struct pci_dev *pdev = provider->pdev;
+	struct p2pdma_region *region;
+	void *addr;
+	int ret;
+
+	region = kzalloc(sizeof(*region), GFP_KERNEL);
+	if (!region)
+		return -ENOMEM;
+
+	region->provider = provider;
+	region->bus_offset = pci_bus_address(pdev, bar) -
+			     pci_resource_start(pdev, bar);
+	region->pgmap.type = MEMORY_DEVICE_PCI_P2PDMA;
+	region->pgmap.ops = &p2pdma_pgmap_ops;
+	region->pgmap.range = *range;
+	region->pgmap.nr_range = 1;
+
+	addr = memremap_pages(&region->pgmap, dev_to_node(&pdev->dev));
+	if (IS_ERR(addr)) {
+		kfree(region);
+		return PTR_ERR(addr);
+	}
+
+	ret = p2pdma_pool_add(provider->pool, addr, range_len(range), region);
+	if (ret) {
+		p2pdma_region_destroy(region);
+		return ret;
+	}
+
+	list_add_tail(&region->node, &provider->regions);
+	return 0;
+}
+
+/* Free a provider that nobody can find any more */
+static void p2pdma_destroy(struct pci_p2pdma *provider)
+{
+	struct p2pdma_region *region, *next;
+
+	list_for_each_entry_safe(region, next, &provider->regions, node)
+		p2pdma_region_destroy(region);
+	p2pdma_pool_destroy(provider->pool);
+	p2pdma_route_cache_destroy(&provider->routes);
+	kfree(provider);
+}
+
+static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
+{
+	struct pci_p2pdma *provider = kzalloc(sizeof(*provider), GFP_KERNEL);
+
+	if (!provider)
+		return NULL;
+
+	provider->pool = p2pdma_pool_create(dev_to_node(&pdev->dev));
+	if (!provider->pool) {
+		kfree(provider);
+		return NULL;
+	}
+
+	provider->pdev = pdev;
+	INIT_LIST_HEAD(&provider->regions);
+	p2pdma_route_cache_init(&provider->routes);
+	return provider;
+}
+
+/* The driver leaves.  Each step relies on the ones before. */
+static void p2pdma_teardown(void *data)
+{
+	struct pci_p2pdma *provider = data;
+	struct pci_dev *pdev = provider->pdev;
+
+	/* 1. Nobody new is sent here. */
+	WRITE_ONCE(provider->published, false);
+
+	/* 2. User mappings go, and none is made any more. */
+	sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
+
+	/* 3. No allocation starts, and those that had started are done. */
+	scoped_guard(mutex, &p2pdma_lock) {
+		list_del_rcu(&provider->node);
+		RCU_INIT_POINTER(pdev->p2pdma, NULL);
+	}
+	synchronize_rcu();
+
+	/* 4. Wait for memory in use; then nothing refers to pool and regions. */
+	p2pdma_destroy(provider);
+}
+
+/* Make a provider of @pdev's first range, or leave no trace */
+static int p2pdma_first_region(struct pci_dev *pdev, int bar,
+			       const struct range *range)
+{
+	struct pci_p2pdma *provider;
+	int ret;
+
+	provider = p2pdma_create(pdev);
+	if (!provider)
+		return -ENOMEM;
+
+	ret = p2pdma_region_add(provider, bar, range);
+	if (ret)
+		goto err_destroy;
+
+	ret = devm_add_action(&pdev->dev, p2pdma_teardown, provider);
+	if (ret)
+		goto err_destroy;
+
+	ret = sysfs_create_group(&pdev->dev.kobj, &p2pdma_group);
+	if (ret)
+		goto err_action;
+
+	list_add_tail_rcu(&provider->node, &p2pdma_providers);
+	rcu_assign_pointer(pdev->p2pdma, provider);
+	return 0;
+
+err_action:
+	devm_remove_action(&pdev->dev, p2pdma_teardown, provider);
+err_destroy:
+	p2pdma_destroy(provider);
+	return ret;
+}
+
+/* Does something own struct pages in @range already? */
+static bool p2pdma_range_taken(struct pci_p2pdma *provider,
+			       const struct range *range)
+{
+	const u64 ends[] = { range->start, range->end };
+	struct p2pdma_region *region;
+	struct dev_pagemap *pgmap;
+	int i;
+
+	if (provider) {
+		list_for_each_entry(region, &provider->regions, node) {
+			if (region->pgmap.range.start <= range->end &&
+			    region->pgmap.range.end >= range->start)
+				return true;
+		}
+	}
+
+	/* Another user of memremap_pages(); it would warn rather than refuse. */
+	for (i = 0; i < ARRAY_SIZE(ends); i++) {
+		pgmap = get_dev_pagemap(PHYS_PFN(ends[i]), NULL);
+		if (pgmap) {
+			put_dev_pagemap(pgmap);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* From a driver's arguments to a range that memremap_pages() can take */
+static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
+			      u64 offset, struct range *range)
+{
+	const struct range limit = mhp_get_pluggable_range(true);
+	const unsigned long align = memremap_compat_align();
+	resource_size_t len;
+
+	if (bar < 0 || bar >= PCI_STD_NUM_BARS) {
+		pci_err(pdev, "p2pdma: there is no BAR %d\n", bar);
+		return -EINVAL;
+	}
+
+	len = pci_resource_len(pdev, bar);
+	if (!len || !(pci_resource_flags(pdev, bar) & IORESOURCE_MEM)) {
+		pci_err(pdev, "p2pdma: BAR %d isn't memory\n", bar);
+		return -EINVAL;
+	}
+	if (pci_resource_flags(pdev, bar) & IORESOURCE_UNSET) {
+		pci_err(pdev, "p2pdma: BAR %d has no address\n", bar);
+		return -ENODEV;
+	}
+
+	/* In this order nothing wraps. */
+	if (offset >= len || size > len - offset) {
+		pci_err(pdev, "p2pdma: %#zx bytes at %#llx don't lie in BAR %d %pR\n",
+			size, offset, bar, pci_resource_n(pdev, bar));
+		return -EINVAL;
+	}
+	if (!size)
+		size = len - offset;
+
+	range->start = pci_resource_start(pdev, bar) + offset;
+	range->end = range->start + size - 1;
+	if (!IS_ALIGNED(range->start, align) || !IS_ALIGNED(size, align)) {
+		pci_err(pdev, "p2pdma: struct pages need multiples of %#lx: BAR %d %#llx-%#llx isn't\n",
+			align, bar, range->start, range->end);
+		return -EINVAL;
+	}
+	if (range->start < limit.start || range->end > limit.end) {
+		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx lies beyond what this kernel maps (%#llx-%#llx)\n",
+			bar, range->start, range->end, limit.start, limit.end);
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+/**
+ * pci_p2pdma_add_resource - register a part of a BAR as peer-to-peer memory
+ * @pdev: device with the BAR, bound to the calling driver
+ * @bar: number of the BAR, 0 to 5
+ * @size: bytes, 0 for all from @offset on
+ * @offset: where in the BAR to start, in bytes
+ *
+ * The range gets struct pages and goes into the device's pool.  It must be
+ * aligned to memremap_compat_align() (2 MiB on most machines).  A device may
+ * register several BARs, and several parts of one.  The memory is for the
+ * driver alone until pci_p2pmem_publish().  It is unregistered when the driver
+ * leaves: after its remove() has returned, user mappings are taken away and
+ * what is still in use is waited for.
+ *
+ * Context: may sleep.  Calls are serialised; the driver makes sure that none
+ * runs while it leaves.
+ * Return:
+ * * 0 - registered
+ * * -EINVAL - no such BAR, not memory, out of its bounds, or not aligned
+ * * -ENODEV - the BAR has no address
+ * * -EBUSY - something of the range has struct pages already
+ * * -EOPNOTSUPP - the kernel can't map memory at that address
+ * * -ENOMEM - no memory for struct pages or for the pool
+ *
+ * or what memremap_pages() returned.  On any error nothing has changed, and
+ * the log says what was wrong.
+ */
+int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
+			    u64 offset)
+{
+	struct pci_p2pdma *provider;
+	struct range range;
+	int ret;
+
+	ret = p2pdma_check_range(pdev, bar, size, offset, &range);
+	if (ret)
+		return ret;
+
+	guard(mutex)(&p2pdma_lock);
+	provider = rcu_dereference_protected(pdev->p2pdma,
+					     lockdep_is_held(&p2pdma_lock));
+
+	if (p2pdma_range_taken(provider, &range)) {
+		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
+			bar, range.start, range.end);
+		return -EBUSY;
+	}
+
+	if (provider)
+		ret = p2pdma_region_add(provider, bar, &range);
+	else
+		ret = p2pdma_first_region(pdev, bar, &range);
+	if (ret) {
+		pci_err(pdev, "p2pdma: can't register BAR %d %#llx-%#llx: %pe\n",
+			bar, range.start, range.end, ERR_PTR(ret));
+		return ret;
+	}
+
+	pci_info(pdev, "p2pdma: registered BAR %d %#llx-%#llx\n",
+		 bar, range.start, range.end);
+	return 0;
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_add_resource);
+
+/**
+ * pci_p2pmem_publish - let others use a provider's memory, or no longer
+ * @pdev: the provider; nothing happens where it has registered nothing
+ * @publish: true to let them, false to keep what is free for the driver
+ *
+ * Published memory is found by pci_p2pmem_find_many() and can be mapped by
+ * user space.  What is allocated or mapped stays so.
+ *
+ * Context: any; never sleeps.
+ */
+void pci_p2pmem_publish(struct pci_dev *pdev, bool publish)
+{
+	struct pci_p2pdma *provider;
+
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	if (provider)
+		WRITE_ONCE(provider->published, publish);
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_publish);
+
+/**
+ * pci_has_p2pmem - does a device offer memory to others?
+ * @pdev: any PCI device
+ *
+ * Context: any; never sleeps.
+ * Return: true where @pdev has registered and published memory.
+ */
+bool pci_has_p2pmem(struct pci_dev *pdev)
+{
+	struct pci_p2pdma *provider;
+
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	return provider && READ_ONCE(provider->published);
+}
+EXPORT_SYMBOL_GPL(pci_has_p2pmem);
+
+/* ---- Choice ---- */
+
+/**
+ * pci_p2pdma_distance_many - can clients reach a provider, and at what cost
+ * @provider: PCI device with the memory; it needn't be registered yet
+ * @clients: devices that would access it: PCI devices, or children of such
+ * @num_clients: how many
+ * @verbose: say in the log, for each client that can't, why not
+ *
+ * The cost grows with the class of the route first (through a switch, through
+ * one host bridge, through two), then where it leaves the NUMA node, then with
+ * the number of hops.
+ *
+ * Context: any; never sleeps.  The caller holds all devices.
+ * Return: sum of the costs of all clients, 0 where @provider is the only one;
+ * -1 where one can't reach it, or @num_clients is 0.
+ */
+int pci_p2pdma_distance_many(struct pci_dev *provider,
+			     struct device **clients, int num_clients,
+			     bool verbose)
+{
+	bool refused = num_clients <= 0;
+	struct pci_p2pdma *registered;
+	struct p2pdma_route route;
+	int i, total = 0;
+
+	guard(rcu)();
+	registered = p2pdma_of(provider);
+
+	for (i = 0; i < num_clients; i++) {
+		/* An explanation needs the facts, which the cache hasn't. */
+		if (registered && !verbose)
+			p2pdma_route_lookup(&registered->routes, provider,
+					    clients[i], &route);
+		else
+			p2pdma_route_find(provider, clients[i], &route);
+
+		if (!p2pdma_route_refused(&route)) {
+			total += route.distance;
+			continue;
+		}
+
+		refused = true;
+		if (!verbose)
+			break;
+		p2pdma_route_explain(provider, clients[i], &route);
+	}
+	return refused ? -1 : total;
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
+
+/**
+ * pci_p2pmem_find_many - find the provider that suits clients best
+ * @clients: devices that would access the memory
+ * @num_clients: how many
+ *
+ * Of the published providers that all clients can reach, the least distant
+ * one; among equals the one with most memory free; among those, any.
+ *
+ * Context: any; never sleeps.  The caller holds the clients.
+ * Return: the provider, with a reference that the caller drops with
+ * pci_dev_put(); NULL where there is none.
+ */
+struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
+{
+	size_t free, most_free = 0;
+	struct pci_dev *best = NULL;
+	struct pci_p2pdma *provider;
+	int distance, least = INT_MAX;
+	unsigned int equals = 0;
+
+	guard(rcu)();
+	list_for_each_entry_rcu(provider, &p2pdma_providers, node) {
+		if (!READ_ONCE(provider->published))
+			continue;
+
+		distance = pci_p2pdma_distance_many(provider->pdev, clients,
+						    num_clients, false);
+		if (distance < 0 || distance > least)
+			continue;
+
+		free = p2pdma_pool_available(provider->pool);
+		if (distance == least && free < most_free)
+			continue;
+		if (distance < least || free > most_free)
+			equals = 0;
+
+		least = distance;
+		most_free = free;
+		/* The n-th equal replaces the choice with a chance of 1/n. */
+		if (!get_random_u32_below(++equals))
+			best = provider->pdev;
+	}
+	return pci_dev_get(best);
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_find_many);
+
+/* ---- Attributes of orchestrators ---- */
+
+/**
+ * pci_p2pdma_enable_store - parse an attribute that turns peer memory on
+ * @page: what was written: the name of a provider, as in 0000:03:00.0, or a
+ *	boolean as kstrtobool() takes it; a newline may follow
+ * @p2p_dev: where to put the provider, with a reference for the caller; only
+ *	written where one was named
+ * @use_p2pdma: where to put whether peer memory is wanted.  True without a
+ *	provider leaves the choice to the caller.
+ *
+ * Context: may sleep.
+ * Return:
+ * * 0 - parsed
+ * * -ENODEV - neither a boolean nor the name of a device that has published
+ *   memory; nothing is written, and the log says which
+ */
+int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
+			    bool *use_p2pdma)
+{
+	size_t len = strcspn(page, "\n");
+	struct device *named;
+
+	named = bus_find_device_by_name(&pci_bus_type, NULL, page);
+	if (named && pci_has_p2pmem(to_pci_dev(named))) {
+		*p2p_dev = to_pci_dev(named);
+		*use_p2pdma = true;
+		return 0;
+	}
+	if (named) {
+		dev_err(named, "p2pdma: has no published peer-to-peer memory\n");
+		put_device(named);
+		return -ENODEV;
+	}
+
+	/*
+	 * kstrtobool() only looks at the start, and so would take the name of
+	 * an absent device for a number.
+	 */
+	if ((!isdigit(page[0]) || len == 1) && !kstrtobool(page, use_p2pdma))
+		return 0;
+
+	pr_err("p2pdma: no PCI device and no boolean: %.*s\n", (int)len, page);
+	return -ENODEV;
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_enable_store);
+
+/**
+ * pci_p2pdma_enable_show - show what pci_p2pdma_enable_store() parsed
+ * @page: buffer of PAGE_SIZE, page aligned
+ * @p2p_dev: provider that was named, or NULL
+ * @use_p2pdma: whether peer memory is wanted
+ *
+ * Context: any.
+ * Return: bytes written: "0", "1" or the provider's name, and a newline.
+ */
+ssize_t pci_p2pdma_enable_show(char *page, struct pci_dev *p2p_dev,
+			       bool use_p2pdma)
+{
+	if (use_p2pdma && p2p_dev)
+		return sysfs_emit(page, "%s\n", pci_name(p2p_dev));
+	return sysfs_emit(page, "%d\n", use_p2pdma);
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_enable_show);
