@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the P2PDMA selftests share; see p2pdma_util.h. Prints nothing and ends
+ * no test.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#include "p2pdma_util.h"
+
+#define PCI_DEVICES	"/sys/bus/pci/devices"
+#define LAB_SECONDS	120
+
+int file_write(const char *path, const char *text)
+{
+	ssize_t n;
+	int fd, error;
+
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return -errno;
+
+	n = write(fd, text, strlen(text));
+	error = n < 0 ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+int file_read(const char *path, char *text, size_t size)
+{
+	ssize_t n;
+	int fd, error;
+
+	fd = open(path, O_RDONLY);
+	if (fd < 0)
+		return -errno;
+
+	n = read(fd, text, size - 1);
+	error = n < 0 ? -errno : (int)n;
+	text[n < 0 ? 0 : n] = '\0';
+	close(fd);
+	return error;
+}
+
+/* The first line of a file, without its end. */
+static int file_line(const char *path, char *text, size_t size)
+{
+	int n = file_read(path, text, size);
+
+	if (n >= 0)
+		text[strcspn(text, "\n")] = '\0';
+	return n < 0 ? n : 0;
+}
+
+long long file_number(const char *path)
+{
+	char text[64];
+	int n = file_line(path, text, sizeof(text));
+
+	return n < 0 ? n : strtoll(text, NULL, 0);
+}
+
+static void add_device(struct devices *to, const char *name)
+{
+	if (to->nr < MAX_DEVS && strlen(name) < BDF_LEN)
+		strcpy(to->name[to->nr++], name);
+}
+
+static void add_words(struct devices *to, const char *words)
+{
+	char *copy = strdup(words), *save, *word;
+
+	for (word = strtok_r(copy, " ", &save); word;
+	     word = strtok_r(NULL, " ", &save))
+		add_device(to, word);
+	free(copy);
+}
+
+void find_providers(struct devices *found)
+{
+	const char *given = getenv("P2PDMA_PROVIDER");
+	struct dirent *entry;
+	DIR *dir;
+
+	found->nr = 0;
+	if (given && *given) {
+		add_words(found, given);
+		return;
+	}
+
+	dir = opendir(PCI_DEVICES);
+	if (!dir)
+		return;
+	while ((entry = readdir(dir)))
+		if (p2pmem_number(entry->d_name, "published") == 1)
+			add_device(found, entry->d_name);
+	closedir(dir);
+}
+
+const char *provider(void)
+{
+	static struct devices found;
+
+	find_providers(&found);
+	return found.nr && p2pmem_exists(found.name[0]) ? found.name[0] : NULL;
+}
+
+long long p2pmem_number(const char *bdf, const char *file)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/p2pmem/%s", bdf, file);
+	return file_number(path);
+}
+
+bool p2pmem_exists(const char *bdf)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/p2pmem", bdf);
+	return access(path, F_OK) == 0;
+}
+
+int p2pmem_open(const char *bdf, int flags)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/p2pmem/allocate", bdf);
+	fd = open(path, flags);
+	return fd < 0 ? -errno : fd;
+}
+
+void *p2pmem_map(const char *bdf, size_t length)
+{
+	int fd = p2pmem_open(bdf, O_RDWR);
+	int saved;
+	void *p;
+
+	if (fd < 0) {
+		errno = -fd;
+		return MAP_FAILED;
+	}
+	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return p;
+}
+
+int pci_bars(const char *bdf, struct bar bar[6])
+{
+	unsigned long long start, end, flags;
+	char path[PATH_MAX];
+	FILE *f;
+	int i;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/resource", bdf);
+	f = fopen(path, "r");
+	if (!f)
+		return -errno;
+
+	for (i = 0; i < 6; i++) {
+		if (fscanf(f, "%llx %llx %llx", &start, &end, &flags) != 3)
+			break;
+		bar[i].start = start;
+		bar[i].length = end ? end - start + 1 : 0;
+		bar[i].flags = flags;
+	}
+	fclose(f);
+	return i == 6 ? 0 : -EIO;
+}
+
+int pci_driver(const char *bdf, char name[NAME_MAX])
+{
+	char path[PATH_MAX], target[PATH_MAX];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver", bdf);
+	n = readlink(path, target, sizeof(target) - 1);
+	if (n < 0)
+		return -errno;
+
+	target[n] = '\0';
+	snprintf(name, NAME_MAX, "%s", strrchr(target, '/') + 1);
+	return 0;
+}
+
+int pci_unbind(const char *bdf)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/driver/unbind", bdf);
+	return file_write(path, bdf);
+}
+
+int pci_bind(const char *bdf, const char *driver)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s/bind", driver);
+	return file_write(path, bdf);
+}
+
+void scratch_disks(struct disks *found)
+{
+	const char *given = getenv("P2PDMA_SCRATCH");
+	char *copy, *save, *word;
+
+	found->nr = 0;
+	if (!given)
+		return;
+
+	copy = strdup(given);
+	for (word = strtok_r(copy, " ", &save); word && found->nr < MAX_DEVS;
+	     word = strtok_r(NULL, " ", &save))
+		snprintf(found->path[found->nr++], NAME_MAX, "%s", word);
+	free(copy);
+}
+
+int disk_serial(const char *path, char *serial, size_t size)
+{
+	char file[PATH_MAX];
+
+	snprintf(file, sizeof(file), "/sys/block/%s/device/serial",
+		 strrchr(path, '/') + 1);
+	if (file_line(file, serial, size))
+		return -ENODEV;
+
+	/* The field of the standard is filled up with spaces. */
+	serial[strcspn(serial, " ")] = '\0';
+	return 0;
+}
+
+/*
+ * Calls found() with the path of every entry of a directory until it returns
+ * true; tells whether it did.
+ */
+static bool any_entry(const char *dir, bool (*found)(const char *, void *),
+		      void *data)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	bool done = false;
+	DIR *d;
+
+	d = opendir(dir);
+	if (!d)
+		return false;
+	while (!done && (entry = readdir(d))) {
+		if (entry->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, entry->d_name);
+		done = found(path, data);
+	}
+	closedir(d);
+	return done;
+}
+
+struct serial_match {
+	const char *serial;
+	char bdf[BDF_LEN];
+	char disk[NAME_MAX];
+};
+
+static bool controller_has_serial(const char *path, void *data)
+{
+	struct serial_match *match = data;
+	char file[PATH_MAX + 16], text[64];
+
+	snprintf(file, sizeof(file), "%s/serial", path);
+	if (file_line(file, text, sizeof(text)))
+		return false;
+	text[strcspn(text, " ")] = '\0';
+	if (strcmp(text, match->serial))
+		return false;
+
+	/* Only controllers on PCI have a BDF; others have a transport address. */
+	snprintf(file, sizeof(file), "%s/transport", path);
+	if (file_line(file, text, sizeof(text)) || strcmp(text, "pcie"))
+		return false;
+
+	snprintf(file, sizeof(file), "%s/address", path);
+	return !file_line(file, match->bdf, sizeof(match->bdf));
+}
+
+static bool disk_has_serial(const char *path, void *data)
+{
+	struct serial_match *match = data;
+	char serial[64];
+
+	if (strncmp(strrchr(path, '/') + 1, "nvme", 4) ||
+	    disk_serial(path, serial, sizeof(serial)) ||
+	    strcmp(serial, match->serial))
+		return false;
+
+	snprintf(match->disk, sizeof(match->disk), "/dev/%s",
+		 strrchr(path, '/') + 1);
+	return true;
+}
+
+int disk_bdf(const char *path, char bdf[BDF_LEN])
+{
+	struct serial_match match = {};
+	char serial[64];
+
+	if (disk_serial(path, serial, sizeof(serial)))
+		return -ENODEV;
+
+	match.serial = serial;
+	if (!any_entry("/sys/class/nvme", controller_has_serial, &match))
+		return -ENODEV;
+
+	strcpy(bdf, match.bdf);
+	return 0;
+}
+
+int disk_with_serial(const char *serial, char path[NAME_MAX])
+{
+	struct serial_match match = { .serial = serial };
+
+	if (!any_entry("/sys/block", disk_has_serial, &match))
+		return -ENODEV;
+	if (access(match.disk, R_OK | W_OK))
+		return -errno;
+
+	strcpy(path, match.disk);
+	return 0;
+}
+
+const char *expected_route(void)
+{
+	return getenv("P2PDMA_ROUTE") ?: "";
+}
+
+static uint64_t word_at(uint64_t seed, size_t i)
+{
+	uint64_t x = seed * 0x9e3779b97f4a7c15ULL + i;
+
+	x = (x ^ (x >> 31)) * 0xbf58476d1ce4e5b9ULL;
+	return x ^ (x >> 29);
+}
+
+void fill(void *to, size_t length, uint64_t seed)
+{
+	volatile uint64_t *word = to;
+	size_t i;
+
+	for (i = 0; i < length / sizeof(*word); i++)
+		word[i] = word_at(seed, i);
+}
+
+void clear(void *to, size_t length)
+{
+	volatile uint64_t *word = to;
+	size_t i;
+
+	for (i = 0; i < length / sizeof(*word); i++)
+		word[i] = 0;
+}
+
+ssize_t first_wrong(const void *at, size_t length, uint64_t seed)
+{
+	const volatile uint64_t *word = at;
+	size_t i;
+
+	for (i = 0; i < length / sizeof(*word); i++)
+		if (word[i] != word_at(seed, i))
+			return i * sizeof(*word);
+	return -1;
+}
+
+ssize_t first_nonzero(const void *at, size_t length)
+{
+	const volatile uint64_t *word = at;
+	size_t i;
+
+	for (i = 0; i < length / sizeof(*word); i++)
+		if (word[i])
+			return i * sizeof(*word);
+	return -1;
+}
+
+static __thread sigjmp_buf touch_env;
+
+static void touch_handler(int signal)
+{
+	siglongjmp(touch_env, signal);
+}
+
+bool can_touch(const volatile void *at)
+{
+	struct sigaction action = { .sa_handler = touch_handler }, saved;
+	volatile bool touched = false;
+
+	sigaction(SIGBUS, &action, &saved);
+	if (!sigsetjmp(touch_env, 1)) {
+		(void)*(const volatile uint8_t *)at;
+		touched = true;
+	}
+	sigaction(SIGBUS, &saved, NULL);
+	return touched;
+}
+
+int module_load(void)
+{
+	char self[PATH_MAX], path[PATH_MAX + 64];
+	ssize_t n;
+	int fd, error;
+
+	if (access("/sys/kernel/debug/sleep_time", F_OK) &&
+	    access("/sys/kernel/debug/bdi", F_OK))
+		mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+
+	n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	if (n < 0)
+		return -errno;
+	self[n] = '\0';
+	*strrchr(self, '/') = '\0';
+	snprintf(path, sizeof(path), "%s/test_modules/p2pdma_test.ko", self);
+
+	/* One left by a test that was killed is not the one to test with. */
+	module_unload();
+
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	error = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+int module_unload(void)
+{
+	return syscall(SYS_delete_module, "p2pdma_test", O_NONBLOCK) ? -errno : 0;
+}
+
+static bool is_bound_to_module(const char *path, void *data)
+{
+	const char *bdf = strrchr(path, '/') + 1;
+
+	if (strchr(bdf, ':'))
+		add_device(data, bdf);
+	return false;
+}
+
+void find_test_devices(struct devices *found)
+{
+	const char *given = getenv("P2PDMA_TEST_PROVIDERS");
+
+	found->nr = 0;
+	if (given && *given)
+		add_words(found, given);
+	else
+		any_entry("/sys/bus/pci/drivers/p2pdma_test",
+			  is_bound_to_module, found);
+}
+
+/*
+ * A device of the module with the largest memory BAR. Smaller ones than
+ * 8 MiB leave no room for parts of parts.
+ */
+int test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
+{
+	struct bar bars[6];
+	struct devices all;
+	char driver[NAME_MAX];
+	int i, j;
+
+	big->length = 0;
+	find_test_devices(&all);
+	for (i = 0; i < all.nr; i++) {
+		if (pci_driver(all.name[i], driver) ||
+		    strcmp(driver, "p2pdma_test") ||
+		    pci_bars(all.name[i], bars))
+			continue;
+		for (j = 0; j < 6; j++) {
+			if (!(bars[j].flags & BAR_MEM) ||
+			    bars[j].length <= big->length)
+				continue;
+			strcpy(bdf, all.name[i]);
+			*bar = j;
+			*big = bars[j];
+		}
+	}
+	return big->length >= 8 * MiB ? 0 : -ENODEV;
+}
+
+static int test_vopen(const char *bdf, const char *command,
+		      const char *format, va_list args)
+{
+	char path[PATH_MAX], text[256];
+	int fd, error;
+
+	snprintf(path, sizeof(path), TEST_DEBUGFS "%s/%s", bdf, command);
+	vsnprintf(text, sizeof(text), format, args);
+
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0) {
+		error = -errno;
+		close(fd);
+		return error;
+	}
+	return fd;
+}
+
+int test_open(const char *bdf, const char *command, const char *format, ...)
+{
+	va_list args;
+	int fd;
+
+	va_start(args, format);
+	fd = test_vopen(bdf, command, format, args);
+	va_end(args);
+	return fd;
+}
+
+int test_answer(int fd, char *answer, size_t size)
+{
+	ssize_t n = pread(fd, answer, size - 1, 0);
+
+	if (n < 0)
+		return -errno;
+	answer[n] = '\0';
+	answer[strcspn(answer, "\n")] = '\0';
+	return 0;
+}
+
+int test_call(const char *bdf, const char *command, const char *format, ...)
+{
+	va_list args;
+	int fd;
+
+	va_start(args, format);
+	fd = test_vopen(bdf, command, format, args);
+	va_end(args);
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+int test_add(const char *bdf, int bar, uint64_t size, uint64_t offset)
+{
+	return test_call(bdf, "add", "%d %#llx %#llx", bar,
+			 (unsigned long long)size, (unsigned long long)offset);
+}
+
+bool have_lab(void)
+{
+	const char *port = getenv("P2PDMA_LAB");
+
+	return port && *port;
+}
+
+int lab(char *answer, size_t size, const char *format, ...)
+{
+	time_t end = time(NULL) + LAB_SECONDS;
+	struct pollfd pollfd;
+	char request[256];
+	size_t have = 0;
+	va_list args;
+	ssize_t n;
+	int fd;
+
+	if (!have_lab())
+		return -ENODEV;
+
+	va_start(args, format);
+	vsnprintf(request, sizeof(request) - 1, format, args);
+	va_end(args);
+	strcat(request, "\n");
+
+	fd = open(getenv("P2PDMA_LAB"), O_RDWR | O_NONBLOCK | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+
+	n = write(fd, request, strlen(request));
+	while (n > 0 && time(NULL) < end && have < size - 1) {
+		pollfd = (struct pollfd){ .fd = fd, .events = POLLIN };
+		poll(&pollfd, 1, 1000);
+		n = read(fd, answer + have, size - 1 - have);
+		if (n > 0)
+			have += n;
+		else
+			n = 1;		/* nothing yet */
+		if (have && answer[have - 1] == '\n')
+			break;
+		if (!(pollfd.revents & POLLIN))
+			usleep(1000);
+	}
+	close(fd);
+
+	answer[have] = '\0';
+	answer[strcspn(answer, "\n")] = '\0';
+	if (strncmp(answer, "ok", 2))
+		return have ? -EPROTO : -ETIMEDOUT;
+	memmove(answer, answer + 2, strlen(answer + 2) + 1);
+	return 0;
+}

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the P2PDMA selftests share: finding providers, disks and test devices,
+ * mapping peer memory, data patterns, drivers bound and unbound, the test
+ * module, and the lab's control port. It judges nothing: functions return what
+ * they found, or -errno, and the tests decide.
+ *
+ * The lab tells by environment variables what a test may use:
+ *   P2PDMA_PROVIDER        device(s) with published memory; default: look
+ *   P2PDMA_SCRATCH         block devices whose content may be destroyed
+ *   P2PDMA_ROUTE           bus-address, host-bridge, iova or refused: how the
+ *                          provider and every scratch disk reach each other
+ *   P2PDMA_TEST_PROVIDERS  devices for the test module
+ *   P2PDMA_LAB             control port of the machine the guest runs in
+ */
+#ifndef P2PDMA_UTIL_H
+#define P2PDMA_UTIL_H
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#define BDF_LEN		16
+#define MAX_DEVS	16
+#define MiB		(1024UL * 1024)
+
+/* An emulated machine with KASAN may need minutes for what takes seconds. */
+#ifdef TEST_TIMEOUT_DEFAULT
+#undef TEST_TIMEOUT_DEFAULT
+#define TEST_TIMEOUT_DEFAULT 300
+#endif
+
+/* Waits until a condition holds; false if it doesn't within that many seconds. */
+#define wait_for(condition, seconds) ({					\
+	time_t __end = time(NULL) + (seconds);				\
+	bool __holds;							\
+									\
+	while (!(__holds = (condition)) && time(NULL) <= __end)		\
+		usleep(10000);						\
+	__holds;							\
+})
+
+/* Files: 0 or a count, or -errno. */
+int file_write(const char *path, const char *text);
+int file_read(const char *path, char *text, size_t size);
+long long file_number(const char *path);
+
+/* Providers. */
+struct devices {
+	int nr;
+	char name[MAX_DEVS][BDF_LEN];
+};
+
+void find_providers(struct devices *found);
+const char *provider(void);	/* the one to test with, or NULL */
+long long p2pmem_number(const char *bdf, const char *file);
+bool p2pmem_exists(const char *bdf);
+int p2pmem_open(const char *bdf, int flags);
+void *p2pmem_map(const char *bdf, size_t length);	/* or MAP_FAILED */
+
+/* PCI devices and their drivers. */
+#define BAR_IO		0x100
+#define BAR_MEM		0x200
+
+struct bar {
+	uint64_t start;
+	uint64_t length;
+	uint64_t flags;
+};
+
+int pci_bars(const char *bdf, struct bar bar[6]);
+int pci_driver(const char *bdf, char name[NAME_MAX]);
+int pci_unbind(const char *bdf);
+int pci_bind(const char *bdf, const char *driver);
+
+/* Disks that may be overwritten. */
+struct disks {
+	int nr;
+	char path[MAX_DEVS][NAME_MAX];
+};
+
+void scratch_disks(struct disks *found);
+int disk_serial(const char *path, char *serial, size_t size);
+int disk_bdf(const char *path, char bdf[BDF_LEN]);
+int disk_with_serial(const char *serial, char path[NAME_MAX]);
+const char *expected_route(void);	/* or "" */
+
+/*
+ * Data: words that depend on the seed and their place. Memory of a device is
+ * read and written in whole words, whatever libc would choose.
+ */
+void fill(void *to, size_t length, uint64_t seed);
+void clear(void *to, size_t length);
+ssize_t first_wrong(const void *at, size_t length, uint64_t seed);
+ssize_t first_nonzero(const void *at, size_t length);
+bool can_touch(const volatile void *at);	/* false: SIGBUS */
+
+/* The test module, and its devices. */
+#define TEST_DEBUGFS	"/sys/kernel/debug/p2pdma_test/"
+
+int module_load(void);
+int module_unload(void);
+void find_test_devices(struct devices *found);
+int test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
+
+/* Opens the file of a command and writes to it: a file, or -errno. */
+int test_open(const char *bdf, const char *command, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+int test_answer(int fd, char *answer, size_t size);
+/* The same, closed at once: 0 or -errno. */
+int test_call(const char *bdf, const char *command, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+int test_add(const char *bdf, int bar, uint64_t size, uint64_t offset);
+
+/* One request to the lab; 0 if the answer was "ok", which is cut off. */
+int lab(char *answer, size_t size, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+bool have_lab(void);
+
+#endif

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The files of p2pmem/: that they are there, who may open them and how, and
+ * what they say. What mapping `allocate` does is the business of mmap.c.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define NOBODY 65534
+
+static const struct {
+	const char *name;
+	mode_t mode;
+} files[] = {
+	{ "size",	0444 },
+	{ "available",	0444 },
+	{ "published",	0444 },
+	{ "allocate",	0660 },
+};
+
+FIXTURE(p2pmem)
+{
+	const char *bdf;
+	char path[PATH_MAX];
+};
+
+FIXTURE_SETUP(p2pmem)
+{
+	self->bdf = provider();
+	if (!self->bdf)
+		SKIP(return, "no device with published peer memory");
+}
+
+FIXTURE_TEARDOWN(p2pmem)
+{
+}
+
+static const char *path_of(FIXTURE_DATA(p2pmem) *self, const char *name)
+{
+	snprintf(self->path, sizeof(self->path),
+		 "/sys/bus/pci/devices/%s/p2pmem/%s", self->bdf, name);
+	return self->path;
+}
+
+TEST_F(p2pmem, owner_and_permissions)
+{
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		ASSERT_EQ(0, stat(path_of(self, files[i].name), &st))
+			TH_LOG("%s: %m", files[i].name);
+		EXPECT_EQ(S_IFREG | files[i].mode, st.st_mode)
+			TH_LOG("%s", files[i].name);
+		EXPECT_EQ((uid_t)0, st.st_uid);
+		EXPECT_EQ((gid_t)0, st.st_gid);
+	}
+}
+
+/* Each of the three readable files is one decimal number and a newline. */
+TEST_F(p2pmem, contents)
+{
+	char text[64], again[64];
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		ASSERT_LT(0, file_read(path_of(self, files[i].name), text,
+				       sizeof(text)));
+		snprintf(again, sizeof(again), "%llu\n",
+			 strtoull(text, NULL, 10));
+		EXPECT_STREQ(again, text);
+	}
+	EXPECT_STREQ("1\n", text);	/* published */
+}
+
+TEST_F(p2pmem, size_and_available)
+{
+	long long size = p2pmem_number(self->bdf, "size");
+	long long available = p2pmem_number(self->bdf, "available");
+	long page = sysconf(_SC_PAGESIZE);
+	uint64_t memory = 0;
+	struct bar bar[6];
+	int i;
+
+	EXPECT_LT(0, size);
+	EXPECT_LE(0, available);
+	EXPECT_LE(available, size);
+	EXPECT_EQ(0, size % page);
+	EXPECT_EQ(0, available % page);
+
+	ASSERT_EQ(0, pci_bars(self->bdf, bar));
+	for (i = 0; i < 6; i++)
+		if (bar[i].flags & BAR_MEM)
+			memory += bar[i].length;
+	EXPECT_LE(size, (long long)memory);
+}
+
+TEST_F(p2pmem, available_follows_a_mapping)
+{
+	long long available = p2pmem_number(self->bdf, "available");
+	long long size = p2pmem_number(self->bdf, "size");
+	size_t two = 2 * sysconf(_SC_PAGESIZE);
+	void *p;
+
+	p = p2pmem_map(self->bdf, two);
+	ASSERT_NE(MAP_FAILED, p) TH_LOG("mmap: %m");
+	EXPECT_EQ(available - (long long)two,
+		  p2pmem_number(self->bdf, "available"));
+	EXPECT_EQ(size, p2pmem_number(self->bdf, "size"));
+	munmap(p, two);
+	EXPECT_EQ(available, p2pmem_number(self->bdf, "available"));
+}
+
+/* sysfs refuses to open what has no store, also for root. */
+TEST_F(p2pmem, numbers_are_read_only)
+{
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		EXPECT_EQ(-EACCES, file_write(path_of(self, files[i].name), "1"))
+			TH_LOG("%s", files[i].name);
+	}
+}
+
+/* `allocate` is to be mapped, and nothing else. */
+TEST_F(p2pmem, allocate_has_no_data)
+{
+	char byte = 0;
+	int fd;
+
+	if (getuid())
+		SKIP(return, "needs root");
+
+	fd = p2pmem_open(self->bdf, O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-1, pread(fd, &byte, 1, 0));
+	EXPECT_EQ(-1, pwrite(fd, &byte, 1, 0));
+	EXPECT_EQ(-1, ftruncate(fd, 0));
+	close(fd);
+}
+
+/* Peer memory is for root, and for whom root gives the file to. */
+TEST_F(p2pmem, nobody)
+{
+	size_t i;
+	int fd;
+
+	if (getuid())
+		SKIP(return, "needs root");
+
+	ASSERT_EQ(0, setgroups(0, NULL));
+	ASSERT_EQ(0, setgid(NOBODY));
+	ASSERT_EQ(0, setuid(NOBODY));
+
+	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDWR));
+	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDONLY));
+	for (i = 0; i < 3; i++) {
+		fd = open(path_of(self, files[i].name), O_RDONLY);
+		EXPECT_LE(0, fd) TH_LOG("%s: %m", files[i].name);
+		close(fd);
+	}
+}
+
+/* A group that was given the file needs no other right. */
+TEST_F(p2pmem, group_may_map)
+{
+	size_t page = sysconf(_SC_PAGESIZE);
+	pid_t child;
+	void *p;
+	int status;
+
+	if (getuid())
+		SKIP(return, "needs root");
+
+	ASSERT_EQ(0, chown(path_of(self, "allocate"), 0, NOBODY));
+	child = fork();
+	if (!child) {
+		if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+			_exit(2);
+		p = p2pmem_map(self->bdf, page);
+		_exit(p == MAP_FAILED);
+	}
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, chown(path_of(self, "allocate"), 0, 0));
+}
+
+TEST_HARNESS_MAIN
