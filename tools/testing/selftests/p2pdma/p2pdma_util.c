@@ -75,7 +75,7 @@ long long file_number(const char *path)
 static void add_device(struct devices *to, const char *name)
 {
 	if (to->nr < MAX_DEVS && strlen(name) < BDF_LEN)
-		strcpy(to->name[to->nr++], name);
+		snprintf(to->name[to->nr++], BDF_LEN, "%s", name);
 }
 
 static void add_words(struct devices *to, const char *words)
@@ -323,7 +323,7 @@ int disk_bdf(const char *path, char bdf[BDF_LEN])
 	if (!any_entry("/sys/class/nvme", controller_has_serial, &match))
 		return -ENODEV;
 
-	strcpy(bdf, match.bdf);
+	snprintf(bdf, BDF_LEN, "%s", match.bdf);
 	return 0;
 }
 
@@ -336,7 +336,7 @@ int disk_with_serial(const char *serial, char path[NAME_MAX])
 	if (access(match.disk, R_OK | W_OK))
 		return -errno;
 
-	strcpy(path, match.disk);
+	snprintf(path, NAME_MAX, "%s", match.disk);
 	return 0;
 }
 
@@ -353,61 +353,68 @@ static uint64_t word_at(uint64_t seed, size_t i)
 	return x ^ (x >> 29);
 }
 
+/* One access of 8 bytes each, as drivers would have it. */
+static uint64_t read_word(const uint64_t *word)
+{
+	return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
 void fill(void *to, size_t length, uint64_t seed)
 {
-	volatile uint64_t *word = to;
+	uint64_t *word = to;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
-		word[i] = word_at(seed, i);
+		__atomic_store_n(&word[i], word_at(seed, i), __ATOMIC_RELAXED);
 }
 
 void clear(void *to, size_t length)
 {
-	volatile uint64_t *word = to;
+	uint64_t *word = to;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
-		word[i] = 0;
+		__atomic_store_n(&word[i], 0, __ATOMIC_RELAXED);
 }
 
 ssize_t first_wrong(const void *at, size_t length, uint64_t seed)
 {
-	const volatile uint64_t *word = at;
+	const uint64_t *word = at;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
-		if (word[i] != word_at(seed, i))
+		if (read_word(&word[i]) != word_at(seed, i))
 			return i * sizeof(*word);
 	return -1;
 }
 
 ssize_t first_nonzero(const void *at, size_t length)
 {
-	const volatile uint64_t *word = at;
+	const uint64_t *word = at;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
-		if (word[i])
+		if (read_word(&word[i]))
 			return i * sizeof(*word);
 	return -1;
 }
 
 static __thread sigjmp_buf touch_env;
+static __thread bool touched;
 
 static void touch_handler(int signal)
 {
 	siglongjmp(touch_env, signal);
 }
 
-bool can_touch(const volatile void *at)
+bool can_touch(const void *at)
 {
 	struct sigaction action = { .sa_handler = touch_handler }, saved;
-	volatile bool touched = false;
 
 	sigaction(SIGBUS, &action, &saved);
+	touched = false;
 	if (!sigsetjmp(touch_env, 1)) {
-		(void)*(const volatile uint8_t *)at;
+		__atomic_load_n((const char *)at, __ATOMIC_RELAXED);
 		touched = true;
 	}
 	sigaction(SIGBUS, &saved, NULL);
@@ -490,7 +497,7 @@ int test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
 			if (!(bars[j].flags & BAR_MEM) ||
 			    bars[j].length <= big->length)
 				continue;
-			strcpy(bdf, all.name[i]);
+			snprintf(bdf, BDF_LEN, "%s", all.name[i]);
 			*bar = j;
 			*big = bars[j];
 		}

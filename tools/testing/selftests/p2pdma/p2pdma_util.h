@@ -24,6 +24,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../kselftest.h"
+
 #define BDF_LEN		16
 #define MAX_DEVS	16
 #define MiB		(1024UL * 1024)
@@ -97,7 +99,7 @@ void fill(void *to, size_t length, uint64_t seed);
 void clear(void *to, size_t length);
 ssize_t first_wrong(const void *at, size_t length, uint64_t seed);
 ssize_t first_nonzero(const void *at, size_t length);
-bool can_touch(const volatile void *at);	/* false: SIGBUS */
+bool can_touch(const void *at);	/* false: SIGBUS */
 
 /* The test module, and its devices. */
 #define TEST_DEBUGFS	"/sys/kernel/debug/p2pdma_test/"
@@ -109,16 +111,16 @@ int test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
 
 /* Opens the file of a command and writes to it: a file, or -errno. */
 int test_open(const char *bdf, const char *command, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+	__printf(3, 4);
 int test_answer(int fd, char *answer, size_t size);
 /* The same, closed at once: 0 or -errno. */
 int test_call(const char *bdf, const char *command, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+	__printf(3, 4);
 int test_add(const char *bdf, int bar, uint64_t size, uint64_t offset);
 
 /* One request to the lab; 0 if the answer was "ok", which is cut off. */
 int lab(char *answer, size_t size, const char *format, ...)
-	__attribute__((format(printf, 3, 4)));
+	__printf(3, 4);
 bool have_lab(void);
 
 #endif

@@ -26,7 +26,6 @@ static const struct {
 FIXTURE(p2pmem)
 {
 	const char *bdf;
-	char path[PATH_MAX];
 };
 
 FIXTURE_SETUP(p2pmem)
@@ -40,11 +39,14 @@ FIXTURE_TEARDOWN(p2pmem)
 {
 }
 
-static const char *path_of(FIXTURE_DATA(p2pmem) *self, const char *name)
+/* Good until the next call. */
+static const char *path_of(const char *bdf, const char *name)
 {
-	snprintf(self->path, sizeof(self->path),
-		 "/sys/bus/pci/devices/%s/p2pmem/%s", self->bdf, name);
-	return self->path;
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/p2pmem/%s", bdf,
+		 name);
+	return path;
 }
 
 TEST_F(p2pmem, owner_and_permissions)
@@ -53,7 +55,7 @@ TEST_F(p2pmem, owner_and_permissions)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
-		ASSERT_EQ(0, stat(path_of(self, files[i].name), &st))
+		ASSERT_EQ(0, stat(path_of(self->bdf, files[i].name), &st))
 			TH_LOG("%s: %m", files[i].name);
 		EXPECT_EQ(S_IFREG | files[i].mode, st.st_mode)
 			TH_LOG("%s", files[i].name);
@@ -69,7 +71,7 @@ TEST_F(p2pmem, contents)
 	size_t i;
 
 	for (i = 0; i < 3; i++) {
-		ASSERT_LT(0, file_read(path_of(self, files[i].name), text,
+		ASSERT_LT(0, file_read(path_of(self->bdf, files[i].name), text,
 				       sizeof(text)));
 		snprintf(again, sizeof(again), "%llu\n",
 			 strtoull(text, NULL, 10));
@@ -122,7 +124,7 @@ TEST_F(p2pmem, numbers_are_read_only)
 	size_t i;
 
 	for (i = 0; i < 3; i++) {
-		EXPECT_EQ(-EACCES, file_write(path_of(self, files[i].name), "1"))
+		EXPECT_EQ(-EACCES, file_write(path_of(self->bdf, files[i].name), "1"))
 			TH_LOG("%s", files[i].name);
 	}
 }
@@ -160,7 +162,7 @@ TEST_F(p2pmem, nobody)
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDWR));
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDONLY));
 	for (i = 0; i < 3; i++) {
-		fd = open(path_of(self, files[i].name), O_RDONLY);
+		fd = open(path_of(self->bdf, files[i].name), O_RDONLY);
 		EXPECT_LE(0, fd) TH_LOG("%s: %m", files[i].name);
 		close(fd);
 	}
@@ -177,7 +179,7 @@ TEST_F(p2pmem, group_may_map)
 	if (getuid())
 		SKIP(return, "needs root");
 
-	ASSERT_EQ(0, chown(path_of(self, "allocate"), 0, NOBODY));
+	ASSERT_EQ(0, chown(path_of(self->bdf, "allocate"), 0, NOBODY));
 	child = fork();
 	if (!child) {
 		if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
@@ -187,7 +189,7 @@ TEST_F(p2pmem, group_may_map)
 	}
 	EXPECT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_EQ(0, status);
-	EXPECT_EQ(0, chown(path_of(self, "allocate"), 0, 0));
+	EXPECT_EQ(0, chown(path_of(self->bdf, "allocate"), 0, 0));
 }
 
 TEST_HARNESS_MAIN
