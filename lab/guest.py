@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Boots one machine with one kernel and looks after it until it is gone.
+
+The guest's root is the host's, read-only by 9p; lab/guest/init is its first
+program. The guest talks back over two virtio-serial ports: one takes the
+verdict, which a dead guest cannot write; the other takes requests (see
+Guest.answer) that only somebody outside of the guest can fulfil. Knows
+nothing of test results.
+"""
+import json
+import os
+import pathlib
+import selectors
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import time
+
+import machine as machines
+import trace
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+BUILD = REPO / "build"
+KERNELS = ("plain", "debug", "stock")
+DONE = "verdict done"
+
+
+class Qmp:
+    """QEMU's control protocol, one command at a time."""
+
+    def __init__(self, sock):
+        self.stream = sock.makefile("rw")
+        self.sock = sock
+        self.events = []
+        self.read()                         # the greeting
+        self.command("qmp_capabilities")
+
+    def read(self):
+        line = self.stream.readline()
+        if not line:
+            raise ConnectionError("QEMU is gone")
+        return json.loads(line)
+
+    def command(self, name, **arguments):
+        self.stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+        self.stream.flush()
+        while True:
+            reply = self.read()
+            if "event" in reply:
+                self.events.append(reply)
+            elif "error" in reply:
+                raise machines.Error(reply["error"]["desc"])
+            else:
+                return reply["return"]
+
+    def wait_deleted(self, ident, timeout):
+        end = time.monotonic() + timeout
+        while True:
+            for event in self.events:
+                if event["event"] == "DEVICE_DELETED" and event["data"].get("device") == ident:
+                    return
+            if time.monotonic() > end:
+                raise machines.Error(f"the guest did not let go of {ident} within {timeout} s")
+            self.command("query-status")    # collects events that came meanwhile
+            time.sleep(0.05)
+
+
+class Guest:
+    def __init__(self, machine, kernel, program, timeout, interactive=False):
+        """program: what lab/guest/init runs, as a shell command."""
+        if kernel not in KERNELS:
+            raise machines.Error(f"there is no kernel '{kernel}'; there are: {' '.join(KERNELS)}")
+        if not shutil.which("qemu-system-x86_64"):
+            raise machines.Error("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
+        self.image = BUILD / kernel / "vmlinux"
+        if not self.image.exists():
+            raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
+        if len(str(REPO).split()) != 1:
+            raise machines.Error(f"the kernel command line cannot name a path with a space: {REPO}")
+        self.machine, self.kernel, self.interactive = machine, kernel, interactive
+        self.timeout = timeout
+        self.run_dir = BUILD / "run" / f"{machine.name}-{kernel}"
+        self.log_dir = BUILD / "logs" / f"{machine.name}-{kernel}"
+        self.program = program
+        self.console = self.log_dir / "console.log"
+        self.trace = trace.DmaTrace(self.log_dir / "dma.trace",
+                                    any(machines.model(d) == "intel-iommu" for d in machine.devices))
+        self.dma_start, self.bars = 0, []
+        self.verdict = []           # lines
+        self.done = False           # the last line came
+        self.problem = ""           # why there was no verdict
+
+    def prepare(self, fill=None):
+        """Empties the guest's folders; fill(id, path) may put data on a disk image."""
+        for folder in (self.run_dir, self.log_dir):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        for ident in self.machine.disks():
+            path = self.run_dir / f"{ident}.img"
+            with open(path, "wb") as image:
+                image.truncate(self.machine.disk_mb << 20)
+            if fill:
+                fill(ident, path)
+        settings = {
+            "LAB_PROGRAM": self.program,
+            "LAB_PROVIDER": " ".join(self.machine.provider),
+            "LAB_SCRATCH": " ".join(self.machine.scratch),
+            "LAB_DISKS": " ".join(self.machine.disks()),
+            "LAB_INTERACTIVE": "1" if self.interactive else "",
+            "LAB_NAME": f"{self.machine.name}-{self.kernel}",
+            "P2PDMA_ROUTE": self.machine.route,
+        }
+        if self.interactive:
+            size = shutil.get_terminal_size()
+            settings["LAB_TERMINAL"] = f"rows {size.lines} cols {size.columns}"
+        with open(self.run_dir / "settings", "w") as file:
+            for name, value in settings.items():
+                if value:
+                    file.write(f"{name}={shlex.quote(value)}\n")
+
+    def arguments(self, control, verdict, qmp):
+        """QEMU's command line; the three are file descriptors it inherits."""
+        init = REPO / "lab" / "guest" / "init"
+        cmdline = ["console=ttyS0", "panic=-1", "root=hostroot", "rootfstype=9p", "ro",
+                   "rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose",
+                   f"init={init}", self.machine.cmdline]
+        if self.interactive:
+            cmdline.append("loglevel=4")
+        cmdline += ["--", str(self.run_dir / "settings")]
+        arguments = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+                     "-accel", "tcg,thread=multi", "-smp", "2"]
+        arguments += self.machine.qemu_arguments(self.run_dir)
+        arguments += [
+            "-kernel", str(self.image), "-append", " ".join(filter(None, cmdline)),
+            "-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
+            "-device", "virtio-serial-pci",
+            "-chardev", f"socket,id=control,fd={control}",
+            "-device", "virtserialport,chardev=control,name=org.p2pdma.control",
+            "-chardev", f"socket,id=verdict,fd={verdict}",
+            "-device", "virtserialport,chardev=verdict,name=org.p2pdma.verdict",
+            "-chardev", f"socket,id=qmp,fd={qmp}", "-mon", "chardev=qmp,mode=control",
+            # Native hot-plug of the ports, as on real machines
+            "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",
+            "-D", str(self.trace.path)]
+        for event in trace.EVENTS:
+            arguments += ["-trace", f"enable={event}"]
+        if self.interactive:
+            arguments += ["-chardev", f"stdio,id=tty,signal=off,logfile={self.console}", "-serial", "chardev:tty"]
+        else:
+            arguments += ["-serial", f"file:{self.console}"]
+        return arguments
+
+    def run(self, on_line=lambda line: None):
+        """Boots, serves the guest, returns when it is off or time is up."""
+        start = time.monotonic()
+        ours, theirs = zip(*(socket.socketpair() for _ in range(3)))
+        arguments = self.arguments(*(sock.fileno() for sock in theirs))
+        (self.log_dir / "qemu.sh").write_text("#!/bin/sh\n" + shlex.join(arguments) + "\n")
+        with open(self.log_dir / "qemu.log", "w") as log:
+            self.process = subprocess.Popen(arguments, pass_fds=[sock.fileno() for sock in theirs],
+                                            stdin=None if self.interactive else subprocess.DEVNULL,
+                                            stdout=None if self.interactive else log, stderr=log)
+        for sock in theirs:
+            sock.close()
+        self.control, self.verdict_port, qmp = ours
+        try:
+            self.qmp = Qmp(qmp)
+            self.serve(start + self.timeout if self.timeout else None, on_line)
+        except (ConnectionError, json.JSONDecodeError):
+            self.problem = self.problem or "QEMU went away"
+        finally:
+            try:
+                self.process.wait(10 if self.process.poll() is None and not self.problem else 0)
+            except subprocess.TimeoutExpired:
+                self.process.send_signal(signal.SIGKILL)
+                self.process.wait()
+            for sock in ours:
+                sock.close()
+        if self.process.returncode > 0:
+            self.problem = "QEMU: " + (self.log_dir / "qemu.log").read_text().strip()
+        elif not self.done and not self.problem:
+            self.problem = "the guest went down without a verdict"
+        self.seconds = time.monotonic() - start
+
+    def serve(self, end, on_line):
+        select = selectors.DefaultSelector()
+        select.register(self.control, selectors.EVENT_READ, b"")
+        select.register(self.verdict_port, selectors.EVENT_READ, b"")
+        while select.get_map():
+            left = None if end is None else end - time.monotonic()
+            if left is not None and left <= 0:
+                self.problem = f"no end after {self.timeout} s; killed"
+                return
+            for key, _ in select.select(left if left is None else min(left, 1)):
+                try:
+                    chunk = key.fileobj.recv(65536)
+                except ConnectionResetError:
+                    chunk = b""
+                if not chunk:
+                    select.unregister(key.fileobj)
+                    continue
+                *lines, rest = (key.data + chunk).split(b"\n")
+                select.modify(key.fileobj, selectors.EVENT_READ, rest)
+                for line in (raw.decode(errors="replace").rstrip("\r") for raw in lines):
+                    if key.fileobj is self.control:
+                        self.control.sendall((self.answer(line) + "\n").encode())
+                    elif line == DONE:
+                        self.done = True
+                    else:
+                        self.verdict.append(line)
+                        on_line(line)
+
+    def answer(self, line):
+        """One request of the guest, one line back."""
+        word, _, ident = line.strip().partition(" ")
+        try:
+            if word == "dma-begin":
+                self.dma_start, self.bars = self.trace.position(), self.provider_bars()
+                return "ok"
+            if word == "dma-end":
+                self.bars = list({*self.bars, *self.provider_bars()})
+                ranges, asked = self.trace.data(self.dma_start)
+                inside, outside, unknown = trace.split(ranges, self.bars)
+                text = f"ok peer={inside} other={outside}"
+                if unknown:
+                    text += f" iova={unknown}"
+                if inside + outside + unknown != asked:
+                    text = f"error commands asked for {asked} bytes, addresses cover {inside + outside + unknown}"
+                return text
+            if word == "unplug":
+                self.machine.device(ident)
+                self.qmp.events.clear()
+                self.qmp.command("device_del", id=ident)
+                self.qmp.wait_deleted(ident, 60)
+                return "ok"
+            if word == "plug":
+                text = self.machine.full_device(self.machine.device(ident))
+                said = self.qmp.command("human-monitor-command", **{"command-line": f"device_add {text}"})
+                return f"error {said.strip()}" if said.strip() else "ok"
+        except machines.Error as error:
+            return f"error {error}"
+        return f"error unknown request '{word}' (there are: dma-begin, dma-end, unplug ID, plug ID)"
+
+    def provider_bars(self):
+        """[(first address, end)] of all memory peers may reach, as QEMU has it now."""
+        wanted = self.machine.memory_bars()
+        return [(region["address"], region["address"] + region["size"])
+                for device in self.pci_devices()
+                for region in device["regions"]
+                if region["bar"] in wanted.get(device["qdev_id"], ()) and region["type"] == "memory"
+                and region["address"] >= 0]
+
+    def pci_devices(self):
+        def walk(devices):
+            for device in devices:
+                yield device
+                yield from walk(device.get("pci_bridge", {}).get("devices", []))
+        for bus in self.qmp.command("query-pci"):
+            yield from walk(bus["devices"])

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Reads from QEMU's trace which addresses NVMe controllers were given for data.
+
+QEMU logs each command when a controller takes it up, then every address range
+the command maps. Only ranges of read and write commands are counted: not
+those of admin commands, nor queues or PRP lists (they are read without being
+mapped). Behind a virtual IOMMU the ranges are IOVAs; the IOMMU's own
+log of the translations that follow gives the physical pages.
+"""
+import re
+
+EVENTS = ("pci_nvme_io_cmd", "pci_nvme_admin_cmd", "pci_nvme_read", "pci_nvme_write",
+          "pci_nvme_map_addr", "vtd_dmar_translate")
+
+PAGE = 4096
+LINE = re.compile(r"\b(" + "|".join(EVENTS) + r") (.*)")
+COUNT = re.compile(r"\bcount (\d+)")
+RANGE = re.compile(r"addr 0x([0-9a-f]+) len (\d+)")
+TRANSLATED = re.compile(r"iova 0x([0-9a-f]+) -> gpa 0x([0-9a-f]+) mask 0x([0-9a-f]+)")
+
+
+class DmaTrace:
+    def __init__(self, path, iommu=False):
+        self.path = path
+        self.iommu = iommu
+
+    def position(self):
+        return self.path.stat().st_size if self.path.exists() else 0
+
+    def data(self, start):
+        """([(physical address, bytes)], bytes the commands asked for) since start.
+
+        A range whose IOVA was never translated has address None.
+        """
+        ranges, asked = [], 0
+        waiting = {}        # IOVA page -> [index into ranges], oldest first
+        counting = False
+        with open(self.path, errors="replace") as trace:
+            trace.seek(start)
+            for line in trace:
+                match = LINE.search(line)
+                if not match:
+                    continue
+                event, text = match.groups()
+                if event in ("pci_nvme_read", "pci_nvme_write"):
+                    counting = True
+                    asked += int(COUNT.search(text)[1])
+                elif event.endswith("_cmd"):
+                    counting = False
+                elif event == "pci_nvme_map_addr" and counting:
+                    address, length = RANGE.search(text).groups()
+                    address, length = int(address, 16), int(length)
+                    if not self.iommu:
+                        ranges.append((address, length))
+                        continue
+                    while length:
+                        part = min(length, PAGE - address % PAGE)
+                        waiting.setdefault(address // PAGE, []).append(len(ranges))
+                        ranges.append((None, part))
+                        address, length = address + part, length - part
+                elif event == "vtd_dmar_translate":
+                    iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
+                    queue = waiting.get(iova // PAGE)
+                    if queue:
+                        index = queue.pop(0)
+                        offset = iova & mask & ~(PAGE - 1)
+                        ranges[index] = ((physical & ~mask) + offset, ranges[index][1])
+        return ranges, asked
+
+
+def split(ranges, bars):
+    """(bytes inside any of bars, bytes elsewhere, bytes at unknown addresses)"""
+    inside = outside = unknown = 0
+    for address, length in ranges:
+        if address is None:
+            unknown += length
+        elif any(start <= address and address + length <= end for start, end in bars):
+            inside += length
+        else:
+            outside += length
+    return inside, outside, unknown
