@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0
+# The one entry point for people; see `make help`. No kbuild rules here.
+
+KERNEL	?=
+MACHINE	?=
+TEST	?=
+KSRC	?=
+OUT	?=
+V	?=
+export KSRC V
+
+kernel	:= $(or $(KERNEL),plain)
+lab	:= lab/lab.py
+each	= $(foreach word,$(2),$(1) $(word))
+
+.PHONY: help demo check lint selftests tree kernel shell docs clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo         copy from SSD to SSD past system memory, in QEMU, and show where the bytes went'
+	@echo 'make check        lint, build and test everything (what CI runs)'
+	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them'
+	@echo 'make shell        a prompt in a guest; "exit" or "poweroff" ends it'
+	@echo 'make kernel       build one kernel into build/KERNEL'
+	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
+	@echo 'make lint         check the sources'
+	@echo 'make docs         check the documents'
+	@echo 'make clean        remove build/'
+	@echo
+	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base tree alone)'
+	@echo 'MACHINE="name..."          which machines:'
+	@$(lab) machines | sed 's/^/    /'
+	@echo 'KSRC=dir                   a Linux 6.12.y tree to use instead of the package linux-source-6.12'
+	@echo 'V=1                        show all that the kernel build says'
+	@echo
+	@echo 'All that is generated, logs too, is below build/.'
+
+demo: need-lab
+	@$(lab) demo --kernel $(kernel)
+
+check: need-lab
+	@base/need selftests lint docs
+	@$(lab) check
+
+selftests: kernel
+	@base/need lab selftests
+	@lab/selftests $(kernel)
+	@$(lab) test --kernel $(kernel) $(call each,--machine,$(MACHINE)) $(call each,--test,$(TEST))
+
+shell: need-lab kernel
+	@$(lab) shell --kernel $(kernel) $(call each,--machine,$(MACHINE))
+
+kernel: tree
+	@base/6.12/kernel $(kernel)
+
+tree:
+	@base/need kernel
+	@base/6.12/fetch
+	@base/6.12/assemble build/src-stock $(or $(OUT),build/src)
+
+lint:
+	@base/lint
+
+docs:
+	@base/docs
+
+clean:
+	rm -rf build
+
+.PHONY: need-lab
+need-lab:
+	@base/need kernel lab

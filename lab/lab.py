@@ -1,0 +1,190 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""The lab: boots QEMU machines with our kernels and runs things in them.
+
+    lab.py machines
+    lab.py test  [--kernel K]... [--machine M]... [--test T]...
+    lab.py check
+    lab.py shell [--kernel K] [--machine M]
+    lab.py demo  [--kernel K]
+
+test and check run the selftests and print KTAP; the last line counts cases.
+A machine's logs are in build/logs/<machine>-<kernel>/, results and the list
+of failures in build/logs/test.{json,failed}. Builds nothing but what `check`
+and `demo` need, by the programs in base/.
+"""
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+import demo
+import guest
+import machine as machines
+import report
+
+LOGS = guest.BUILD / "logs"
+
+# Seconds: for one test program, and for one guest as a whole
+TEST_TIMEOUT = {"plain": 300, "stock": 300, "debug": 900}
+GUEST_TIMEOUT = {"plain": 900, "stock": 900, "debug": 2700}
+
+
+def selftests(machine, kernel, wanted):
+    """The shell command that runs the selftests in the guest; None if nothing is to run."""
+    folder = guest.BUILD / "selftests" / kernel
+    try:
+        there = (folder / "kselftest-list.txt").read_text().split()
+    except FileNotFoundError:
+        raise machines.Error(f"no selftests for kernel '{kernel}'; run: make selftests KERNEL={kernel}") from None
+    titles = [name.split(":")[1] for name in there]
+    for name in (*wanted, *machine.tests):
+        if name not in titles:
+            raise machines.Error(f"there is no test '{name}'; there are: {' '.join(titles)}")
+    run = [name for name in titles if name in (wanted or titles) and name in (machine.tests or titles)]
+    if not run:
+        return None
+    chosen = "" if run == titles else "".join(f" -t p2pdma:{name}" for name in run)
+    return f"{folder}/run_kselftest.sh -o {TEST_TIMEOUT[kernel]}{chosen}"
+
+
+def test_machine(to, machine, kernel, wanted):
+    """Runs the selftests on one machine and reports them."""
+    name = f"{machine.name}-{kernel}"
+    program = selftests(machine, kernel, wanted)
+    if program is None:
+        to.group(name, machine.description, [report.Case("selftests", report.SKIP, ["not for this machine"])])
+        return
+    box = guest.Guest(machine, kernel, program, GUEST_TIMEOUT[kernel])
+    box.prepare()
+    box.run()
+    (box.log_dir / "verdict.tap").write_text("\n".join(box.verdict) + "\n")
+    found = report.cases(box.verdict)
+    if box.problem:
+        last = box.console.read_text(errors="replace").splitlines()[-5:] if box.console.exists() else []
+        found.append(report.Case("verdict", report.FAIL, [box.problem, *last]))
+    bad = report.splats(box.console, machine.allow)
+    if bad:
+        found.append(report.Case("console", report.FAIL, bad[:10]))
+    to.group(name, machine.description, found,
+             f"{box.seconds:.0f} s, logs in {box.log_dir.relative_to(guest.REPO)}")
+
+
+def run_tests(to, kernel, chosen, wanted):
+    for name in chosen:
+        try:
+            test_machine(to, machines.load(name), kernel, wanted)
+        except machines.Error as error:
+            to.single(f"{name}-{kernel}", True, str(error))
+
+
+def command_test(args):
+    kernels = args.kernel or ["plain"]
+    chosen = args.machine or machines.names()
+    for name in chosen:             # complain before anything is booted
+        for kernel in kernels:
+            machine = machines.load(name)
+            guest.Guest(machine, kernel, "", 0)
+            selftests(machine, kernel, args.test)
+    to = report.Report(len(kernels) * len(chosen))
+    for kernel in kernels:
+        run_tests(to, kernel, chosen, args.test)
+    to.save(LOGS, f"test-{'-'.join(kernels)}")
+    return to.end()
+
+
+def part(to, name, *commands):
+    """Runs commands as one part of `check`, their output to a log; True if all went well."""
+    start = time.monotonic()
+    log = LOGS / f"check-{name}.log"
+    LOGS.mkdir(parents=True, exist_ok=True)
+    with open(log, "w") as out:
+        for command in commands:
+            print(f"# {' '.join(command)}", flush=True)
+            try:
+                status = subprocess.run(command, cwd=guest.REPO, stdout=out, stderr=subprocess.STDOUT).returncode
+            except OSError as error:
+                out.write(f"{command[0]}: {error}\n")
+                status = 1
+            if status:
+                break
+    if status:
+        out = log.read_text().splitlines()
+        for line in out[-30:]:
+            print(f"    # {line}")
+    to.single(name, status != 0, f"{time.monotonic() - start:.0f} s, log in {log.relative_to(guest.REPO)}")
+    return status == 0
+
+
+def command_check(args):
+    on = {"plain": machines.names(),
+          "debug": [name for name in machines.names() if machines.load(name).debug]}
+    to = report.Report(2 + sum(2 + len(names) for names in on.values()))
+    part(to, "lint", ["make", "-s", "lint"])
+    tree = part(to, "tree", ["make", "-s", "tree"])
+    for kernel, names in on.items():
+        built = tree and part(to, f"kernel-{kernel}", ["base/6.12/kernel", kernel]) \
+            and part(to, f"selftests-{kernel}", ["lab/selftests", kernel])
+        if built:
+            run_tests(to, kernel, names, [])
+        else:
+            for name in names:
+                to.single(f"{name}-{kernel}", True, "not run: there is nothing to run")
+    to.save(LOGS, "check")
+    return to.end()
+
+
+def command_shell(args):
+    kernel, name = (args.kernel or ["plain"])[0], (args.machine or ["switch"])[0]
+    if not sys.stdin.isatty():
+        raise machines.Error("a shell needs a terminal; to run a program in a guest see `make selftests`")
+    machine = machines.load(name)
+    box = guest.Guest(machine, kernel, "bash --rcfile /run/bashrc -i", 0, interactive=True)
+    box.prepare()
+    print(f"Booting '{name}' ({machine.description}) with kernel '{kernel}' ...", flush=True)
+    saved = subprocess.run(["stty", "-g"], capture_output=True, text=True).stdout.strip()
+    try:
+        subprocess.run(["stty", "raw", "-echo"])
+        box.run()
+    finally:
+        subprocess.run(["stty", saved])
+    if box.process.returncode:
+        raise machines.Error(box.problem)
+    print(f"The guest is off. Its console log and DMA trace are in {box.log_dir.relative_to(guest.REPO)}/")
+    return 0
+
+
+def command_machines(args):
+    for name in machines.names():
+        print(f"{name:22} {machines.load(name).description}")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Boots QEMU machines with our kernels and runs things in them.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, function, text in (
+            ("machines", command_machines, "list them"),
+            ("test", command_test, "run the selftests"),
+            ("check", command_check, "lint, build and test everything"),
+            ("shell", command_shell, "a prompt in a guest"),
+            ("demo", demo.command, "the SSD-to-SSD copy")):
+        command = commands.add_parser(name, help=text)
+        command.set_defaults(function=function)
+        command.add_argument("--kernel", action="append", help="plain, debug or stock")
+        command.add_argument("--machine", action="append", help="a file of lab/machines")
+        command.add_argument("--test", action="append", default=[], help="one test program")
+    args = parser.parse_args()
+    os.chdir(guest.REPO)
+    try:
+        return args.function(args)
+    except machines.Error as error:
+        print(f"lab: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("lab: interrupted", file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Reads what run_kselftest.sh printed and what the kernel said; prints KTAP.
+
+A case is a line "ok"/"not ok" of a test program, or the program itself when
+it has none. What a program owes (a crash, cases missing from its plan) and
+what the guest owes (a verdict, a console without splats) counts as a case
+that failed. Knows nothing of QEMU.
+"""
+import dataclasses
+import json
+import pathlib
+import re
+
+PASS, FAIL, SKIP = "passed", "failed", "skipped"
+
+RESULT = re.compile(r"(not )?ok\b(?: \d+)?(?: -)? ?(.*)")
+PLAN = re.compile(r"1\.\.(\d+)")
+
+SPLATS = [line for line in (pathlib.Path(__file__).resolve().parent / "splats").read_text().splitlines()
+          if line and not line.startswith("#")]
+
+
+@dataclasses.dataclass
+class Case:
+    name: str
+    result: str
+    why: list       # lines for people: the reason of a skip, the messages of a failure
+
+
+def result_of(line):
+    """Case of one result line, without its messages; None if it is another line."""
+    match = RESULT.fullmatch(line)
+    if not match:
+        return None
+    name, _, directive = match[2].partition("#")
+    directive = directive.strip()
+    if match[1]:
+        return Case(name.strip(), FAIL, [directive] if directive else [])
+    if directive.upper().startswith("SKIP"):
+        return Case(name.strip(), SKIP, [directive[4:].strip() or "no reason given"])
+    return Case(name.strip(), PASS, [])
+
+
+def cases(lines):
+    """Cases of one whole run of run_kselftest.sh."""
+    found, program, messages, plan = [], [], [], None
+    promised, programs = None, 0
+    for line in lines:
+        if line.startswith("Bail out!"):
+            found.append(Case("run", FAIL, [line]))
+        elif line.startswith("# "):
+            inner = line[2:]
+            if PLAN.match(inner):
+                plan = int(PLAN.match(inner)[1])
+            case = result_of(inner)
+            if case is None:
+                messages.append(inner)
+                continue
+            if case.result == FAIL:
+                case.why += [m.lstrip("# ") for m in messages if not m.startswith(("#  RUN", "TAP version"))]
+            program.append(case)
+            messages = []
+        elif PLAN.fullmatch(line):
+            promised = (promised or 0) + int(PLAN.fullmatch(line)[1])
+        elif whole := result_of(line):
+            programs += 1
+            title = whole.name.split(": ")[-1]
+            for case in program:
+                case.name = f"{title}: {case.name}"
+            if not program:
+                whole.name = title
+                whole.why += messages if whole.result != PASS else []
+                program = [whole]
+            elif whole.result == FAIL and all(case.result != FAIL for case in program):
+                program.append(Case(f"{title}: exit", FAIL, whole.why + messages[-5:]))
+            elif whole.result != SKIP and plan is not None and plan != len(program):
+                program.append(Case(f"{title}: plan", FAIL, [f"{plan} cases planned, {len(program)} reported"]))
+            found += program
+            program, messages, plan = [], [], None
+    if program:
+        found += program
+    if promised is None or programs < promised:
+        found.append(Case("run", FAIL, [f"{programs} of {promised or 'no'} test programs came to an end",
+                                        *lines[-5:]]))
+    return found
+
+
+def splats(console, allowed=()):
+    """Lines of a console log that a healthy kernel does not print."""
+    bad = re.compile("|".join(SPLATS))
+    good = re.compile("|".join(allowed)) if allowed else None
+    if not console.exists():
+        return ["there is no console log"]
+    lines = console.read_text(errors="replace").splitlines()
+    return [line for line in lines if bad.search(line) and not (good and good.search(line))]
+
+
+class Report:
+    """Prints results as they come and sums them up."""
+
+    def __init__(self, planned):
+        self.number = 0
+        self.cases = []     # (group, Case)
+        print(f"KTAP version 1\n1..{planned}", flush=True)
+
+    def group(self, name, description, cases, note=""):
+        """One result line, its cases indented above it."""
+        print(f"  KTAP version 1\n  1..{len(cases)}\n  # {description}")
+        for number, case in enumerate(cases, 1):
+            directive = f" # SKIP {case.why[0]}" if case.result == SKIP else ""
+            print(f"  {'not ok' if case.result == FAIL else 'ok'} {number} {case.name}{directive}")
+            if case.result == FAIL:
+                for line in case.why:
+                    print(f"    # {line}")
+            self.cases.append((name, case))
+        self.line(name, any(case.result == FAIL for case in cases), note)
+
+    def single(self, name, failed, note=""):
+        self.cases.append((name, Case("", FAIL if failed else PASS, [note])))
+        self.line(name, failed, note)
+
+    def line(self, name, failed, note):
+        self.number += 1
+        print(f"{'not ok' if failed else 'ok'} {self.number} {name}{f' # {note}' if note else ''}", flush=True)
+
+    def count(self, result):
+        return sum(case.result == result for _, case in self.cases)
+
+    def save(self, folder, name):
+        """All results as JSON; the failed ones as text, one a line."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{name}.json").write_text(json.dumps(
+            [{"group": group, **dataclasses.asdict(case)} for group, case in self.cases], indent=1) + "\n")
+        (folder / f"{name}.failed").write_text("".join(
+            f"{group}: {case.name or 'all of it'}: {'; '.join(case.why[:3])}\n"
+            for group, case in self.cases if case.result == FAIL))
+
+    def end(self):
+        """Prints the last line; returns the exit status."""
+        print(f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(SKIP)} skipped")
+        return 1 if self.count(FAIL) or not self.count(PASS) else 0
