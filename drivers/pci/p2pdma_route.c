@@ -168,11 +168,12 @@ static void p2pdma_read_acs(struct p2pdma_leg *leg, bool sibling, u16 redirect)
 }
 
 /*
- * The identity of a host bridge.  Config space is read rather than the list
- * of devices, because that list's lock sleeps and this must not.
+ * The identity of a host bridge, and @top the leg's device on its root bus.
+ * Config space is read rather than the list of devices, because that list's
+ * lock sleeps and this must not.
  */
 static void p2pdma_read_host(struct p2pdma_leg *leg,
-			     struct pci_host_bridge *host)
+			     struct pci_host_bridge *host, struct pci_dev *top)
 {
 	u32 id;
 
@@ -183,9 +184,8 @@ static void p2pdma_read_host(struct p2pdma_leg *leg,
 
 	if (!PCI_POSSIBLE_ERROR(id))
 		leg->host_id = id;
-	else if (leg->turn &&
-		 pci_pcie_type(leg->turn) == PCI_EXP_TYPE_ROOT_PORT)
-		leg->host_id = leg->turn->device << 16 | leg->turn->vendor;
+	else if (pci_pcie_type(top) == PCI_EXP_TYPE_ROOT_PORT)
+		leg->host_id = top->device << 16 | top->vendor;
 }
 
 /* Any AMD processor from family 17h (Zen) on forwards between root ports. */
@@ -226,9 +226,10 @@ static void p2pdma_gather(struct pci_dev *provider, struct pci_dev *client,
 
 		while ((up = pci_upstream_bridge(top)))
 			top = up;
-		/* A virtual function's own bus isn't the one its PF is on. */
-		hosts[i] = pci_find_host_bridge(pci_physfn(top)->bus);
-		p2pdma_read_host(&facts->legs[i], hosts[i]);
+		/* A virtual function's bus needn't be the one its PF is on. */
+		top = pci_physfn(top);
+		hosts[i] = pci_find_host_bridge(top->bus);
+		p2pdma_read_host(&facts->legs[i], hosts[i], top);
 		facts->legs[i].node = dev_to_node(&ends[i]->dev);
 	}
 	facts->same_host_bridge = hosts[P2PDMA_PROVIDER] == hosts[P2PDMA_CLIENT];
