@@ -134,8 +134,10 @@ class Guest:
         arguments += self.machine.qemu_arguments(self.run_dir)
         arguments += [
             "-kernel", str(self.image), "-append", " ".join(filter(None, cmdline)),
-            "-virtfs", "local,path=/,mount_tag=hostroot,security_model=none,readonly=on,multidevs=remap",
-            "-device", "virtio-serial-pci",
+            # On pcie.0 by name: QEMU's own choice may be a bus of the machine
+            "-fsdev", "local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap",
+            "-device", "virtio-9p-pci,bus=pcie.0,fsdev=hostroot,mount_tag=hostroot",
+            "-device", "virtio-serial-pci,bus=pcie.0",
             "-chardev", f"socket,id=control,fd={control}",
             "-device", "virtserialport,chardev=control,name=org.p2pdma.control",
             "-chardev", f"socket,id=verdict,fd={verdict}",
@@ -179,7 +181,8 @@ class Guest:
             for sock in ours:
                 sock.close()
         if self.process.returncode > 0:
-            self.problem = "QEMU: " + (self.log_dir / "qemu.log").read_text().strip()
+            said = (self.log_dir / "qemu.log").read_text().splitlines()
+            self.problem = "; ".join(line for line in said if "warning:" not in line) or "QEMU failed"
         elif not self.done and not self.problem:
             self.problem = "the guest went down without a verdict"
         self.seconds = time.monotonic() - start
