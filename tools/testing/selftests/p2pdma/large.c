@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A provider of several GiB: sizes and addresses past 32 bits. The memory is
+ * a test device's BAR, of which the machine may hold no more than is touched.
+ * Says nothing of how long it takes.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define GiB		(1024 * MiB)
+#define LEAST		(4 * GiB)	/* of the BAR */
+#define KiB		1024UL
+#define PIECE		(256 * KiB)
+
+FIXTURE(large)
+{
+	char bdf[BDF_LEN];
+	struct bar bar;
+};
+
+FIXTURE_SETUP(large)
+{
+	int bar;
+
+	if (getuid())
+		SKIP(return, "needs root");
+	if (module_load())
+		SKIP(return, "the test module doesn't load here");
+	if (test_device(self->bdf, &bar, &self->bar) ||
+	    self->bar.length < LEAST) {
+		module_unload();
+		SKIP(return, "no test device with a BAR of 4 GiB or more");
+	}
+	ASSERT_EQ(0, test_add(self->bdf, bar, 0, 0));
+	ASSERT_EQ(0, test_call(self->bdf, "publish", "1"));
+}
+
+FIXTURE_TEARDOWN(large)
+{
+	EXPECT_EQ(0, module_unload());
+	EXPECT_FALSE(p2pmem_exists(self->bdf));
+}
+
+TEST_F(large, size)
+{
+	EXPECT_EQ((long long)self->bar.length,
+		  p2pmem_number(self->bdf, "size"));
+	EXPECT_EQ((long long)self->bar.length,
+		  p2pmem_number(self->bdf, "available"));
+}
+
+/* One piece longer than 32 bits, then all the rest of the BAR in another. */
+TEST_F(large, kernel_memory)
+{
+	unsigned long long first = LEAST + 2 * MiB, rest, bus[2];
+	char answer[64];
+	int fd[2];
+
+	rest = self->bar.length - first;
+	fd[0] = test_open(self->bdf, "alloc", "%llu", first);
+	ASSERT_LE(0, fd[0]);
+	fd[1] = test_open(self->bdf, "alloc", "%llu", rest);
+	ASSERT_LE(0, fd[1]);
+	EXPECT_EQ(0, p2pmem_number(self->bdf, "available"));
+
+	ASSERT_EQ(0, test_answer(fd[0], answer, sizeof(answer)));
+	bus[0] = strtoull(answer, NULL, 0);
+	ASSERT_EQ(0, test_answer(fd[1], answer, sizeof(answer)));
+	bus[1] = strtoull(answer, NULL, 0);
+	EXPECT_EQ(self->bar.start, bus[0]);
+	EXPECT_EQ(self->bar.start + first, bus[1]);
+
+	EXPECT_EQ(-ENOMEM, test_call(self->bdf, "alloc", "4096"));
+	close(fd[0]);
+	EXPECT_EQ((long long)first, p2pmem_number(self->bdf, "available"));
+	close(fd[1]);
+	EXPECT_EQ((long long)self->bar.length,
+		  p2pmem_number(self->bdf, "available"));
+}
+
+/* 1 GiB of user memory, out of what lies past the first 4 GiB. */
+TEST_F(large, user_memory)
+{
+	struct disks disks;
+	char *map, *system;
+	int below, fd;
+	size_t at;
+
+	below = test_open(self->bdf, "alloc", "%lu", LEAST);
+	ASSERT_LE(0, below);
+	map = p2pmem_map(self->bdf, GiB);
+	ASSERT_NE(MAP_FAILED, (void *)map);
+	EXPECT_EQ((long long)(self->bar.length - LEAST - GiB),
+		  p2pmem_number(self->bdf, "available"));
+
+	for (at = 0; at < GiB; at += 64 * MiB)
+		EXPECT_EQ(-1, first_nonzero(map + at, PIECE));
+	for (at = 0; at < GiB; at += 64 * MiB)
+		fill(map + at, PIECE, at);
+	fill(map + GiB - PIECE, PIECE, GiB);
+	for (at = 0; at < GiB; at += 64 * MiB)
+		EXPECT_EQ(-1, first_wrong(map + at, PIECE, at));
+	EXPECT_EQ(-1, first_wrong(map + GiB - PIECE, PIECE, GiB));
+
+	/* A disk reaches the last of it, at a bus address of 64 bits. */
+	scratch_disks(&disks);
+	if (disks.nr && !strcmp(expected_route(), "bus-address")) {
+		fd = open(disks.path[0], O_RDWR | O_DIRECT | O_CLOEXEC);
+		ASSERT_LE(0, fd);
+		system = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, (void *)system);
+
+		EXPECT_EQ((ssize_t)PIECE,
+			  pwrite(fd, map + GiB - PIECE, PIECE, 0));
+		EXPECT_EQ((ssize_t)PIECE, pread(fd, system, PIECE, 0));
+		EXPECT_EQ(-1, first_wrong(system, PIECE, GiB));
+
+		clear(map + GiB - PIECE, PIECE);
+		EXPECT_EQ((ssize_t)PIECE,
+			  pread(fd, map + GiB - PIECE, PIECE, 0));
+		EXPECT_EQ(-1, first_wrong(map + GiB - PIECE, PIECE, GiB));
+		munmap(system, PIECE);
+		close(fd);
+	}
+
+	EXPECT_EQ(0, munmap(map, GiB));
+	close(below);
+	EXPECT_EQ((long long)self->bar.length,
+		  p2pmem_number(self->bdf, "available"));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The NVMe target's attribute `p2pmem`: what it takes and shows, and what it
+ * makes of routes when a namespace is enabled. Over the loop transport, I/O
+ * to such a namespace stays correct; that peer memory serves as the target's
+ * own buffer needs an RDMA port, and isn't tested here.
+ *
+ * Writes to the first disk in P2PDMA_SCRATCH.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define NVMET		"/sys/kernel/config/nvmet/"
+#define NQN		"nqn.2026-11.org.p2pdma:selftest"
+#define SUBSYSTEM	NVMET "subsystems/" NQN "/"
+#define NAMESPACE	SUBSYSTEM "namespaces/1/"
+#define PORT		NVMET "ports/9/"
+#define LENGTH		(1 * MiB)
+
+FIXTURE(nvmet)
+{
+	const char *bdf;
+	struct disks disks;
+	int controller;		/* of the loop, or -1 */
+};
+
+FIXTURE_SETUP(nvmet)
+{
+	self->controller = -1;
+	self->bdf = provider();
+	if (getuid())
+		SKIP(return, "needs root");
+	if (!self->bdf)
+		SKIP(return, "no device with published peer memory");
+	if (access(NVMET "subsystems", F_OK))
+		SKIP(return, "no NVMe target in configfs");
+	scratch_disks(&self->disks);
+	if (!self->disks.nr)
+		SKIP(return, "no disk in P2PDMA_SCRATCH");
+
+	ASSERT_EQ(0, mkdir(SUBSYSTEM, 0755)) TH_LOG("%m");
+	ASSERT_EQ(0, mkdir(NAMESPACE, 0755)) TH_LOG("%m");
+	ASSERT_EQ(0, file_write(SUBSYSTEM "attr_allow_any_host", "1"));
+	ASSERT_EQ(0, file_write(NAMESPACE "device_path",
+				self->disks.path[0]));
+}
+
+static void disconnect(int controller)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/delete_controller",
+		 controller);
+	file_write(path, "1");
+}
+
+FIXTURE_TEARDOWN(nvmet)
+{
+	if (self->controller >= 0)
+		disconnect(self->controller);
+	unlink(PORT "subsystems/" NQN);
+	rmdir(PORT);
+	file_write(NAMESPACE "enable", "0");
+	rmdir(NAMESPACE);
+	rmdir(SUBSYSTEM);
+	EXPECT_NE(0, access(SUBSYSTEM, F_OK));
+}
+
+static int set_p2pmem(const char *value)
+{
+	return file_write(NAMESPACE "p2pmem", value);
+}
+
+static const char *get_p2pmem(void)
+{
+	static char text[64];
+	int n = file_read(NAMESPACE "p2pmem", text, sizeof(text));
+
+	return n < 0 ? strerror(-n) : text;
+}
+
+TEST_F(nvmet, attribute)
+{
+	static const struct {
+		const char *value;
+		int error;
+		const char *shown;	/* NULL: as before */
+	} cases[] = {
+		{ "1",			0,		"1\n" },
+		{ "0\n",		0,		"0\n" },
+		{ "y",			0,		"1\n" },
+		{ "off",		0,		"0\n" },
+		{ "on\n",		0,		"1\n" },
+		{ "nonsense",		0,		"0\n" },	/* n */
+		{ "10",			-ENODEV,	NULL },
+		{ "zero",		-ENODEV,	NULL },
+		{ "0000:ff:1f.7",	-ENODEV,	NULL },
+		{ "0000:00:00.0",	-ENODEV,	NULL },	/* no memory */
+		{ "0000:00:00.0x",	-ENODEV,	NULL },
+	};
+	char before[64], name[BDF_LEN + 2];
+	size_t i;
+
+	EXPECT_STREQ("0\n", get_p2pmem());
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		snprintf(before, sizeof(before), "%s", get_p2pmem());
+		EXPECT_EQ(cases[i].error, set_p2pmem(cases[i].value))
+			TH_LOG("'%s'", cases[i].value);
+		EXPECT_STREQ(cases[i].shown ?: before, get_p2pmem())
+			TH_LOG("'%s'", cases[i].value);
+	}
+
+	/* A provider, with and without a newline */
+	snprintf(name, sizeof(name), "%s\n", self->bdf);
+	EXPECT_EQ(0, set_p2pmem(name));
+	EXPECT_STREQ(name, get_p2pmem());
+	EXPECT_EQ(0, set_p2pmem("0"));
+	EXPECT_EQ(0, set_p2pmem(self->bdf));
+	EXPECT_STREQ(name, get_p2pmem());
+
+	/* What is refused leaves it */
+	EXPECT_EQ(-ENODEV, set_p2pmem("0000:00:00.0"));
+	EXPECT_STREQ(name, get_p2pmem());
+}
+
+TEST_F(nvmet, enable_by_route)
+{
+	bool refused = !strcmp(expected_route(), "refused");
+	const char *value;
+	int named;
+
+	if (!*expected_route())
+		SKIP(return, "P2PDMA_ROUTE isn't set");
+
+	for (named = 0; named <= 1; named++) {
+		value = named ? self->bdf : "1";
+		ASSERT_EQ(0, set_p2pmem(value));
+		EXPECT_EQ(refused ? -EINVAL : 0,
+			  file_write(NAMESPACE "enable", "1"))
+			TH_LOG("p2pmem '%s', route '%s'", value,
+			       expected_route());
+		EXPECT_EQ(refused ? 0 : -EBUSY, set_p2pmem(value));
+		EXPECT_EQ(0, file_write(NAMESPACE "enable", "0"));
+	}
+
+	/* Without peer memory the namespace doesn't care. */
+	ASSERT_EQ(0, set_p2pmem("0"));
+	EXPECT_EQ(0, file_write(NAMESPACE "enable", "1"));
+}
+
+/* The number of the new controller, or -errno. */
+static int connect_loop(void)
+{
+	char text[256];
+	int fd, instance, n;
+
+	fd = open("/dev/nvme-fabrics", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "transport=loop,nqn=%s", NQN);
+	n = write(fd, text, strlen(text));
+	if (n > 0)
+		n = read(fd, text, sizeof(text) - 1);
+	n = n < 0 ? -errno : n;
+	close(fd);
+	if (n < 0)
+		return n;
+
+	text[n] = '\0';
+	return sscanf(text, "instance=%d", &instance) == 1 ? instance : -EPROTO;
+}
+
+TEST_F(nvmet, loop_io)
+{
+	char path[64];
+	char *peer, *system;
+	int fd, disk;
+
+	if (strcmp(expected_route(), "refused"))
+		ASSERT_EQ(0, set_p2pmem("1"));
+	ASSERT_EQ(0, file_write(NAMESPACE "enable", "1"));
+	ASSERT_EQ(0, mkdir(PORT, 0755));
+	ASSERT_EQ(0, file_write(PORT "addr_trtype", "loop"));
+	ASSERT_EQ(0, symlink(SUBSYSTEM, PORT "subsystems/" NQN)) TH_LOG("%m");
+
+	self->controller = connect_loop();
+	ASSERT_LE(0, self->controller);
+	snprintf(path, sizeof(path), "/dev/nvme%dn1", self->controller);
+	ASSERT_TRUE(wait_for(!access(path, F_OK), 60)) TH_LOG("%s", path);
+
+	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	disk = open(self->disks.path[0], O_RDONLY | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, disk);
+	system = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE,
+		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)system);
+
+	fill(system, LENGTH, 1);
+	EXPECT_EQ((ssize_t)LENGTH, pwrite(fd, system, LENGTH, 0));
+	clear(system, LENGTH);
+	EXPECT_EQ((ssize_t)LENGTH, pread(disk, system, LENGTH, 0));
+	EXPECT_EQ(-1, first_wrong(system, LENGTH, 1));
+	clear(system, LENGTH);
+	EXPECT_EQ((ssize_t)LENGTH, pread(fd, system, LENGTH, 0));
+	EXPECT_EQ(-1, first_wrong(system, LENGTH, 1));
+
+	/* The loop isn't a PCI device: it takes no peer memory. */
+	peer = p2pmem_map(self->bdf, LENGTH);
+	ASSERT_NE(MAP_FAILED, (void *)peer);
+	EXPECT_EQ(-1, pwrite(fd, peer, LENGTH, 0));
+	EXPECT_EQ(EREMOTEIO, errno);
+	clear(system, LENGTH);
+	EXPECT_EQ((ssize_t)LENGTH, pread(disk, system, LENGTH, 0));
+	EXPECT_EQ(-1, first_wrong(system, LENGTH, 1));
+
+	munmap(peer, LENGTH);
+	munmap(system, LENGTH);
+	close(disk);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN
