@@ -109,7 +109,7 @@ FIXTURE_TEARDOWN(direct)
  * of the disk did wrong, or NULL. A sector on either side must stay as it was.
  */
 static const char *write_from_peer(struct setup *s, size_t length,
-				   size_t offset, off_t pos, uint64_t seed)
+				   size_t offset, off_t pos, __u64 seed)
 {
 	size_t around = length + 2 * SECTOR;
 
@@ -142,7 +142,7 @@ static const char *write_from_peer(struct setup *s, size_t length,
 }
 
 static const char *read_to_peer(struct setup *s, size_t length,
-				size_t offset, off_t pos, uint64_t seed)
+				size_t offset, off_t pos, __u64 seed)
 {
 	size_t before = offset < SECTOR ? offset : SECTOR;
 

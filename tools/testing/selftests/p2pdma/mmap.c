@@ -558,7 +558,7 @@ TEST_F(pool, many_processes)
 			continue;
 		for (round = 0; round < rounds; round++) {
 			size_t length = (1 + (round * 7 + i) % 12) * page;
-			uint64_t seed = i * 1000 + round;
+			__u64 seed = i * 1000 + round;
 			void *p = map(self->fd, length);
 
 			if (p == MAP_FAILED)

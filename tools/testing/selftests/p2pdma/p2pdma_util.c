@@ -345,23 +345,23 @@ const char *expected_route(void)
 	return getenv("P2PDMA_ROUTE") ?: "";
 }
 
-static uint64_t word_at(uint64_t seed, size_t i)
+static __u64 word_at(__u64 seed, size_t i)
 {
-	uint64_t x = seed * 0x9e3779b97f4a7c15ULL + i;
+	__u64 x = seed * 0x9e3779b97f4a7c15ULL + i;
 
 	x = (x ^ (x >> 31)) * 0xbf58476d1ce4e5b9ULL;
 	return x ^ (x >> 29);
 }
 
 /* One access of 8 bytes each, as drivers would have it. */
-static uint64_t read_word(const uint64_t *word)
+static __u64 read_word(const __u64 *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
 }
 
-void fill(void *to, size_t length, uint64_t seed)
+void fill(void *to, size_t length, __u64 seed)
 {
-	uint64_t *word = to;
+	__u64 *word = to;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
@@ -370,16 +370,16 @@ void fill(void *to, size_t length, uint64_t seed)
 
 void clear(void *to, size_t length)
 {
-	uint64_t *word = to;
+	__u64 *word = to;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
 		__atomic_store_n(&word[i], 0, __ATOMIC_RELAXED);
 }
 
-ssize_t first_wrong(const void *at, size_t length, uint64_t seed)
+ssize_t first_wrong(const void *at, size_t length, __u64 seed)
 {
-	const uint64_t *word = at;
+	const __u64 *word = at;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
@@ -390,7 +390,7 @@ ssize_t first_wrong(const void *at, size_t length, uint64_t seed)
 
 ssize_t first_nonzero(const void *at, size_t length)
 {
-	const uint64_t *word = at;
+	const __u64 *word = at;
 	size_t i;
 
 	for (i = 0; i < length / sizeof(*word); i++)
@@ -561,7 +561,7 @@ int test_call(const char *bdf, const char *command, const char *format, ...)
 	return 0;
 }
 
-int test_add(const char *bdf, int bar, uint64_t size, uint64_t offset)
+int test_add(const char *bdf, int bar, __u64 size, __u64 offset)
 {
 	return test_call(bdf, "add", "%d %#llx %#llx", bar,
 			 (unsigned long long)size, (unsigned long long)offset);

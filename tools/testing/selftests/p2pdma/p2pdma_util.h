@@ -17,6 +17,7 @@
 #define P2PDMA_UTIL_H
 
 #include <limits.h>
+#include <linux/types.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -69,9 +70,9 @@ void *p2pmem_map(const char *bdf, size_t length);	/* or MAP_FAILED */
 #define BAR_MEM		0x200
 
 struct bar {
-	uint64_t start;
-	uint64_t length;
-	uint64_t flags;
+	__u64 start;
+	__u64 length;
+	__u64 flags;
 };
 
 int pci_bars(const char *bdf, struct bar bar[6]);
@@ -95,9 +96,9 @@ const char *expected_route(void);	/* or "" */
  * Data: words that depend on the seed and their place. Memory of a device is
  * read and written in whole words, whatever libc would choose.
  */
-void fill(void *to, size_t length, uint64_t seed);
+void fill(void *to, size_t length, __u64 seed);
 void clear(void *to, size_t length);
-ssize_t first_wrong(const void *at, size_t length, uint64_t seed);
+ssize_t first_wrong(const void *at, size_t length, __u64 seed);
 ssize_t first_nonzero(const void *at, size_t length);
 bool can_touch(const void *at);	/* false: SIGBUS */
 
@@ -116,7 +117,7 @@ int test_answer(int fd, char *answer, size_t size);
 /* The same, closed at once: 0 or -errno. */
 int test_call(const char *bdf, const char *command, const char *format, ...)
 	__printf(3, 4);
-int test_add(const char *bdf, int bar, uint64_t size, uint64_t offset);
+int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
 
 /* One request to the lab; 0 if the answer was "ok", which is cut off. */
 int lab(char *answer, size_t size, const char *format, ...)

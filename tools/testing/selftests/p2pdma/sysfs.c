@@ -85,7 +85,7 @@ TEST_F(p2pmem, size_and_available)
 	long long size = p2pmem_number(self->bdf, "size");
 	long long available = p2pmem_number(self->bdf, "available");
 	long page = sysconf(_SC_PAGESIZE);
-	uint64_t memory = 0;
+	__u64 memory = 0;
 	struct bar bar[6];
 	int i;
 
