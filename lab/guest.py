@@ -7,8 +7,8 @@ verdict, which a dead guest cannot write; the other takes requests (see
 Guest.answer) that only somebody outside of the guest can fulfil. Knows
 nothing of test results.
 """
+import fcntl
 import json
-import os
 import pathlib
 import selectors
 import shlex
@@ -16,6 +16,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 import machine as machines
@@ -94,6 +95,14 @@ class Guest:
 
     def prepare(self, fill=None):
         """Empties the guest's folders; fill(id, path) may put data on a disk image."""
+        # One guest of a kind at a time, or they share their disks
+        self.run_dir.parent.mkdir(parents=True, exist_ok=True)
+        self.lock = open(f"{self.run_dir}.lock", "w")
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"# waiting for another {self.run_dir.name} to end", file=sys.stderr, flush=True)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
         for folder in (self.run_dir, self.log_dir):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
