@@ -727,8 +727,10 @@ TEST_F(memory, unbind_waits_for_allocations)
 	fd = test_open(self->bdf, "alloc", "%zu", page);
 	ASSERT_LE(0, fd);
 	child = fork();
-	if (!child)
+	if (!child) {
+		close(fd);
 		_exit(pci_unbind(self->bdf) != 0);
+	}
 
 	usleep(500 * 1000);
 	EXPECT_EQ(0, waitpid(child, &status, WNOHANG))

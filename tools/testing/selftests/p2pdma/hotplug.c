@@ -1,0 +1,401 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Devices that go away while they are used, and come back: the provider or a
+ * client loses its driver, is removed through sysfs, or is pulled out of its
+ * slot by the lab, with mappings alive and I/O running. Mappings of a provider
+ * that went give SIGBUS, I/O ends with an error, nothing hangs, and after the
+ * return everything works and all memory is there.
+ *
+ * The provider must be an NVMe controller with a CMB: its driver registers the
+ * memory again by itself.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <signal.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define LENGTH		(1 * MiB)
+#define PIECE		(64 * 1024UL)
+#define DISK_OFFSET	(1 * MiB)
+#define SECONDS		90		/* for a device to come back */
+
+static size_t page;
+
+struct device {
+	char bdf[BDF_LEN];
+	char driver[NAME_MAX];
+	char serial[64];		/* also its name in the lab */
+};
+
+/* Ways to go and to come back; each 0 or -errno. */
+static int come_by_bind(const struct device *dev)
+{
+	return pci_bind(dev->bdf, dev->driver);
+}
+
+static int go_by_unbind(const struct device *dev)
+{
+	return pci_unbind(dev->bdf);
+}
+
+static int go_by_remove(const struct device *dev)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/remove",
+		 dev->bdf);
+	return file_write(path, "1");
+}
+
+static int come_by_rescan(const struct device *dev)
+{
+	return file_write("/sys/bus/pci/rescan", "1");
+}
+
+static int go_by_unplug(const struct device *dev)
+{
+	char answer[256];
+
+	return lab(answer, sizeof(answer), "unplug %s", dev->serial);
+}
+
+static int come_by_plug(const struct device *dev)
+{
+	char answer[256];
+
+	return lab(answer, sizeof(answer), "plug %s", dev->serial);
+}
+
+struct way {
+	int (*go)(const struct device *dev);
+	int (*come)(const struct device *dev);
+	bool needs_lab;
+};
+
+static const struct way unbind = { go_by_unbind, come_by_bind, false };
+static const struct way removal = { go_by_remove, come_by_rescan, false };
+static const struct way unplug = { go_by_unplug, come_by_plug, true };
+
+FIXTURE(hotplug)
+{
+	struct device provider, client;
+	struct device *target;		/* which of them goes */
+	long long size, available;	/* of the provider, before */
+	char disk[NAME_MAX];		/* of the client, now */
+};
+
+FIXTURE_VARIANT(hotplug)
+{
+	const struct way *way;
+	bool provider_goes;
+};
+
+FIXTURE_VARIANT_ADD(hotplug, provider_unbound) {
+	.way = &unbind, .provider_goes = true,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, client_unbound) {
+	.way = &unbind,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, provider_removed) {
+	.way = &removal, .provider_goes = true,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, client_removed) {
+	.way = &removal,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, provider_unplugged) {
+	.way = &unplug, .provider_goes = true,
+};
+
+FIXTURE_VARIANT_ADD(hotplug, client_unplugged) {
+	.way = &unplug,
+};
+
+static int serial_of(const char *bdf, char *serial, size_t size)
+{
+	char pattern[PATH_MAX];
+	glob_t found;
+	int n = -ENODEV;
+
+	snprintf(pattern, sizeof(pattern),
+		 "/sys/bus/pci/devices/%s/nvme/nvme*/serial", bdf);
+	if (!glob(pattern, 0, NULL, &found))
+		n = file_read(found.gl_pathv[0], serial, size);
+	globfree(&found);
+	if (n < 0)
+		return n;
+	serial[strcspn(serial, "\n ")] = '\0';
+	return 0;
+}
+
+FIXTURE_SETUP(hotplug)
+{
+	const char *bdf = provider();
+	struct disks disks;
+
+	page = sysconf(_SC_PAGESIZE);
+	if (getuid())
+		SKIP(return, "needs root");
+	if (!bdf)
+		SKIP(return, "no device with published peer memory");
+	scratch_disks(&disks);
+	if (!disks.nr)
+		SKIP(return, "no disk in P2PDMA_SCRATCH");
+	if (variant->way->needs_lab && !have_lab())
+		SKIP(return, "no lab to unplug devices");
+
+	snprintf(self->provider.bdf, BDF_LEN, "%s", bdf);
+	ASSERT_EQ(0, pci_driver(bdf, self->provider.driver));
+	if (strcmp(self->provider.driver, "nvme"))
+		SKIP(return, "the provider isn't an NVMe controller");
+	ASSERT_EQ(0, serial_of(bdf, self->provider.serial, 64));
+
+	/* A test before may have left the disk under another name. */
+	ASSERT_EQ(0, disk_serial(disks.path[0], self->client.serial, 64));
+	ASSERT_EQ(0, disk_bdf(disks.path[0], self->client.bdf));
+	ASSERT_EQ(0, pci_driver(self->client.bdf, self->client.driver));
+	snprintf(self->disk, NAME_MAX, "%s", disks.path[0]);
+
+	self->size = p2pmem_number(bdf, "size");
+	self->available = p2pmem_number(bdf, "available");
+	self->target = variant->provider_goes ? &self->provider : &self->client;
+}
+
+/* Is everything as it was before anything went away? */
+static bool all_is_back(FIXTURE_DATA(hotplug) * self)
+{
+	const char *bdf = self->provider.bdf;
+
+	return wait_for(p2pmem_number(bdf, "published") == 1 &&
+			p2pmem_number(bdf, "size") == self->size &&
+			p2pmem_number(bdf, "available") == self->available &&
+			!disk_with_serial(self->client.serial, self->disk),
+			SECONDS);
+}
+
+FIXTURE_TEARDOWN(hotplug)
+{
+	if (!p2pmem_exists(self->provider.bdf) ||
+	    disk_with_serial(self->client.serial, self->disk))
+		variant->way->come(self->target);
+	EXPECT_TRUE(all_is_back(self))
+		TH_LOG("available %lld of %lld, was %lld",
+		       p2pmem_number(self->provider.bdf, "available"),
+		       p2pmem_number(self->provider.bdf, "size"),
+		       self->available);
+}
+
+static bool is_refused(void)
+{
+	return !strcmp(expected_route(), "refused");
+}
+
+/* One read and one write through fresh peer memory: 0 or -errno. */
+static int try_io(const char *bdf, const char *disk)
+{
+	int fd = open(disk, O_RDWR | O_DIRECT | O_CLOEXEC), error = 0;
+	char *p = p2pmem_map(bdf, PIECE);
+
+	if (fd < 0 || p == MAP_FAILED)
+		return -ENODEV;
+	fill(p, PIECE, 71);
+	if (pwrite(fd, p, PIECE, DISK_OFFSET) != (ssize_t)PIECE)
+		error = -errno;
+	clear(p, PIECE);
+	if (!error && pread(fd, p, PIECE, DISK_OFFSET) != (ssize_t)PIECE)
+		error = -errno;
+	if (!error && first_wrong(p, PIECE, 71) != -1)
+		error = -EIO;
+	munmap(p, PIECE);
+	close(fd);
+	return error;
+}
+
+/* Mappings of a provider die with it, and with nothing else. */
+TEST_F(hotplug, mapping)
+{
+	const char *bdf = self->provider.bdf;
+	void *p, *q;
+	int fd;
+
+	fd = p2pmem_open(bdf, O_RDWR);
+	ASSERT_LE(0, fd);
+	p = p2pmem_map(bdf, LENGTH);
+	ASSERT_NE(MAP_FAILED, p);
+	fill(p, LENGTH, 72);
+
+	ASSERT_EQ(0, variant->way->go(self->target));
+	if (variant->provider_goes) {
+		EXPECT_FALSE(p2pmem_exists(bdf));
+		EXPECT_FALSE(can_touch(p));
+		EXPECT_FALSE(can_touch(p + LENGTH - 1));
+		errno = 0;
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, page, PROT_READ, MAP_SHARED,
+					   fd, 0));
+		EXPECT_EQ(ENODEV, errno);
+	} else {
+		EXPECT_EQ(-1, first_wrong(p, LENGTH, 72));
+		q = p2pmem_map(bdf, page);
+		EXPECT_NE(MAP_FAILED, q);
+		munmap(q, page);
+	}
+
+	ASSERT_EQ(0, variant->way->come(self->target));
+	ASSERT_TRUE(wait_for(p2pmem_number(bdf, "published") == 1, SECONDS));
+
+	/* What was mapped before doesn't come back. */
+	EXPECT_EQ(!variant->provider_goes, can_touch(p));
+	munmap(p, LENGTH);
+	close(fd);
+
+	EXPECT_TRUE(all_is_back(self));
+	q = p2pmem_map(bdf, LENGTH);
+	ASSERT_NE(MAP_FAILED, q);
+	EXPECT_EQ(-1, first_nonzero(q, LENGTH));
+	munmap(q, LENGTH);
+	if (!is_refused())
+		EXPECT_EQ(0, try_io(bdf, self->disk));
+}
+
+/* What a process tells that does I/O until it fails. */
+struct report {
+	long done;
+	int error;
+};
+
+static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
+		      bool write)
+{
+	pid_t child;
+	ssize_t n;
+	char *p;
+	int fd;
+
+	child = fork();
+	if (child)
+		return child;
+
+	fd = open(self->disk, O_RDWR | O_DIRECT);
+	p = p2pmem_map(self->provider.bdf, LENGTH);
+	if (fd < 0 || p == MAP_FAILED)
+		_exit(1);
+	for (;;) {
+		off_t at = report->done % (LENGTH / PIECE) * PIECE;
+
+		errno = 0;
+		n = write ? pwrite(fd, p + at, PIECE, DISK_OFFSET + at) :
+			    pread(fd, p + at, PIECE, DISK_OFFSET + at);
+		if (n != (ssize_t)PIECE)
+			break;
+		report->done++;
+	}
+	report->error = errno;
+	_exit(0);
+}
+
+TEST_F(hotplug, io)
+{
+	struct report *reports;
+	pid_t child[4];
+	int i, status;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+
+	reports = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (i = 0; i < 4; i++)
+		child[i] = start_io(self, &reports[i], i % 2);
+	for (i = 0; i < 4; i++)
+		ASSERT_TRUE(wait_for(reports[i].done > 10, SECONDS))
+			TH_LOG("process %d: %s after %ld transfers", i,
+			       strerror(reports[i].error), reports[i].done);
+
+	ASSERT_EQ(0, variant->way->go(self->target));
+	for (i = 0; i < 4; i++) {
+		if (!wait_for(waitpid(child[i], &status, WNOHANG) == child[i],
+			      SECONDS)) {
+			EXPECT_TRUE(false) TH_LOG("process %d hangs", i);
+			kill(child[i], SIGKILL);
+			continue;
+		}
+		EXPECT_EQ(0, status);
+		EXPECT_NE(0, reports[i].error);
+	}
+
+	ASSERT_EQ(0, variant->way->come(self->target));
+	EXPECT_TRUE(all_is_back(self));
+	EXPECT_EQ(0, try_io(self->provider.bdf, self->disk));
+}
+
+/*
+ * D1: pages on their way back to the pool while the provider goes. One process
+ * maps and unmaps, one leaves it to exit, one shares by fork.
+ */
+static void map_for_ever(const char *bdf, int how)
+{
+	pid_t child;
+	void *p;
+
+	for (;;) {
+		if (how == 1) {
+			child = fork();
+			if (child) {
+				waitpid(child, NULL, 0);
+				continue;
+			}
+		}
+		p = p2pmem_map(bdf, PIECE);
+		if (how == 1)
+			_exit(0);
+		if (p == MAP_FAILED)
+			continue;
+		if (how == 2) {
+			child = fork();
+			if (!child)
+				_exit(0);
+			munmap(p, PIECE / 2);
+			waitpid(child, NULL, 0);
+		}
+		can_touch(p + PIECE - 1);
+		munmap(p, PIECE);
+	}
+}
+
+TEST_F(hotplug, mmap_in_a_loop)
+{
+	const int rounds = variant->way->needs_lab ? 3 : 20;
+	const char *bdf = self->provider.bdf;
+	int i, round, status;
+	pid_t child[3];
+
+	if (!variant->provider_goes)
+		SKIP(return, "for providers only");
+
+	for (i = 0; i < 3; i++) {
+		child[i] = fork();
+		if (!child[i])
+			map_for_ever(bdf, i);
+	}
+	for (round = 0; round < rounds; round++) {
+		EXPECT_EQ(0, variant->way->go(self->target));
+		EXPECT_FALSE(p2pmem_exists(bdf));
+		EXPECT_EQ(0, variant->way->come(self->target));
+		ASSERT_TRUE(wait_for(p2pmem_number(bdf, "published") == 1,
+				     SECONDS));
+		usleep(50 * 1000);
+	}
+	for (i = 0; i < 3; i++) {
+		kill(child[i], SIGKILL);
+		EXPECT_EQ(child[i], waitpid(child[i], &status, 0));
+	}
+	EXPECT_TRUE(all_is_back(self));
+}
+
+TEST_HARNESS_MAIN
