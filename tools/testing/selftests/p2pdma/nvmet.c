@@ -191,10 +191,10 @@ TEST_F(nvmet, loop_io)
 	self->controller = connect_loop();
 	ASSERT_LE(0, self->controller);
 	snprintf(path, sizeof(path), "/dev/nvme%dn1", self->controller);
-	ASSERT_TRUE(wait_for(!access(path, F_OK), 60)) TH_LOG("%s", path);
-
-	fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-	ASSERT_LE(0, fd);
+	/* The node is there a little before the disk. */
+	ASSERT_TRUE(wait_for((fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC)) >= 0,
+			     60))
+		TH_LOG("%s: %m", path);
 	disk = open(self->disks.path[0], O_RDONLY | O_DIRECT | O_CLOEXEC);
 	ASSERT_LE(0, disk);
 	system = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE,
