@@ -55,18 +55,29 @@ static int come_by_rescan(const struct device *dev)
 	return file_write("/sys/bus/pci/rescan", "1");
 }
 
-static int go_by_unplug(const struct device *dev)
+static int ask_lab(const char *request, const struct device *dev)
 {
 	char answer[256];
+	int error;
 
-	return lab(answer, sizeof(answer), "unplug %s", dev->serial);
+	/* A slot takes no request before it is done with the last one. */
+	wait_for(!(error = lab(answer, sizeof(answer), "%s %s", request,
+			       dev->serial)) ||
+		 !strstr(answer, "guest is busy"), SECONDS);
+	if (error)
+		ksft_print_msg("lab: %s %s: %s\n", request, dev->serial,
+			       answer);
+	return error;
+}
+
+static int go_by_unplug(const struct device *dev)
+{
+	return ask_lab("unplug", dev);
 }
 
 static int come_by_plug(const struct device *dev)
 {
-	char answer[256];
-
-	return lab(answer, sizeof(answer), "plug %s", dev->serial);
+	return ask_lab("plug", dev);
 }
 
 struct way {
@@ -263,10 +274,10 @@ TEST_F(hotplug, mapping)
 		EXPECT_EQ(0, try_io(bdf, self->disk));
 }
 
-/* What a process tells that does I/O until it fails. */
+/* What a process tells that does I/O until it can't. */
 struct report {
 	long done;
-	int error;
+	int error;	/* may be 0: reads of a disk that is gone find its end */
 };
 
 static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
@@ -317,6 +328,10 @@ TEST_F(hotplug, io)
 			TH_LOG("process %d: %s after %ld transfers", i,
 			       strerror(reports[i].error), reports[i].done);
 
+	/* All run up to here. */
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, waitpid(child[i], &status, WNOHANG));
+
 	ASSERT_EQ(0, variant->way->go(self->target));
 	for (i = 0; i < 4; i++) {
 		if (!wait_for(waitpid(child[i], &status, WNOHANG) == child[i],
@@ -326,7 +341,6 @@ TEST_F(hotplug, io)
 			continue;
 		}
 		EXPECT_EQ(0, status);
-		EXPECT_NE(0, reports[i].error);
 	}
 
 	ASSERT_EQ(0, variant->way->come(self->target));
