@@ -386,62 +386,19 @@ TEST_F(device, callers_at_once_want_the_same)
 }
 
 /*
- * D20: allocations failing in turn; not those where the kernel around P2PDMA
- * doesn't take it well. Arch code that maps memory takes its pages for granted,
- * so allocations of pages are left out; and add_pages() warns of every failure,
- * so what it allocates is left out by the filter for stack traces.
+ * D20: allocations failing in turn. Those of whole pages are left out: arch
+ * code that maps memory takes its page tables for granted.
  */
 #define DEBUG		"/sys/kernel/debug/"
 
-/* The text of a function, as kallsyms has it. */
-static bool find_function(const char *wanted, __u64 *start, __u64 *end)
+static bool inject_slab_faults(void)
 {
-	char line[512], name[256], type;
-	unsigned long long address;
-	FILE *f = fopen("/proc/kallsyms", "r");
-
-	*start = 0;
-	*end = 0;
-	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "%llx %c %255s", &address, &type, name) != 3)
-			continue;
-		/* Sorted by address, modules aside, which come last. */
-		if (*start && address > *start) {
-			*end = address;
-			break;
-		}
-		if (!strcmp(name, wanted))
-			*start = address;
-	}
-	if (f)
-		fclose(f);
-	return *end;
-}
-
-/* NULL, or why not. */
-static const char *inject_slab_faults(void)
-{
-	char text[32];
-	__u64 start, end;
-
-	if (access("/proc/thread-self/fail-nth", F_OK) ||
-	    file_write(DEBUG "failslab/ignore-gfp-wait", "N"))
-		return "no fault injection in this kernel";
-	if (access(DEBUG "failslab/reject-start", F_OK) ||
-	    !find_function("add_pages", &start, &end))
-		return "no filter for stack traces in this kernel's fault injection";
-
-	snprintf(text, sizeof(text), "%#llx", start);
-	file_write(DEBUG "failslab/reject-start", text);
-	snprintf(text, sizeof(text), "%#llx", end);
-	file_write(DEBUG "failslab/reject-end", text);
-	file_write(DEBUG "failslab/stacktrace-depth", "32");
-	file_write(DEBUG "failslab/verbose", "0");
-
 	/* These are only there if pages can fail, too. */
 	file_write(DEBUG "fail_page_alloc/min-order", "100");
 	file_write(DEBUG "fail_page_alloc/verbose", "0");
-	return NULL;
+	return !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
+	       !file_write(DEBUG "failslab/verbose", "0") &&
+	       !access("/proc/thread-self/fail-nth", F_OK);
 }
 
 /*
@@ -528,11 +485,10 @@ static int fail_in_turn(struct __test_metadata *_metadata,
 
 TEST_F(device, no_memory_for_the_first)
 {
-	const char *missing = inject_slab_faults();
 	int nr;
 
-	if (missing)
-		SKIP(return, "%s", missing);
+	if (!inject_slab_faults())
+		SKIP(return, "no fault injection in this kernel");
 	nr = fail_in_turn(_metadata, self, 0);
 	TH_LOG("%d allocations failed in turn", nr);
 	EXPECT_LT(5, nr);
@@ -540,11 +496,10 @@ TEST_F(device, no_memory_for_the_first)
 
 TEST_F(device, no_memory_for_the_second)
 {
-	const char *missing = inject_slab_faults();
 	int nr;
 
-	if (missing)
-		SKIP(return, "%s", missing);
+	if (!inject_slab_faults())
+		SKIP(return, "no fault injection in this kernel");
 	nr = fail_in_turn(_metadata, self, UNIT);
 	TH_LOG("%d allocations failed in turn", nr);
 	EXPECT_LT(2, nr);
