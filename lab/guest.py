@@ -118,6 +118,7 @@ class Guest:
             "LAB_SCRATCH": " ".join(self.machine.scratch),
             "LAB_DISKS": " ".join(self.machine.disks()),
             "LAB_INTERACTIVE": "1" if self.interactive else "",
+            "LAB_PATIENCE": str(max(int(self.timeout) - 30, 10)),
             "LAB_NAME": f"{self.machine.name}-{self.kernel}",
             "P2PDMA_ROUTE": self.machine.route,
         }
@@ -181,6 +182,9 @@ class Guest:
             self.serve(start + self.timeout if self.timeout else None, on_line)
         except (ConnectionError, json.JSONDecodeError):
             self.problem = self.problem or "QEMU went away"
+        except BaseException:           # interrupted: nobody is left to wait for
+            self.process.kill()
+            raise
         finally:
             try:
                 self.process.wait(10 if self.process.poll() is None and not self.problem else 0)

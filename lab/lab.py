@@ -15,6 +15,7 @@ and `demo` need, by the programs in base/.
 """
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ LOGS = guest.BUILD / "logs"
 
 # Seconds: for one test program, and for one guest as a whole
 TEST_TIMEOUT = {"plain": 300, "stock": 300, "debug": 900}
-GUEST_TIMEOUT = {"plain": 900, "stock": 900, "debug": 2700}
+GUEST_TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800}
 
 
 def selftests(machine, kernel, wanted):
@@ -177,6 +178,7 @@ def main():
         command.add_argument("--test", action="append", default=[], help="one test program")
     args = parser.parse_args()
     os.chdir(guest.REPO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)   # take QEMU along
     try:
         return args.function(args)
     except machines.Error as error:
