@@ -35,22 +35,22 @@ help:
 	@echo
 	@echo 'All that is generated, logs too, is below build/.'
 
-demo: need-lab
+demo: names need-lab
 	@$(lab) demo --kernel $(kernel)
 
 check: need-lab
 	@base/need selftests lint docs
 	@$(lab) check
 
-selftests: kernel
+selftests: names kernel
 	@base/need lab selftests
 	@lab/selftests $(kernel)
 	@$(lab) test --kernel $(kernel) $(call each,--machine,$(MACHINE)) $(call each,--test,$(TEST))
 
-shell: need-lab kernel
+shell: names need-lab kernel
 	@$(lab) shell --kernel $(kernel) $(call each,--machine,$(MACHINE))
 
-kernel: tree
+kernel: names tree
 	@base/6.12/kernel $(kernel)
 
 tree:
@@ -67,6 +67,9 @@ docs:
 clean:
 	rm -rf build
 
-.PHONY: need-lab
+# A wrong name is not worth a build
+.PHONY: names need-lab
+names:
+	@$(lab) known --kernel $(kernel) $(call each,--machine,$(MACHINE))
 need-lab:
 	@base/need kernel lab

@@ -17,6 +17,7 @@ A machine file has (all but description and devices may be left out):
   route        between each provider and each scratch device: bus-address,
                host-bridge, iova or refused
   tests        run only these of the selftests
+  without      run all but these
   debug        false: `make check` leaves this machine out with the debug kernel
   allow        console lines, as patterns, that are no splat on this machine
 
@@ -53,6 +54,7 @@ class Machine:
     scratch: list = dataclasses.field(default_factory=list)
     route: str = ""
     tests: list = dataclasses.field(default_factory=list)
+    without: list = dataclasses.field(default_factory=list)
     debug: bool = True
     allow: list = dataclasses.field(default_factory=list)
 
