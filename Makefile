@@ -55,13 +55,20 @@ kernel: names tree
 
 tree:
 	@base/need kernel
+ifeq ($(and $(KSRC),$(OUT)),)
 	@base/6.12/fetch
 	@base/6.12/assemble build/src-stock $(or $(OUT),build/src)
+else
+	@base/6.12/fetch check
+	@base/6.12/assemble $(KSRC) $(OUT)
+endif
 
-lint:
+lint: tree
+	@base/need lint
 	@base/lint
 
-docs:
+docs: tree
+	@base/need docs
 	@base/docs
 
 clean:

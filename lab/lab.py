@@ -92,35 +92,37 @@ def command_test(args):
     return to.end()
 
 
-def part(to, name, *commands):
-    """Runs commands as one part of `check`, their output to a log; True if all went well."""
+def part(to, name, command):
+    """Runs one part of `check` with its output in a log; True if all went well.
+
+    Result lines that the command prints count one by one.
+    """
     start = time.monotonic()
     log = LOGS / f"check-{name}.log"
     LOGS.mkdir(parents=True, exist_ok=True)
-    with open(log, "w") as out:
-        for command in commands:
-            print(f"# {' '.join(command)}", flush=True)
-            try:
-                status = subprocess.run(command, cwd=guest.REPO, stdout=out, stderr=subprocess.STDOUT).returncode
-            except OSError as error:
-                out.write(f"{command[0]}: {error}\n")
-                status = 1
-            if status:
-                break
-    if status:
-        out = log.read_text().splitlines()
-        for line in out[-30:]:
-            print(f"    # {line}")
-    to.single(name, status != 0, f"{time.monotonic() - start:.0f} s, log in {log.relative_to(guest.REPO)}")
-    return status == 0
+    print(f"# {' '.join(command)}", flush=True)
+    try:
+        with open(log, "w") as out:
+            failed = subprocess.run(command, stdout=out, stderr=subprocess.STDOUT).returncode != 0
+    except OSError as error:
+        log.write_text(f"{command[0]}: {error}\n")
+        failed = True
+    lines = log.read_text(errors="replace").splitlines()
+    found = [case for case in map(report.result_of, lines) if case]
+    if failed and all(case.result != report.FAIL for case in found):
+        found.append(report.Case("exit", report.FAIL, lines[-20:]))
+    to.group(name, " ".join(command), found or [report.Case("exit", report.PASS, [])],
+             f"{time.monotonic() - start:.0f} s, log in {log.relative_to(guest.REPO)}")
+    return not failed
 
 
 def command_check(args):
     on = {"plain": machines.names(),
           "debug": [name for name in machines.names() if machines.load(name).debug]}
-    to = report.Report(2 + sum(2 + len(names) for names in on.values()))
-    part(to, "lint", ["make", "-s", "lint"])
+    to = report.Report(3 + sum(2 + len(names) for names in on.values()))
     tree = part(to, "tree", ["make", "-s", "tree"])
+    part(to, "lint", ["base/lint"])
+    part(to, "docs", ["base/docs"])
     for kernel, names in on.items():
         built = tree and part(to, f"kernel-{kernel}", ["base/6.12/kernel", kernel]) \
             and part(to, f"selftests-{kernel}", ["lab/selftests", kernel])
