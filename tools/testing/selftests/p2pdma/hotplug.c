@@ -384,20 +384,21 @@ static void map_for_ever(const char *bdf, int how)
 
 TEST_F(hotplug, mmap_in_a_loop)
 {
-	const int rounds = variant->way->needs_lab ? 3 : 20;
 	const char *bdf = self->provider.bdf;
 	int i, round, status;
 	pid_t child[3];
 
 	if (!variant->provider_goes)
 		SKIP(return, "for providers only");
+	if (variant->way->needs_lab)
+		SKIP(return, "a slot is too slow for that");
 
 	for (i = 0; i < 3; i++) {
 		child[i] = fork();
 		if (!child[i])
 			map_for_ever(bdf, i);
 	}
-	for (round = 0; round < rounds; round++) {
+	for (round = 0; round < 20; round++) {
 		EXPECT_EQ(0, variant->way->go(self->target));
 		EXPECT_FALSE(p2pmem_exists(bdf));
 		EXPECT_EQ(0, variant->way->come(self->target));
