@@ -268,7 +268,8 @@ TEST_F(hotplug, mapping)
 	EXPECT_TRUE(all_is_back(self));
 	q = p2pmem_map(bdf, LENGTH);
 	ASSERT_NE(MAP_FAILED, q);
-	EXPECT_EQ(-1, first_nonzero(q, LENGTH));
+	fill(q, LENGTH, 73);
+	EXPECT_EQ(-1, first_wrong(q, LENGTH, 73));
 	munmap(q, LENGTH);
 	if (!is_refused())
 		EXPECT_EQ(0, try_io(bdf, self->disk));

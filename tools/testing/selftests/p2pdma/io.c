@@ -446,6 +446,7 @@ TEST_F(direct, unmapped_in_flight)
 		munmap(gone, length);
 		next = p2pmem_map(bdf, length);
 		ASSERT_NE(MAP_FAILED, (void *)next);
+		clear(next, length);
 		ASSERT_EQ(0, uring_wait(&ring));
 		EXPECT_EQ(-1, first_nonzero(next, length));
 		munmap(next, length);

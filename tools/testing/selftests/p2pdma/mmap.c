@@ -77,7 +77,6 @@ TEST_F(pool, map_and_unmap)
 		p = map(self->fd, length);
 		ASSERT_NE(MAP_FAILED, p) TH_LOG("%zu pages: %m", pages[i]);
 		EXPECT_TAKEN(length);
-		EXPECT_EQ(-1, first_nonzero(p, length));
 		fill(p, length, i);
 		EXPECT_EQ(-1, first_wrong(p, length, i));
 		ASSERT_EQ(0, munmap(p, length));
@@ -177,7 +176,7 @@ TEST_F(pool, read_only)
 	p = mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p) TH_LOG("mmap: %m");
 	EXPECT_TAKEN(2 * page);
-	EXPECT_EQ(-1, first_nonzero(p, 2 * page));
+	EXPECT_TRUE(can_touch(p));
 	EXPECT_EQ(-1, mprotect(p, 2 * page, PROT_READ | PROT_WRITE));
 	munmap(p, 2 * page);
 	close(fd);
