@@ -16,8 +16,13 @@ PASS, FAIL, SKIP = "passed", "failed", "skipped"
 RESULT = re.compile(r"(not )?ok\b(?: \d+)?(?: -)? ?(.*)")
 PLAN = re.compile(r"1\.\.(\d+)")
 
-SPLATS = [line for line in (pathlib.Path(__file__).resolve().parent / "splats").read_text().splitlines()
-          if line and not line.startswith("#")]
+
+def patterns(name):
+    lines = (pathlib.Path(__file__).resolve().parent / name).read_text().splitlines()
+    return re.compile("|".join(line for line in lines if line and not line.startswith("#")))
+
+
+SPLATS, OF_BASE = patterns("splats"), patterns("splats.base")
 
 
 @dataclasses.dataclass
@@ -69,7 +74,10 @@ def cases(lines):
                 case.name = f"{title}: {case.name}"
             if not program:
                 whole.name = title
-                whole.why += messages if whole.result != PASS else []
+                if whole.result == FAIL:
+                    whole.why += messages
+                elif whole.result == SKIP and messages:
+                    whole.why = [messages[-1].lstrip("# ")]
                 program = [whole]
             elif whole.result == FAIL and all(case.result != FAIL for case in program):
                 program.append(Case(f"{title}: exit", FAIL, whole.why + messages[-5:]))
@@ -86,13 +94,18 @@ def cases(lines):
 
 
 def splats(console, allowed=()):
-    """Lines of a console log that a healthy kernel does not print."""
-    bad = re.compile("|".join(SPLATS))
-    good = re.compile("|".join(allowed)) if allowed else None
+    """(lines a healthy kernel does not print, those of them the base tree is known for)"""
     if not console.exists():
-        return ["there is no console log"]
+        return ["there is no console log"], []
+    good = re.compile("|".join(allowed)) if allowed else None
     lines = console.read_text(errors="replace").splitlines()
-    return [line for line in lines if bad.search(line) and not (good and good.search(line))]
+    bad, base = [], []
+    for number, line in enumerate(lines):
+        if not SPLATS.search(line) or good and good.search(line):
+            continue
+        known = OF_BASE.search("\n".join(lines[number:number + 12]))
+        (base if known else bad).append(line)
+    return bad, base
 
 
 class Report:
