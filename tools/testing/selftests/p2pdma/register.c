@@ -105,7 +105,7 @@ static int bad_arguments(const char *bdf, int bar, __u64 length,
 			name = "BAR that isn't there";
 		else if (bars[i].flags & BAR_IO)
 			name = "BAR of I/O ports";
-		else if (bars[i].length < UNIT)
+		else if (bars[i].length < UNIT && bars[i].length >= page)
 			name = "BAR that is too small";
 		if (name)
 			to[nr++] = (struct refused){ name, i, 0, 0, EINVAL };
@@ -768,8 +768,15 @@ TEST_F(fatal, refused)
 		{ "length is no page",	self->bar, UNIT + 1, UNIT, EINVAL },
 		{ "one byte",		self->bar, 1, UNIT, EINVAL },
 	};
+	struct bar bars[6];
 	int round;
 	size_t i;
+
+	ASSERT_EQ(0, pci_bars(self->bdf, bars));
+	for (i = 0; i < 6; i++)
+		if (bars[i].flags & BAR_MEM && bars[i].length < page)
+			EXPECT_EQ(-EINVAL, test_add(self->bdf, i, 0, 0))
+				TH_LOG("BAR %zu, smaller than a page", i);
 
 	/* As the first region, then as the second. */
 	for (round = 0; round < 2; round++) {
