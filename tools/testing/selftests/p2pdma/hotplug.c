@@ -324,10 +324,11 @@ TEST_F(hotplug, io)
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	for (i = 0; i < 4; i++)
 		child[i] = start_io(self, &reports[i], i % 2);
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < 4; i++) {
 		ASSERT_TRUE(wait_for(reports[i].done > 10, SECONDS))
 			TH_LOG("process %d: %s after %ld transfers", i,
 			       strerror(reports[i].error), reports[i].done);
+	}
 
 	/* All run up to here. */
 	for (i = 0; i < 4; i++)

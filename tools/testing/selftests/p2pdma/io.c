@@ -259,21 +259,23 @@ TEST_F(direct, mixed_vectors)
 		clear(whole, total);
 		ASSERT_EQ((ssize_t)total,
 			  pread(self->s.fd, whole, total, DISK_OFFSET));
-		for (j = 0, at = whole; j < PIECES; at += iov[j++].iov_len)
+		for (j = 0, at = whole; j < PIECES; at += iov[j++].iov_len) {
 			EXPECT_EQ(-1, first_wrong(at, iov[j].iov_len,
 						  i * PIECES + j))
 				TH_LOG("written: vector %zu, piece %d", i, j);
+		}
 
 		for (j = 0; j < PIECES; j++)
 			clear(iov[j].iov_base, iov[j].iov_len);
 		ASSERT_EQ((ssize_t)total,
 			  preadv(self->s.fd, iov, PIECES, DISK_OFFSET))
 			TH_LOG("vector %zu: %m", i);
-		for (j = 0; j < PIECES; j++)
+		for (j = 0; j < PIECES; j++) {
 			EXPECT_EQ(-1, first_wrong(iov[j].iov_base,
 						  iov[j].iov_len,
 						  i * PIECES + j))
 				TH_LOG("read: vector %zu, piece %d", i, j);
+		}
 	}
 	munmap(whole, 1 * MiB);
 }
@@ -390,10 +392,11 @@ static void test_queue(struct __test_metadata *_metadata,
 		  pwrite(s->fd, s->system, QUEUE * PIECE, DISK_OFFSET));
 	clear(s->peer, QUEUE * PIECE);
 	ASSERT_EQ(0, all(s, false));
-	for (i = 0; i < QUEUE; i++)
+	for (i = 0; i < QUEUE; i++) {
 		EXPECT_EQ(-1, first_wrong(s->peer + i * PIECE, PIECE,
 					  200 + i))
 			TH_LOG("read: piece %d", i);
+	}
 }
 
 TEST_F(direct, libaio)

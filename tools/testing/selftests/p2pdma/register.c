@@ -348,9 +348,10 @@ TEST_F(device, callers_at_once)
 
 	for (round = 0; round < ROUNDS; round++) {
 		call_at_once(callers, self->bdf, self->bar, UNIT);
-		for (i = 0; i < CALLERS; i++)
+		for (i = 0; i < CALLERS; i++) {
 			EXPECT_EQ(0, callers[i].error)
 				TH_LOG("round %d", round);
+		}
 		ASSERT_EQ((long long)(CALLERS * UNIT),
 			  p2pmem_number(self->bdf, "size"))
 			TH_LOG("round %d", round);
@@ -773,10 +774,12 @@ TEST_F(fatal, refused)
 	size_t i;
 
 	ASSERT_EQ(0, pci_bars(self->bdf, bars));
-	for (i = 0; i < 6; i++)
-		if (bars[i].flags & BAR_MEM && bars[i].length < page)
+	for (i = 0; i < 6; i++) {
+		if (bars[i].flags & BAR_MEM && bars[i].length < page) {
 			EXPECT_EQ(-EINVAL, test_add(self->bdf, i, 0, 0))
 				TH_LOG("BAR %zu, smaller than a page", i);
+		}
+	}
 
 	/* As the first region, then as the second. */
 	for (round = 0; round < 2; round++) {
