@@ -15,10 +15,13 @@
  * always freed by way of its page, never by way of the device.
  */
 
+#include <linux/anon_inodes.h>
+#include <linux/atomic.h>
 #include <linux/cleanup.h>
-#include <linux/ctype.h>
 #include <linux/device.h>
 #include <linux/export.h>
+#include <linux/fs.h>
+#include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
@@ -34,6 +37,7 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
+#include <linux/wait_bit.h>
 
 #include "p2pdma.h"
 
@@ -43,30 +47,20 @@ static DEFINE_MUTEX(p2pdma_lock);
 /* All providers, published or not; written under p2pdma_lock, read by RCU */
 static LIST_HEAD(p2pdma_providers);
 
+/*
+ * All user mappings of all providers, whichever sysfs mount and open file they
+ * come from, each provider's at an offset of its own: see p2pdma_revoke_user().
+ */
+static struct file *p2pdma_user_file;
+static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
+
 /* ---- Memory ---- */
 
-/**
- * p2pdma_alloc - take contiguous memory of a provider
- * @pdev: the provider
- * @size: bytes, rounded up to whole pages
- * @refs: references to take on the memory's region
- * @region: where to put that region
- *
- * Context: any; never sleeps.
- * Return: kernel address, page aligned; NULL where @pdev is no provider (any
- * more) or has no such piece left.
- */
-void *p2pdma_alloc(struct pci_dev *pdev, size_t size, unsigned long refs,
-		   struct p2pdma_region **region)
+/* Take contiguous memory, and as many references on its region as asked for */
+static void *p2pdma_alloc(struct pci_p2pdma *provider, size_t size,
+			  unsigned long refs, struct p2pdma_region **region)
 {
-	struct pci_p2pdma *provider;
 	void *owner, *addr;
-
-	/* Teardown waits for readers before the pool goes. */
-	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	if (!provider)
-		return NULL;
 
 	addr = p2pdma_pool_alloc(provider->pool, size, &owner);
 	if (!addr)
@@ -81,28 +75,69 @@ void *p2pdma_alloc(struct pci_dev *pdev, size_t size, unsigned long refs,
 	return addr;
 }
 
-/**
- * p2pdma_free - give memory back
- * @region: where it lies
- * @addr: its kernel address
- * @size: bytes, rounded up to whole pages
- * @refs: references on @region to drop
- *
- * With the last reference @region may vanish at once.
- *
- * Context: any; never sleeps.
- */
-void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
-		 unsigned long refs)
+/* With the last reference @region, and its provider, may vanish at once. */
+static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
+			unsigned long refs)
 {
 	p2pdma_pool_free(region->provider->pool, addr, size);
 	percpu_ref_put_many(&region->pgmap.ref, refs);
 }
 
+/**
+ * p2pdma_alloc_user - take memory of a provider for a user mapping
+ * @pdev: the provider
+ * @size: bytes, a multiple of PAGE_SIZE
+ * @region: where to put the region that it lies in
+ *
+ * Each page holds a reference on @region and is freed by itself, by
+ * p2pdma_free_user() or with the last reference on the page.
+ *
+ * Context: any; never sleeps.
+ * Return: kernel address of contiguous pages; NULL where @pdev is no provider
+ * (any more) or has no such piece left.
+ */
+void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
+			struct p2pdma_region **region)
+{
+	unsigned long pages = size >> PAGE_SHIFT;
+	struct pci_p2pdma *provider;
+	void *addr;
+
+	/* Teardown waits for readers before the pool goes. */
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	if (!provider)
+		return NULL;
+
+	addr = p2pdma_alloc(provider, size, pages, region);
+	if (addr)
+		atomic_long_add(pages, &provider->user_pages);
+	return addr;
+}
+
+/**
+ * p2pdma_free_user - give pages of p2pdma_alloc_user() back
+ * @region: where they lie; may vanish with this call
+ * @addr: kernel address of the first one
+ * @size: bytes, a multiple of PAGE_SIZE
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
+{
+	unsigned long pages = size >> PAGE_SHIFT;
+	atomic_long_t *out = &region->provider->user_pages;
+
+	if (!atomic_long_sub_return(pages, out))
+		wake_up_var(out);
+	p2pdma_free(region, addr, size, pages);
+}
+
 /* The last mapping of a user's page is gone, and so is all DMA to it. */
 static void p2pdma_page_free(struct page *page)
 {
-	p2pdma_free(p2pdma_region(page->pgmap), page_to_virt(page), PAGE_SIZE, 1);
+	p2pdma_free_user(p2pdma_region(page->pgmap), page_to_virt(page),
+			 PAGE_SIZE);
 }
 
 /* Tools outside the kernel look for this symbol to see that P2PDMA is there. */
@@ -116,7 +151,8 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
 	struct p2pdma_region *region;
 	struct page *page;
 
-	if (!addr || !virt_addr_valid(addr))
+	/* Not virt_addr_valid(), which knows only system memory on arm64. */
+	if (!addr || !pfn_valid(PHYS_PFN(__pa(addr))))
 		return NULL;
 
 	page = virt_to_page(addr);
@@ -133,8 +169,8 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
  * @size: bytes, rounded up to whole pages
  *
  * The memory is contiguous, page aligned and not cleared.  It lies in a BAR:
- * the CPU may only touch it through accessors such as memcpy_toio().  A
- * driver's remove() waits for it to be freed.
+ * the CPU may only touch it through accessors such as memcpy_toio().  The
+ * driver core waits for it to be freed, after the driver's remove().
  *
  * Context: any; never sleeps.
  * Return: kernel address; NULL where @pdev is no provider, or has no piece of
@@ -143,8 +179,12 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 {
 	struct p2pdma_region *region;
+	struct pci_p2pdma *provider;
 
-	return p2pdma_alloc(pdev, size, 1, &region);
+	/* Teardown waits for readers before the pool goes. */
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	return provider ? p2pdma_alloc(provider, size, 1, &region) : NULL;
 }
 EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
 
@@ -210,7 +250,8 @@ struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 		return NULL;
 	}
 
-	sg_init_one(sgl, addr, length);
+	sg_init_table(sgl, 1);
+	sg_set_page(sgl, virt_to_page(addr), length, 0);
 	*nents = 1;
 	return sgl;
 }
@@ -250,6 +291,8 @@ static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
 	struct p2pdma_region *region;
 	void *addr;
 	int ret;
+
+	lockdep_assert_held(&p2pdma_lock);
 
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
 	if (!region)
@@ -293,8 +336,12 @@ static void p2pdma_destroy(struct pci_p2pdma *provider)
 
 static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 {
-	struct pci_p2pdma *provider = kzalloc(sizeof(*provider), GFP_KERNEL);
+	struct pci_p2pdma *provider;
 
+	if (!p2pdma_user_file)
+		return NULL;
+
+	provider = kzalloc(sizeof(*provider), GFP_KERNEL);
 	if (!provider)
 		return NULL;
 
@@ -305,9 +352,55 @@ static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 	}
 
 	provider->pdev = pdev;
+	provider->user_offset =
+		atomic_long_fetch_add(P2PDMA_USER_SIZE >> PAGE_SHIFT,
+				      &p2pdma_user_offsets);
 	INIT_LIST_HEAD(&provider->regions);
 	p2pdma_route_cache_init(&provider->routes);
 	return provider;
+}
+
+/**
+ * p2pdma_user_mapping - where all user mappings of all providers belong
+ *
+ * Context: any.
+ * Return: the address space, which is there as long as there are providers.
+ */
+struct address_space *p2pdma_user_mapping(void)
+{
+	return p2pdma_user_file->f_mapping;
+}
+
+static const struct file_operations p2pdma_user_fops = { };
+
+static int __init p2pdma_user_init(void)
+{
+	struct file *file;
+
+	file = anon_inode_create_getfile("[p2pmem]", &p2pdma_user_fops, NULL,
+					 O_RDWR, NULL);
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	p2pdma_user_file = file;
+	return 0;
+}
+fs_initcall_sync(p2pdma_user_init);	/* before drivers, after the inodes */
+
+/*
+ * Take all user mappings away, and wait for I/O to their pages.
+ *
+ * Once is not enough: an mmap() may have filled its mapping and not yet made
+ * it known to the address space.  Nobody tells when it has.
+ */
+static void p2pdma_revoke_user(struct pci_p2pdma *provider)
+{
+	do {
+		unmap_mapping_pages(p2pdma_user_mapping(),
+				    provider->user_offset,
+				    P2PDMA_USER_SIZE >> PAGE_SHIFT, true);
+	} while (!wait_var_event_timeout(&provider->user_pages,
+					 !atomic_long_read(&provider->user_pages),
+					 HZ / 10));
 }
 
 /* The driver leaves.  Each step relies on the ones before. */
@@ -319,7 +412,7 @@ static void p2pdma_teardown(void *data)
 	/* 1. Nobody new is sent here. */
 	WRITE_ONCE(provider->published, false);
 
-	/* 2. User mappings go, and none is made any more. */
+	/* 2. No user mapping is begun any more. */
 	sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
 
 	/* 3. No allocation starts, and those that had started are done. */
@@ -329,7 +422,10 @@ static void p2pdma_teardown(void *data)
 	}
 	synchronize_rcu();
 
-	/* 4. Wait for memory in use; then nothing refers to pool and regions. */
+	/* 4. Users lose theirs. */
+	p2pdma_revoke_user(provider);
+
+	/* 5. Wait for the rest; then nothing refers to pool and regions. */
 	p2pdma_destroy(provider);
 }
 
@@ -339,6 +435,8 @@ static int p2pdma_first_region(struct pci_dev *pdev, int bar,
 {
 	struct pci_p2pdma *provider;
 	int ret;
+
+	lockdep_assert_held(&p2pdma_lock);
 
 	provider = p2pdma_create(pdev);
 	if (!provider)
@@ -367,26 +465,17 @@ err_destroy:
 	return ret;
 }
 
-/* Does something own struct pages in @range already? */
-static bool p2pdma_range_taken(struct pci_p2pdma *provider,
-			       const struct range *range)
+/*
+ * Does something own struct pages in @range already?  memremap_pages() would
+ * warn, or not even notice, where it should refuse.
+ */
+static bool p2pdma_range_taken(const struct range *range)
 {
-	const u64 ends[] = { range->start, range->end };
-	struct p2pdma_region *region;
 	struct dev_pagemap *pgmap;
-	int i;
+	u64 at;
 
-	if (provider) {
-		list_for_each_entry(region, &provider->regions, node) {
-			if (region->pgmap.range.start <= range->end &&
-			    region->pgmap.range.end >= range->start)
-				return true;
-		}
-	}
-
-	/* Another user of memremap_pages(); it would warn rather than refuse. */
-	for (i = 0; i < ARRAY_SIZE(ends); i++) {
-		pgmap = get_dev_pagemap(PHYS_PFN(ends[i]), NULL);
+	for (at = range->start; at <= range->end; at += SUBSECTION_SIZE) {
+		pgmap = get_dev_pagemap(PHYS_PFN(at), NULL);
 		if (pgmap) {
 			put_dev_pagemap(pgmap);
 			return true;
@@ -466,8 +555,9 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
  * * -EOPNOTSUPP - the kernel can't map memory at that address
  * * -ENOMEM - no memory for struct pages or for the pool
  *
- * or what memremap_pages() returned.  On any error nothing has changed, and
- * the log says what was wrong.
+ * or what memremap_pages() returned, such as -EINVAL where the CPU's cache
+ * attributes of the range conflict.  On any error nothing has changed, and the
+ * log says what was wrong.
  */
 int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset)
@@ -484,7 +574,7 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 	provider = rcu_dereference_protected(pdev->p2pdma,
 					     lockdep_is_held(&p2pdma_lock));
 
-	if (p2pdma_range_taken(provider, &range)) {
+	if (p2pdma_range_taken(&range)) {
 		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
 			bar, range.start, range.end);
 		return -EBUSY;
@@ -678,9 +768,10 @@ int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 
 	/*
 	 * kstrtobool() only looks at the start, and so would take the name of
-	 * an absent device for a number.
+	 * an absent device, as in 0000:03:00.0 or nvme0, for a boolean.
 	 */
-	if ((!isdigit(page[0]) || len == 1) && !kstrtobool(page, use_p2pdma))
+	if ((len == 1 || !strpbrk(page, "0123456789:")) &&
+	    !kstrtobool(page, use_p2pdma))
 		return 0;
 
 	pr_err("p2pdma: no PCI device and no boolean: %.*s\n", (int)len, page);

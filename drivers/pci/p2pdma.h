@@ -18,12 +18,14 @@
 #ifndef _DRIVERS_PCI_P2PDMA_H
 #define _DRIVERS_PCI_P2PDMA_H
 
+#include <linux/atomic.h>
 #include <linux/bits.h>
 #include <linux/dma-map-ops.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
+#include <linux/sizes.h>
 #include <linux/types.h>
 #include <linux/xarray.h>
 
@@ -43,7 +45,7 @@ size_t p2pdma_pool_available(struct p2pdma_pool *pool);
 
 /* ---- p2pdma_route.c: which way two devices reach each other ---- */
 
-/* Why a route is what it is; p2pdma_reason_slug() names it to people. */
+/* Why a route is what it is; p2pdma_slugs[] names it to people. */
 enum p2pdma_reason {
 	P2PDMA_REASON_SAME_DEVICE,
 	P2PDMA_REASON_SWITCH,
@@ -51,6 +53,7 @@ enum p2pdma_reason {
 	P2PDMA_REASON_HOST_BRIDGE_LISTED,
 	P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED,
 	P2PDMA_REASON_ACS_REDIRECT,
+	P2PDMA_REASON_ACS_EGRESS,
 	P2PDMA_REASON_UNREADABLE,
 	P2PDMA_REASON_NOT_PCI,
 	P2PDMA_REASON_MAX,
@@ -67,8 +70,8 @@ enum p2pdma_reason {
  * @distance: cost, less is better, 0 for the provider itself; comparable
  *	between providers of one client.  Meaningless where refused.
  * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE
- * @blocking: ports or functions whose ACS control turns requests (first) or
- *	completions (second) up to the root complex; NULL where none does.
+ * @blocking: ports or functions whose ACS control keeps requests (first) or
+ *	completions (second) from going straight; NULL where none does.
  *	Valid as long as the caller holds provider and client.
  */
 struct p2pdma_route {
@@ -113,6 +116,8 @@ struct pci_p2pdma {
 	struct list_head node;		/* in the list of providers */
 	struct p2pdma_route_cache routes;
 	bool published;
+	atomic_long_t user_pages;	/* taken for user mappings, not yet free */
+	pgoff_t user_offset;		/* of all its mappings in p2pdma_user_mapping() */
 };
 
 /*
@@ -139,10 +144,13 @@ static inline struct p2pdma_region *p2pdma_region(struct dev_pagemap *pgmap)
 	return container_of(pgmap, struct p2pdma_region, pgmap);
 }
 
-void *p2pdma_alloc(struct pci_dev *pdev, size_t size, unsigned long refs,
-		   struct p2pdma_region **region);
-void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
-		 unsigned long refs);
+/* No mapping is longer; each provider has as much room for its own. */
+#define P2PDMA_USER_SIZE	SZ_1T
+
+struct address_space *p2pdma_user_mapping(void);
+void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
+			struct p2pdma_region **region);
+void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
 
 /* ---- p2pdma_sysfs.c: p2pmem/ and user mappings ---- */
 

@@ -8,7 +8,6 @@
  */
 
 #include <linux/dma-map-ops.h>
-#include <linux/export.h>
 #include <linux/scatterlist.h>
 
 #include "p2pdma.h"

@@ -40,9 +40,10 @@ enum { P2PDMA_PROVIDER, P2PDMA_CLIENT, P2PDMA_LEGS };
 struct p2pdma_leg {
 	struct pci_dev *turn;	/* NULL: the device is the shared bridge */
 	unsigned int hops;	/* links and bridges up to the shared bridge */
-	bool acs_readable;
+	bool acs_unreadable;
 	bool acs_redirects;	/* at the turn, what this side sends */
-	bool host_readable;
+	bool acs_blocks;	/* or stops it */
+	bool host_unreadable;
 	u32 host_id;		/* device << 16 | vendor, 0 where not known */
 	int node;
 };
@@ -92,6 +93,7 @@ static const char * const p2pdma_slugs[] = {
 	[P2PDMA_REASON_HOST_BRIDGE_LISTED]	= "host-bridge-listed",
 	[P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED]	= "host-bridge-not-listed",
 	[P2PDMA_REASON_ACS_REDIRECT]		= "acs-redirect",
+	[P2PDMA_REASON_ACS_EGRESS]		= "acs-egress",
 	[P2PDMA_REASON_UNREADABLE]		= "unreadable",
 	[P2PDMA_REASON_NOT_PCI]			= "not-pci",
 };
@@ -148,12 +150,11 @@ static bool p2pdma_walk(struct pci_dev *provider, struct pci_dev *client,
  * and at a function that has a sibling in the same device on the other leg.
  * PCIe puts nothing else side by side below one bridge.
  */
-static void p2pdma_read_acs(struct p2pdma_leg *leg, bool sibling, u16 redirect)
+static void p2pdma_read_acs(struct p2pdma_leg *leg, bool sibling, bool client)
 {
 	struct pci_dev *turn = leg->turn;
 	u16 ctrl;
 
-	leg->acs_readable = true;
 	if (!turn || !turn->acs_cap)
 		return;
 	if (pci_pcie_type(turn) != PCI_EXP_TYPE_DOWNSTREAM && !sibling)
@@ -161,10 +162,17 @@ static void p2pdma_read_acs(struct p2pdma_leg *leg, bool sibling, u16 redirect)
 
 	if (pci_read_config_word(turn, turn->acs_cap + PCI_ACS_CTRL, &ctrl) ||
 	    PCI_POSSIBLE_ERROR(ctrl)) {
-		leg->acs_readable = false;
+		leg->acs_unreadable = true;
 		return;
 	}
-	leg->acs_redirects = ctrl & redirect;
+
+	/*
+	 * Requests come from the client, completions answer them.  Egress
+	 * Control is for requests; without Request Redirect it may drop them,
+	 * by a vector that isn't read here.
+	 */
+	leg->acs_redirects = ctrl & (client ? PCI_ACS_RR : PCI_ACS_CR);
+	leg->acs_blocks = client && (ctrl & PCI_ACS_EC) && !(ctrl & PCI_ACS_RR);
 }
 
 /*
@@ -177,10 +185,16 @@ static void p2pdma_read_host(struct p2pdma_leg *leg,
 {
 	u32 id;
 
-	leg->host_readable = !pci_bus_read_config_dword(host->bus, 0,
-							PCI_VENDOR_ID, &id);
-	if (!leg->host_readable)
+	switch (pci_bus_read_config_dword(host->bus, 0, PCI_VENDOR_ID, &id)) {
+	case PCIBIOS_SUCCESSFUL:
+		break;
+	case PCIBIOS_DEVICE_NOT_FOUND:
+		PCI_SET_ERROR_RESPONSE(&id);
+		break;
+	default:
+		leg->host_unreadable = true;
 		return;
+	}
 
 	if (!PCI_POSSIBLE_ERROR(id))
 		leg->host_id = id;
@@ -216,9 +230,8 @@ static void p2pdma_gather(struct pci_dev *provider, struct pci_dev *client,
 	if (facts->shared_bridge) {
 		bool siblings = from->turn && to->turn;
 
-		/* Requests come from the client, completions answer them. */
-		p2pdma_read_acs(from, siblings, PCI_ACS_RR | PCI_ACS_EC);
-		p2pdma_read_acs(to, siblings, PCI_ACS_CR);
+		p2pdma_read_acs(from, siblings, true);
+		p2pdma_read_acs(to, siblings, false);
 	}
 
 	for (i = 0; i < P2PDMA_LEGS; i++) {
@@ -277,7 +290,7 @@ static void p2pdma_decide_root(const struct p2pdma_facts *facts, bool redirect,
 	if (facts->cpu_allows)
 		p2pdma_allow(route, P2PDMA_REASON_CPU_ALLOWED,
 			     PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
-	else if (!from->host_readable || !to->host_readable)
+	else if (from->host_unreadable || to->host_unreadable)
 		p2pdma_refuse(route, P2PDMA_REASON_UNREADABLE);
 	else if (p2pdma_host_listed(from->host_id, facts->same_host_bridge) &&
 		 p2pdma_host_listed(to->host_id, facts->same_host_bridge))
@@ -299,7 +312,7 @@ static void p2pdma_decide(const struct p2pdma_facts *facts,
 	if (from->node != to->node && from->node != NUMA_NO_NODE &&
 	    to->node != NUMA_NO_NODE)
 		route->distance += P2PDMA_COST_OTHER_NODE;
-	if (from->acs_redirects)
+	if (from->acs_redirects || from->acs_blocks)
 		route->blocking[0] = from->turn;
 	if (to->acs_redirects)
 		route->blocking[1] = to->turn;
@@ -309,8 +322,10 @@ static void p2pdma_decide(const struct p2pdma_facts *facts,
 			     PCI_P2PDMA_MAP_BUS_ADDR);
 	else if (!facts->shared_bridge)
 		p2pdma_decide_root(facts, false, route);
-	else if (!from->acs_readable || !to->acs_readable)
+	else if (from->acs_unreadable || to->acs_unreadable)
 		p2pdma_refuse(route, P2PDMA_REASON_UNREADABLE);
+	else if (from->acs_blocks)
+		p2pdma_refuse(route, P2PDMA_REASON_ACS_EGRESS);
 	else if (from->acs_redirects || to->acs_redirects)
 		p2pdma_decide_root(facts, true, route);
 	else
@@ -488,10 +503,11 @@ void p2pdma_route_explain(struct pci_dev *provider, struct device *client,
 			     pci_name(provider), p2pdma_slugs[route->reason]);
 
 	/*
-	 * Only with this reason is a switch shared, so that traffic would stay
-	 * in it without redirection.
+	 * With these reasons a switch is shared, and traffic would stay in it
+	 * without ACS.
 	 */
-	if (route->reason == P2PDMA_REASON_ACS_REDIRECT && first)
+	if (route->reason == P2PDMA_REASON_ACS_REDIRECT ||
+	    route->reason == P2PDMA_REASON_ACS_EGRESS)
 		dev_warn_ratelimited(client,
 				     "p2pdma: pci=\"disable_acs_redir=%s%s%s\" on the kernel command line allows it, and gives up the isolation of devices there\n",
 				     pci_name(first), second ? ";" : "",

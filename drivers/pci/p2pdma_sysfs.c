@@ -12,10 +12,11 @@
 #include <linux/io.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/pagemap.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/rcupdate.h>
-#include <linux/sched.h>
+#include <linux/sched/signal.h>
 #include <linux/sizes.h>
 #include <linux/sysfs.h>
 
@@ -41,7 +42,7 @@ static ssize_t p2pmem_show(struct device *dev, struct device_attribute *attr,
 	struct pci_p2pdma *provider;
 	size_t value = 0;
 
-	/* Appears before the provider does, and goes after: 0 meanwhile. */
+	/* The files appear a little before the provider does: 0 meanwhile. */
 	scoped_guard(rcu) {
 		provider = p2pdma_of(pdev);
 		if (!provider)
@@ -64,21 +65,25 @@ static ssize_t p2pmem_show(struct device *dev, struct device_attribute *attr,
 /* ---- allocate ---- */
 
 /*
- * Clear provider memory.  The read waits for the writes to arrive: another
- * device's data may come by another path, and must not be overtaken by zeros
- * (PCIe Base Specification 6.0, section 2.4.1: a completion pushes the posted
- * writes ahead of it, but only on its own path).
+ * Clear provider memory, by whole words: memset() may write UC memory byte by
+ * byte.  The read waits for the writes to arrive: another device's data may
+ * come by another path, and must not be overtaken by zeros (PCIe Base
+ * Specification 6.0, section 2.4.1: a completion pushes posted writes ahead of
+ * it, but only on its own path).  It also tells where the device doesn't answer
+ * and still has its last owner's data.
  */
-static void p2pmem_zero(void *addr, size_t size)
+static int p2pmem_zero(void *addr, size_t size)
 {
-	void __iomem *io = (void __iomem __force *)addr;
+	u64 __iomem *word = (u64 __iomem __force *)addr;
+	u64 __iomem *last = word + size / sizeof(*word) - 1;
 
-	memset_io(io, 0, size);
-	readb(io + size - 1);
+	while (word <= last)
+		__raw_writeq(0, word++);
+	return __raw_readq(last) ? -EIO : 0;
 }
 
 /*
- * Map pages that p2pdma_alloc() gave, each with its own reference on the
+ * Map pages that p2pdma_alloc_user() gave, each with its own reference on the
  * region.  A page in the pool counts one; once it is mapped, the mapping's
  * count is the only one, so that the last unmap frees it.
  * On failure what isn't mapped is back in the pool.
@@ -107,33 +112,32 @@ static int p2pmem_insert(struct vm_area_struct *vma, unsigned long start,
 	}
 
 	if (size)
-		p2pdma_free(region, addr, size, size >> PAGE_SHIFT);
-	return ret;
+		p2pdma_free_user(region, addr, size);
+	/* The only fault there can be: no memory for page tables */
+	return ret == -EFAULT ? -ENOMEM : ret;
 }
 
 /*
- * Take the largest piece there is, of at most @want bytes.  A pool in pieces
- * serves as well as one in one: pages needn't be contiguous for user space.
+ * Take a piece of at most *@size bytes, and say how large it is.  A pool in
+ * small pieces serves as well: pages needn't be contiguous for user space.
  */
-static void *p2pmem_take(struct pci_dev *pdev, size_t want, size_t *got,
+static void *p2pmem_take(struct pci_dev *pdev, size_t *size,
 			 struct p2pdma_region **region)
 {
 	void *addr;
 
-	/* In bounds, so that clearing one piece doesn't take long. */
-	for (want = min(want, SZ_2M); want; want = PAGE_ALIGN_DOWN(want / 2)) {
-		addr = p2pdma_alloc(pdev, want, want >> PAGE_SHIFT, region);
-		if (addr) {
-			*got = want;
+	for (; *size; *size = PAGE_ALIGN_DOWN(*size / 2)) {
+		addr = p2pdma_alloc_user(pdev, *size, region);
+		if (addr)
 			return addr;
-		}
 	}
 	return NULL;
 }
 
 /* May this be mapped, as far as can be told beforehand? */
-static int p2pmem_check(struct pci_dev *pdev, const struct vm_area_struct *vma)
+static int p2pmem_check(struct pci_dev *pdev, struct vm_area_struct *vma)
 {
+	size_t size = vma->vm_end - vma->vm_start;
 	struct pci_p2pdma *provider;
 	const char *wrong = NULL;
 
@@ -152,23 +156,41 @@ static int p2pmem_check(struct pci_dev *pdev, const struct vm_area_struct *vma)
 	if (!provider || !READ_ONCE(provider->published))
 		return -ENODEV;
 	/* Don't take what there is from others only to give it back. */
-	if (p2pdma_pool_available(provider->pool) < vma->vm_end - vma->vm_start)
+	if (p2pdma_pool_available(provider->pool) < size ||
+	    size > P2PDMA_USER_SIZE)
 		return -ENOMEM;
+
+	/* From here on teardown can find the mapping. */
+	vma->vm_pgoff = provider->user_offset;
 	return 0;
 }
 
 /*
- * sysfs holds the file active meanwhile, and teardown removes it first of
- * all: the provider stays for as long as this runs, and what it maps is
- * unmapped afterwards.
+ * sysfs has a page_mkwrite for all its mappings, so that a write to a clean
+ * page asks here first.  There is no file to be prepared; a page without one
+ * must be returned locked, or the fault is tried again for ever.
+ */
+static vm_fault_t p2pmem_page_mkwrite(struct vm_fault *vmf)
+{
+	folio_lock(page_folio(vmf->page));
+	return VM_FAULT_LOCKED;
+}
+
+static const struct vm_operations_struct p2pmem_vm_ops = {
+	.page_mkwrite = p2pmem_page_mkwrite,
+};
+
+/*
+ * sysfs holds the file active meanwhile, and teardown removes it before it
+ * takes the provider apart.
  */
 static int p2pmem_mmap(struct file *file, struct kobject *kobj,
 		       struct bin_attribute *battr, struct vm_area_struct *vma)
 {
 	struct pci_dev *pdev = to_pci_dev(kobj_to_dev(kobj));
+	size_t size = SZ_2M;	/* Clearing one piece doesn't take long. */
 	struct p2pdma_region *region;
 	unsigned long at;
-	size_t size;
 	void *piece;
 	int ret;
 
@@ -179,14 +201,26 @@ static int p2pmem_mmap(struct file *file, struct kobject *kobj,
 	/* The kernel's own mapping isn't cached either; aliases must agree. */
 	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &p2pmem_vm_ops;
 
 	/* On failure the caller unmaps, and so frees, what is mapped by then. */
 	for (at = vma->vm_start; at < vma->vm_end; at += size) {
-		piece = p2pmem_take(pdev, vma->vm_end - at, &size, &region);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+
+		/* What was too much for the last piece would be so again. */
+		size = min(size, vma->vm_end - at);
+		piece = p2pmem_take(pdev, &size, &region);
 		if (!piece)
 			return -ENOMEM;
 
-		p2pmem_zero(piece, size);
+		ret = p2pmem_zero(piece, size);
+		if (ret) {
+			pci_err(pdev, "p2pmem/allocate: the memory doesn't answer, it can't be cleared\n");
+			p2pdma_free_user(region, piece, size);
+			return ret;
+		}
+
 		ret = p2pmem_insert(vma, at, region, piece, size);
 		if (ret)
 			return ret;
@@ -199,11 +233,12 @@ static struct bin_attribute p2pmem_allocate = {
 	.attr.name	= "allocate",
 	.attr.mode	= 0660,
 	.mmap		= p2pmem_mmap,
+	.f_mapping	= p2pdma_user_mapping,
 	/*
 	 * Nothing can be read or written; the size is for programs that won't
 	 * map beyond the end of a file.
 	 */
-	.size		= SZ_1T,
+	.size		= P2PDMA_USER_SIZE,
 };
 
 const struct attribute_group p2pdma_group = {
