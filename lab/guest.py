@@ -26,6 +26,12 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = REPO / "build"
 KERNELS = ("plain", "debug", "stock")
 DONE = "verdict done"
+RUNNING = set()         # QEMU processes
+
+
+def kill_all():
+    for process in list(RUNNING):
+        process.kill()
 
 
 class Qmp:
@@ -174,6 +180,7 @@ class Guest:
             self.process = subprocess.Popen(arguments, pass_fds=[sock.fileno() for sock in theirs],
                                             stdin=None if self.interactive else subprocess.DEVNULL,
                                             stdout=None if self.interactive else log, stderr=log)
+        RUNNING.add(self.process)
         for sock in theirs:
             sock.close()
         self.control, self.verdict_port, qmp = ours
@@ -191,6 +198,7 @@ class Guest:
             except subprocess.TimeoutExpired:
                 self.process.send_signal(signal.SIGKILL)
                 self.process.wait()
+            RUNNING.discard(self.process)
             for sock in ours:
                 sock.close()
         if self.process.returncode > 0:

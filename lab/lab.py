@@ -15,6 +15,7 @@ of failures in build/logs/test.{json,failed}. Builds nothing but what `check`
 and `demo` need, by the programs in base/.
 """
 import argparse
+import concurrent.futures
 import os
 import signal
 import subprocess
@@ -50,11 +51,10 @@ def selftests(machine, kernel, wanted):
     return f"{folder}/run_kselftest.sh -o {TEST_TIMEOUT[kernel]}{chosen}"
 
 
-def test_machine(to, machine, kernel, wanted):
-    """Runs the selftests on one machine and reports them."""
-    name = f"{machine.name}-{kernel}"
-    program = selftests(machine, kernel, wanted)
-    box = guest.Guest(machine, kernel, program, GUEST_TIMEOUT[kernel])
+def test_machine(name, kernel, wanted):
+    """Runs the selftests on one machine; returns what Report.group() wants."""
+    machine = machines.load(name)
+    box = guest.Guest(machine, kernel, selftests(machine, kernel, wanted), GUEST_TIMEOUT[kernel])
     box.prepare()
     box.run()
     (box.log_dir / "verdict.tap").write_text("\n".join(box.verdict) + "\n")
@@ -67,16 +67,25 @@ def test_machine(to, machine, kernel, wanted):
         found.append(report.Case("console, base tree", report.SKIP, [f"known splat: {base[0]}"]))
     if bad:
         found.append(report.Case("console", report.FAIL, bad[:10]))
-    to.group(name, machine.description, found,
-             f"{box.seconds:.0f} s, logs in {box.log_dir.relative_to(guest.REPO)}")
+    return machine.description, found, f"{box.seconds:.0f} s, logs in {box.log_dir.relative_to(guest.REPO)}"
 
 
 def run_tests(to, kernel, chosen, wanted):
-    for name in chosen:
-        try:
-            test_machine(to, machines.load(name), kernel, wanted)
-        except machines.Error as error:
-            to.single(f"{name}-{kernel}", True, str(error))
+    """Tests the chosen machines, some at a time, and reports them in order."""
+    # A guest waits as often as it computes: one for each CPU keeps them busy
+    pool = concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS") or min(os.cpu_count(), 4)))
+    try:
+        runs = [(name, pool.submit(test_machine, name, kernel, wanted)) for name in chosen]
+        for name, run in runs:
+            try:
+                to.group(f"{name}-{kernel}", *run.result())
+            except machines.Error as error:
+                to.single(f"{name}-{kernel}", True, str(error))
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        guest.kill_all()
+        raise
+    pool.shutdown()
 
 
 def command_test(args):
