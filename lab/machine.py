@@ -32,7 +32,7 @@ MACHINES = pathlib.Path(__file__).resolve().parent / "machines"
 ROUTES = ("bus-address", "host-bridge", "iova", "refused")
 
 # Which BAR of a device model is the memory peers may reach.
-MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "pci-testdev": (0, 2)}
+MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "pci-testdev": (0, 2), "qxl": (0, 1)}
 
 
 class Error(Exception):
