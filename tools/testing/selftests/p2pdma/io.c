@@ -477,6 +477,23 @@ TEST_F(direct, exit_in_flight)
 	EXPECT_TRUE(wait_for(p2pmem_number(bdf, "available") == available, 20));
 }
 
+/* The disk wrote to it, the CPU never did. */
+TEST_F(direct, protection_after_read)
+{
+	char *p = p2pmem_map(bdf, 64 * KiB);
+
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ((ssize_t)(64 * KiB),
+		  pread(self->s.fd, p, 64 * KiB, DISK_OFFSET));
+	EXPECT_EQ(0, write_after_protection(p, 64 * KiB));
+	EXPECT_EQ((ssize_t)(64 * KiB),
+		  pwrite(self->s.fd, p, 64 * KiB, DISK_OFFSET));
+	EXPECT_EQ((ssize_t)(64 * KiB), pread(self->s.fd, self->s.system,
+					     64 * KiB, DISK_OFFSET));
+	EXPECT_EQ(-1, first_wrong(self->s.system, 64 * KiB, 91));
+	munmap(p, 64 * KiB);
+}
+
 TEST_F(direct, processes_at_once)
 {
 	const int children = 3, rounds = 20;

@@ -195,6 +195,19 @@ TEST_F(pool, protection_changes)
 	munmap(p, 2 * page);
 }
 
+/* Also where nothing was written before: then the page isn't dirty yet. */
+TEST_F(pool, written_after_protection)
+{
+	void *p = map(self->fd, 4 * page);
+
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_EQ(0, write_after_protection(p, 2 * page));
+	fill(p, 4 * page, 15);
+	EXPECT_EQ(0, write_after_protection(p, 4 * page));
+	EXPECT_EQ(-1, first_wrong(p, 4 * page, 91));
+	munmap(p, 4 * page);
+}
+
 TEST_F(pool, partial_unmap)
 {
 	char *p = map(self->fd, 16 * page);

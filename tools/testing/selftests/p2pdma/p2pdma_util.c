@@ -17,6 +17,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 #include "p2pdma_util.h"
 
@@ -419,6 +420,28 @@ bool can_touch(const void *at)
 	}
 	sigaction(SIGBUS, &saved, NULL);
 	return touched;
+}
+
+int write_after_protection(void *at, size_t length)
+{
+	pid_t child;
+	int status;
+
+	/* In a child: what never ends can be killed. */
+	child = fork();
+	if (!child) {
+		if (mprotect(at, length, PROT_READ) ||
+		    mprotect(at, length, PROT_READ | PROT_WRITE))
+			_exit(errno);
+		fill(at, length, 91);
+		_exit(first_wrong(at, length, 91) == -1 ? 0 : EIO);
+	}
+	if (!wait_for(waitpid(child, &status, WNOHANG) == child, 30)) {
+		kill(child, SIGKILL);
+		waitpid(child, &status, 0);
+		return -ETIMEDOUT;
+	}
+	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
 }
 
 int module_load(void)

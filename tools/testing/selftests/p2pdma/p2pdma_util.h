@@ -102,6 +102,12 @@ ssize_t first_wrong(const void *at, size_t length, __u64 seed);
 ssize_t first_nonzero(const void *at, size_t length);
 bool can_touch(const void *at);	/* false: SIGBUS */
 
+/*
+ * Write-protects and unprotects peer memory, then writes to it: 0 or -errno,
+ * -ETIMEDOUT if the write never ends.
+ */
+int write_after_protection(void *at, size_t length);
+
 /* The test module, and its devices. */
 #define TEST_DEBUGFS	"/sys/kernel/debug/p2pdma_test/"
 

@@ -428,74 +428,82 @@ static int add_failing(const char *bdf, int bar, __u64 size, __u64 offset,
 	return error;
 }
 
-/* Returns how many allocations had failed when there was none left to fail. */
+/*
+ * Registers @size bytes at @offset, with @before bytes from 0 on already there;
+ * returns how many allocations had failed when there was none left to fail.
+ */
 static int fail_in_turn(struct __test_metadata *_metadata,
-			FIXTURE_DATA(device) * self, __u64 before)
+			FIXTURE_DATA(device) * self, __u64 before,
+			__u64 offset, __u64 size)
 {
-	__u64 size = UNIT;
 	bool failed = true;
 	int nth, error, fd;
 
 	for (nth = 1; failed; nth++) {
 		ASSERT_GT(1000, nth);
-		if (before && !p2pmem_exists(self->bdf)) {
+		if (before) {
 			ASSERT_EQ(0, test_add(self->bdf, self->bar, before, 0));
 			ASSERT_EQ(0, test_call(self->bdf, "publish", "1"));
 		}
-		error = add_failing(self->bdf, self->bar, size, before, nth,
+		error = add_failing(self->bdf, self->bar, size, offset, nth,
 				    &failed);
-		/* What can do without is free to succeed. */
-		if (!error) {
-			EXPECT_EQ((long long)(before + size),
-				  p2pmem_number(self->bdf, "size"));
-			start_again(self->bdf);
-			continue;
-		}
 
-		EXPECT_TRUE(failed);
-		EXPECT_EQ(-ENOMEM, error) TH_LOG("allocation %d", nth);
-		if (!before) {
-			EXPECT_FALSE(p2pmem_exists(self->bdf)) {
-				TH_LOG("allocation %d: p2pmem/ is left", nth);
-				start_again(self->bdf);
-			}
-			continue;
+		/* What can do without is free to succeed. */
+		if (error) {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(-ENOMEM, error) TH_LOG("allocation %d", nth);
+			EXPECT_EQ(before ? (long long)before : -ENOENT,
+				  p2pmem_number(self->bdf, "size"))
+				TH_LOG("allocation %d", nth);
+			EXPECT_EQ(before ? (long long)before : -ENOENT,
+				  p2pmem_number(self->bdf, "available"))
+				TH_LOG("allocation %d", nth);
+			fd = p2pmem_open(self->bdf, O_RDWR);
+			EXPECT_EQ(before > 0, fd >= 0)
+				TH_LOG("allocation %d: open: %d", nth, fd);
+			close(fd);
+
+			/* Nothing is in the way of another try. */
+			error = test_add(self->bdf, self->bar, size, offset);
+			EXPECT_EQ(0, error)
+				TH_LOG("allocation %d, next try", nth);
 		}
-		EXPECT_EQ((long long)before, p2pmem_number(self->bdf, "size"))
-			TH_LOG("allocation %d", nth);
-		EXPECT_EQ((long long)before,
-			  p2pmem_number(self->bdf, "available"))
-			TH_LOG("allocation %d", nth);
-		fd = p2pmem_open(self->bdf, O_RDWR);
-		EXPECT_LE(0, fd) {
-			TH_LOG("allocation %d: `allocate` is gone", nth);
-			start_again(self->bdf);
-		}
-		close(fd);
+		EXPECT_EQ((long long)(before + size),
+			  p2pmem_number(self->bdf, "size"));
+		start_again(self->bdf);
+		EXPECT_FALSE(p2pmem_exists(self->bdf));
 	}
 	return nth - 2;
 }
 
-TEST_F(device, no_memory_for_the_first)
+static const struct {
+	const char *name;
+	__u64 before, offset, size;
+} failing[] = {
+	{ "first region",		0, 0, UNIT },
+	{ "second region",		UNIT, UNIT, UNIT },
+	{ "apart, odd length",		UNIT, 2 * UNIT, UNIT },
+	{ "from the middle, odd length", 0, UNIT, 3 * UNIT },
+	/* More than a section of memory has struct pages in pieces. */
+	{ "several sections",		0, UNIT, 130 * MiB },
+};
+
+TEST_F_TIMEOUT(device, no_memory, 900)
 {
+	size_t i;
 	int nr;
 
 	if (!inject_slab_faults())
 		SKIP(return, "no fault injection in this kernel");
-	nr = fail_in_turn(_metadata, self, 0);
-	TH_LOG("%d allocations failed in turn", nr);
-	EXPECT_LT(5, nr);
-}
-
-TEST_F(device, no_memory_for_the_second)
-{
-	int nr;
-
-	if (!inject_slab_faults())
-		SKIP(return, "no fault injection in this kernel");
-	nr = fail_in_turn(_metadata, self, UNIT);
-	TH_LOG("%d allocations failed in turn", nr);
-	EXPECT_LT(2, nr);
+	for (i = 0; i < ARRAY_SIZE(failing); i++) {
+		if (failing[i].offset + failing[i].size > self->big.length)
+			continue;
+		nr = fail_in_turn(_metadata, self, failing[i].before,
+				  failing[i].offset, failing[i].size);
+		TH_LOG("%s: %d allocations failed in turn", failing[i].name,
+		       nr);
+		EXPECT_LT(2, nr);
+	}
 }
 
 /* A test device with all its memory registered. */
