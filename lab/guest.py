@@ -26,6 +26,7 @@ REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = REPO / "build"
 KERNELS = ("plain", "debug", "stock")
 DONE = "verdict done"
+OFF_SECONDS = 60    # for the kernel to go down after that
 RUNNING = set()         # QEMU processes
 
 
@@ -215,7 +216,8 @@ class Guest:
         while select.get_map():
             left = None if end is None else end - time.monotonic()
             if left is not None and left <= 0:
-                self.problem = f"no end after {self.timeout} s; killed"
+                self.problem = "does not go down after its verdict; killed" if self.done \
+                    else f"no end after {self.timeout} s; killed"
                 return
             for key, _ in select.select(left if left is None else min(left, 1)):
                 try:
@@ -232,6 +234,7 @@ class Guest:
                         self.control.sendall((self.answer(line) + "\n").encode())
                     elif line == DONE:
                         self.done = True
+                        end = end and min(end, time.monotonic() + OFF_SECONDS)
                     else:
                         self.verdict.append(line)
                         on_line(line)
