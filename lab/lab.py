@@ -130,7 +130,7 @@ def part(to, name, command):
 def command_check(args):
     on = {"plain": machines.names(),
           "debug": [name for name in machines.names() if machines.load(name).debug]}
-    to = report.Report(3 + sum(2 + len(names) for names in on.values()))
+    to = report.Report(4 + sum(2 + len(names) for names in on.values()))
     tree = part(to, "tree", ["make", "-s", "tree"])
     part(to, "lint", ["base/lint"])
     part(to, "docs", ["base/docs"])
@@ -142,6 +142,7 @@ def command_check(args):
         else:
             for name in names:
                 to.single(f"{name}-{kernel}", True, "not run: there is nothing to run")
+    part(to, "demo", ["lab/lab.py", "demo"])
     to.save(LOGS, "check")
     return to.end()
 
