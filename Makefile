@@ -29,7 +29,7 @@ help:
 	@echo
 	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base tree alone)'
 	@echo 'MACHINE="name..."          which machines:'
-	@$(lab) machines | sed 's/^/    /'
+	@! command -v python3 > /dev/null || $(lab) machines | sed 's/^/    /'
 	@echo 'KSRC=dir                   a Linux 6.12.y tree to use instead of the package linux-source-6.12'
 	@echo 'V=1                        show all that the kernel build says'
 	@echo
@@ -77,6 +77,7 @@ clean:
 # A wrong name is not worth a build
 .PHONY: names need-lab
 names:
+	@command -v python3 > /dev/null || base/need kernel
 	@$(lab) known --kernel $(kernel) $(call each,--machine,$(MACHINE))
 need-lab:
 	@base/need kernel lab
