@@ -26,6 +26,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/mmdebug.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
@@ -136,6 +137,9 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 /* The last mapping of a user's page is gone, and so is all DMA to it. */
 static void p2pdma_page_free(struct page *page)
 {
+	/* In the pool it is anybody's: the last owner's count must be over. */
+	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
+
 	p2pdma_free_user(p2pdma_region(page->pgmap), page_to_virt(page),
 			 PAGE_SIZE);
 }
