@@ -90,6 +90,7 @@ class Guest:
         self.machine, self.kernel, self.interactive = machine, kernel, interactive
         self.timeout = timeout
         self.run_dir = BUILD / "run" / f"{machine.name}-{kernel}"
+        self.crashed = False            # QEMU, not the guest
         self.log_dir = BUILD / "logs" / f"{machine.name}-{kernel}"
         self.program = program
         self.console = self.log_dir / "console.log"
@@ -202,7 +203,10 @@ class Guest:
             RUNNING.discard(self.process)
             for sock in ours:
                 sock.close()
-        if self.process.returncode > 0:
+        self.crashed = -self.process.returncode in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+        if self.crashed:
+            self.problem = f"QEMU crashed with signal {-self.process.returncode}"
+        elif self.process.returncode > 0:
             said = (self.log_dir / "qemu.log").read_text().splitlines()
             self.problem = "; ".join(line for line in said if "warning:" not in line) or "QEMU failed"
         elif not self.done and not self.problem:
