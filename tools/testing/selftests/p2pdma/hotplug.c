@@ -213,8 +213,13 @@ static int try_io(const char *bdf, const char *disk)
 	int fd = open(disk, O_RDWR | O_DIRECT | O_CLOEXEC), error = 0;
 	char *p = p2pmem_map(bdf, PIECE);
 
-	if (fd < 0 || p == MAP_FAILED)
+	if (fd < 0 || p == MAP_FAILED) {
+		if (p != MAP_FAILED)
+			munmap(p, PIECE);
+		if (fd >= 0)
+			close(fd);
 		return -ENODEV;
+	}
 	fill(p, PIECE, 71);
 	if (pwrite(fd, p, PIECE, DISK_OFFSET) != (ssize_t)PIECE)
 		error = -errno;

@@ -331,11 +331,16 @@ int disk_bdf(const char *path, char bdf[BDF_LEN])
 int disk_with_serial(const char *serial, char path[NAME_MAX])
 {
 	struct serial_match match = { .serial = serial };
+	int fd;
 
 	if (!any_entry("/sys/block", disk_has_serial, &match))
 		return -ENODEV;
-	if (access(match.disk, R_OK | W_OK))
+
+	/* A node is there a little before its disk opens. */
+	fd = open(match.disk, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
 		return -errno;
+	close(fd);
 
 	snprintf(path, NAME_MAX, "%s", match.disk);
 	return 0;
