@@ -747,8 +747,9 @@ TEST_F(memory, unbind_waits_for_allocations)
 /*
  * D4, D19: sizes that wrap around 64 bits with their offset, and regions that
  * don't even begin or end with a page. A core that believes these maps what it
- * can't unmap again, and nothing after that can be relied on: so this test is
- * the last, and by the Makefile the last of all that use the module.
+ * can't unmap again (the stock core oopses in this test), and nothing after that
+ * can be relied on: so this test is the last, and by the Makefile the last of
+ * all that use the module.
  */
 FIXTURE(fatal)
 {
