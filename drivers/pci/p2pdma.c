@@ -72,6 +72,12 @@ static void *p2pdma_alloc(struct pci_p2pdma *provider, size_t size,
 		p2pdma_pool_free(provider->pool, addr, size);
 		return NULL;
 	}
+	/* Nobody else's memory must be taken for it. */
+	if (!p2pdma_region_in_place(*region)) {
+		p2pdma_pool_free(provider->pool, addr, size);
+		percpu_ref_put(&(*region)->pgmap.ref);
+		return NULL;
+	}
 	percpu_ref_get_many(&(*region)->pgmap.ref, refs - 1);
 	return addr;
 }
@@ -178,7 +184,7 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
  *
  * Context: any; never sleeps.
  * Return: kernel address; NULL where @pdev is no provider, or has no piece of
- * @size left, or @size is 0.
+ * @size left, or its BAR has moved since, or @size is 0.
  */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 {
@@ -223,13 +229,16 @@ EXPORT_SYMBOL_GPL(pci_free_p2pmem);
  * without passing the root complex; see pci_p2pdma_distance_many().
  *
  * Context: any; never sleeps.
- * Return: bus address; 0 where @addr is no memory of @pdev.
+ * Return: bus address; 0 where @addr is no memory of @pdev, or its BAR has
+ * moved since.
  */
 pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr)
 {
 	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
 
-	return region ? virt_to_phys(addr) + region->bus_offset : 0;
+	if (!region || !p2pdma_region_in_place(region))
+		return 0;
+	return virt_to_phys(addr) + region->bus_offset;
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
 
@@ -303,6 +312,8 @@ static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
 		return -ENOMEM;
 
 	region->provider = provider;
+	region->bar = bar;
+	region->bar_offset = range->start - pci_resource_start(pdev, bar);
 	region->bus_offset = pci_bus_address(pdev, bar) -
 			     pci_resource_start(pdev, bar);
 	region->pgmap.type = MEMORY_DEVICE_PCI_P2PDMA;
@@ -322,7 +333,7 @@ static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
 		return ret;
 	}
 
-	list_add_tail(&region->node, &provider->regions);
+	list_add_tail_rcu(&region->node, &provider->regions);
 	return 0;
 }
 
@@ -640,12 +651,46 @@ EXPORT_SYMBOL_GPL(pci_has_p2pmem);
 
 /* ---- Choice ---- */
 
+/* Of a client to a registered provider; -1 where it can't do both directions */
+static int p2pdma_distance_of(struct pci_p2pdma *provider,
+			      struct device *client, bool verbose)
+{
+	u64 verdict = p2pdma_verdict(&provider->routes, provider->pdev, client,
+				     verbose);
+	enum p2pdma_reason reason;
+
+	if (!p2pdma_verdict_both(verdict))
+		return -1;
+
+	reason = p2pdma_limit(provider, client,
+			      p2pdma_verdict_map_type(verdict));
+	if (likely(reason == P2PDMA_REASON_MAX))
+		return p2pdma_verdict_distance(verdict);
+	if (verbose)
+		p2pdma_verdict_refused(&provider->routes, provider->pdev,
+				       client, reason);
+	return -1;
+}
+
+/* The same where there is no memory, and so no cache, yet */
+static noinline int p2pdma_distance_of_pci(struct pci_dev *provider,
+					   struct device *client, bool verbose)
+{
+	struct p2pdma_route route;
+
+	p2pdma_route_find(provider, client, verbose, &route);
+	return route.directions == P2PDMA_BOTH ? route.distance : -1;
+}
+
 /**
  * pci_p2pdma_distance_many - can clients reach a provider, and at what cost
  * @provider: PCI device with the memory; it needn't be registered yet
  * @clients: devices that would access it: PCI devices, or children of such
  * @num_clients: how many
- * @verbose: say in the log, for each client that can't, why not
+ * @verbose: say in the log, for each client that can't, why not; only once
+ *	where @provider is registered, until the answer changes
+ *
+ * A client that can only read or only write can't: the direction isn't asked.
  *
  * The cost grows with the class of the route first (through a switch, through
  * one host bridge, through two), then where it leaves the NUMA node, then with
@@ -661,33 +706,68 @@ int pci_p2pdma_distance_many(struct pci_dev *provider,
 {
 	bool refused = num_clients <= 0;
 	struct pci_p2pdma *registered;
-	struct p2pdma_route route;
-	int i, total = 0;
+	int i, distance;
+	s64 total = 0;
 
 	guard(rcu)();
 	registered = p2pdma_of(provider);
 
 	for (i = 0; i < num_clients; i++) {
-		/* An explanation needs the facts, which the cache hasn't. */
-		if (registered && !verbose)
-			p2pdma_route_lookup(&registered->routes, provider,
-					    clients[i], &route);
-		else
-			p2pdma_route_find(provider, clients[i], &route);
-
-		if (!p2pdma_route_refused(&route)) {
-			total += route.distance;
-			continue;
+		distance = registered ?
+			p2pdma_distance_of(registered, clients[i], verbose) :
+			p2pdma_distance_of_pci(provider, clients[i], verbose);
+		if (distance < 0) {
+			refused = true;
+			if (!verbose)
+				break;
 		}
-
-		refused = true;
-		if (!verbose)
-			break;
-		p2pdma_route_explain(provider, clients[i], &route);
+		total += distance;
 	}
-	return refused ? -1 : total;
+	return refused ? -1 : min(total, INT_MAX);
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
+
+/**
+ * pci_p2pdma_route - which way a client reaches a provider, or why not
+ * @provider: PCI device with the memory; it needn't be registered yet
+ * @client: device that would access it: a PCI device, or a child of one
+ * @route: where to put the answer, also where there is no route
+ *
+ * The answer is always fresh, and takes a while.  It holds until something
+ * about the PCI fabric changes, or the client's DMA mask.  Where @provider has
+ * registered memory, it is for all of that: one region out of @client's reach
+ * is a refusal.
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ * Return:
+ * * 0 - @client can read, write or both; @route tells
+ * * -EREMOTEIO - it can do neither; @route tells why
+ * * -EINVAL - an argument is NULL
+ * * -EOPNOTSUPP - the kernel has no P2PDMA; @route isn't touched
+ */
+int pci_p2pdma_route(struct pci_dev *provider, struct device *client,
+		     struct p2pdma_route *route)
+{
+	struct pci_p2pdma *registered;
+	enum p2pdma_reason reason;
+
+	if (!provider || !client || !route)
+		return -EINVAL;
+
+	p2pdma_route_find(provider, client, false, route);
+	if (!route->directions)
+		return -EREMOTEIO;
+
+	guard(rcu)();
+	registered = p2pdma_of(provider);
+	reason = registered ? p2pdma_limit(registered, client, route->map_type) :
+			      P2PDMA_REASON_MAX;
+	if (reason == P2PDMA_REASON_MAX)
+		return 0;
+	p2pdma_route_refuse(route, reason);
+	return -EREMOTEIO;
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_route);
 
 /**
  * pci_p2pmem_find_many - find the provider that suits clients best
@@ -708,6 +788,7 @@ struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 	struct pci_p2pdma *provider;
 	int distance, least = INT_MAX;
 	unsigned int equals = 0;
+	u32 random = get_random_u32();
 
 	guard(rcu)();
 	list_for_each_entry_rcu(provider, &p2pdma_providers, node) {
@@ -728,7 +809,8 @@ struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 		least = distance;
 		most_free = free;
 		/* The n-th equal replaces the choice with a chance of 1/n. */
-		if (!get_random_u32_below(++equals))
+		random = next_pseudo_random32(random);
+		if (!reciprocal_scale(random, ++equals))
 			best = provider->pdev;
 	}
 	return pci_dev_get(best);

@@ -2,32 +2,40 @@
 /*
  * PCI peer-to-peer DMA: what the files drivers/pci/p2pdma*.c share.
  *
- * Who calls whom: sysfs -> p2pdma.c -> pool and map -> route, never back (the
- * one thing p2pdma.c takes from sysfs is the address of its attribute group).
+ * Who calls whom: sysfs -> p2pdma.c -> pool and map -> route -> host -> log,
+ * never back (the one thing p2pdma.c takes from sysfs is the address of its
+ * attribute group, and host tells route when its answers change).
  *
  * Locks, outermost first:
  *
  *   device_lock()    held by the driver core around probe and teardown
  *   p2pdma_lock      mutex: registration, pci_dev::p2pdma, the list of
  *                    providers, a provider's list of regions
- *   xa_lock          irq-safe: the cached routes of one provider
+ *   p2pdma_cache_lock           irq-safe: the list of caches of routes
+ *   p2pdma_route_cache::lock    irq-safe: the cached routes of one provider
  *
- * Readers of pci_dev::p2pdma and of the list of providers need only RCU.
+ * p2pdma_admit_lock, for the administrator's host bridges, is taken alone.
+ *
+ * Readers of pci_dev::p2pdma, of the list of providers and of cached routes need
+ * only RCU.
  */
 
 #ifndef _DRIVERS_PCI_P2PDMA_H
 #define _DRIVERS_PCI_P2PDMA_H
 
 #include <linux/atomic.h>
+#include <linux/bitfield.h>
 #include <linux/bits.h>
 #include <linux/dma-map-ops.h>
+#include <linux/hashtable.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
+#include <linux/spinlock.h>
 #include <linux/types.h>
-#include <linux/xarray.h>
 
 struct attribute_group;
 struct p2pdma_pool;
@@ -43,64 +51,151 @@ void p2pdma_pool_free(struct p2pdma_pool *pool, void *addr, size_t size);
 size_t p2pdma_pool_size(struct p2pdma_pool *pool);
 size_t p2pdma_pool_available(struct p2pdma_pool *pool);
 
+/* ---- p2pdma_host.c: which root complexes forward between devices ---- */
+
+#define P2PDMA_BOTH	(P2PDMA_READ | P2PDMA_WRITE)
+
+bool p2pdma_cpu_allows(void);
+unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
+				    bool *admitted);
+void p2pdma_host_added(struct pci_dev *pdev);
+void p2pdma_host_removed(struct pci_dev *pdev);
+#if IS_ENABLED(CONFIG_KUNIT)
+int p2pdma_admit_host_bridges(const char *text);
+#endif
+
 /* ---- p2pdma_route.c: which way two devices reach each other ---- */
 
-/* Why a route is what it is; p2pdma_slugs[] names it to people. */
-enum p2pdma_reason {
-	P2PDMA_REASON_SAME_DEVICE,
-	P2PDMA_REASON_SWITCH,
-	P2PDMA_REASON_CPU_ALLOWED,
-	P2PDMA_REASON_HOST_BRIDGE_LISTED,
-	P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED,
-	P2PDMA_REASON_ACS_REDIRECT,
-	P2PDMA_REASON_ACS_EGRESS,
-	P2PDMA_REASON_UNREADABLE,
-	P2PDMA_REASON_NOT_PCI,
-	P2PDMA_REASON_MAX,
+/* What becomes of a packet where it would turn around toward the other leg */
+enum p2pdma_fate {
+	P2PDMA_DIRECT,		/* goes across */
+	P2PDMA_REDIRECTED,	/* goes on, up to the root complex */
+	P2PDMA_BLOCKED,		/* is dropped */
 };
 
-/* Directions, as the client sees them */
-#define P2PDMA_READ	BIT(0)
-#define P2PDMA_WRITE	BIT(1)
+enum { P2PDMA_PROVIDER, P2PDMA_CLIENT, P2PDMA_LEGS };
 
-/**
- * struct p2pdma_route - the verdict on a provider and a client
- * @map_type: how the client's DMA addresses are made; never UNKNOWN
- * @reason: what decided it
- * @distance: cost, less is better, 0 for the provider itself; comparable
- *	between providers of one client.  Meaningless where refused.
- * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE
- * @blocking: ports or functions whose ACS control keeps requests (first) or
- *	completions (second) from going straight; NULL where none does.
- *	Valid as long as the caller holds provider and client.
+/*
+ * A leg: the way from one device up to the bridge below which the other device
+ * lies as well, or to the root bus where there is no such bridge.  Its last
+ * element is where packets of the two devices turn around.
  */
-struct p2pdma_route {
-	enum pci_p2pdma_map_type map_type;
-	enum p2pdma_reason reason;
-	int distance;
-	unsigned int directions;
-	struct pci_dev *blocking[2];
+struct p2pdma_leg {
+	struct pci_dev *end;	/* the provider or the client */
+	struct pci_dev *turn;	/* NULL: @end is the shared bridge itself */
+	unsigned int hops;	/* links and bridges up to the shared bridge */
+	enum p2pdma_fate fate;	/* of a client's request, a provider's completion */
+	unsigned int payload;	/* most that @end sends in one packet, in bytes */
+	unsigned int host_directions;	/* that its host bridge forwards */
+	bool host_admitted;		/* because the administrator says so */
+	int node;
 };
 
-/* Verdicts of one provider, by client; valid until the fabric changes. */
+/* All that a verdict rests on */
+struct p2pdma_facts {
+	bool same_function;
+	bool shared_bridge;
+	bool same_host_bridge;
+	bool cpu_allows;
+	bool unreadable;	/* something of what is below couldn't be read */
+	bool forwarded;		/* what is redirected does reach the root complex */
+	unsigned int accepts;	/* payload that all on the way accept, in bytes */
+	struct p2pdma_leg legs[P2PDMA_LEGS];
+};
+
+/*
+ * Verdicts of one provider, by client; valid until the fabric changes.  Few
+ * devices are clients of one provider, so few buckets do.
+ */
 struct p2pdma_route_cache {
-	struct xarray verdicts;
+	DECLARE_HASHTABLE(routes, 6);	/* of struct p2pdma_known_route, by RCU */
+	spinlock_t lock;		/* of who writes to it */
+	bool said_not_pci;		/* of any client: there is no entry for it */
+	struct list_head node;		/* in the list of caches */
 };
 
 void p2pdma_route_cache_init(struct p2pdma_route_cache *cache);
 void p2pdma_route_cache_destroy(struct p2pdma_route_cache *cache);
 void p2pdma_route_find(struct pci_dev *provider, struct device *client,
-		       struct p2pdma_route *route);
-bool p2pdma_route_lookup(struct p2pdma_route_cache *cache,
-			 struct pci_dev *provider, struct device *client,
-			 struct p2pdma_route *route);
-void p2pdma_route_explain(struct pci_dev *provider, struct device *client,
-			  const struct p2pdma_route *route);
+		       bool explain, struct p2pdma_route *route);
+void p2pdma_route_refuse(struct p2pdma_route *route, enum p2pdma_reason reason);
 
-static inline bool p2pdma_route_refused(const struct p2pdma_route *route)
+/*
+ * Distance: the class of a route counts most, then whether it leaves the NUMA
+ * node, then hops, of which a path has at most 512.  The steps are so wide that
+ * this also holds for the sums of up to 63 clients.
+ */
+#define P2PDMA_DISTANCE_HOPS	GENMASK(9, 0)
+#define P2PDMA_DISTANCE_NODE	BIT(16)
+#define P2PDMA_DISTANCE_CLASS	GENMASK(23, 22)
+
+/*
+ * A verdict as the cache has it, in one word.  SAID is what the log has
+ * said about the pair, so that it needn't again; it outlives generations, as long as
+ * the verdict is the same.
+ */
+#define P2PDMA_VERDICT_MAP_TYPE		GENMASK_ULL(1, 0)
+#define P2PDMA_VERDICT_REASON		GENMASK_ULL(5, 2)
+#define P2PDMA_VERDICT_DIRECTIONS	GENMASK_ULL(7, 6)
+#define P2PDMA_VERDICT_JUDGED		GENMASK_ULL(7, 0)	/* all of the above */
+#define P2PDMA_VERDICT_HOPS		GENMASK_ULL(17, 8)
+#define P2PDMA_VERDICT_NODE		GENMASK_ULL(18, 18)
+#define P2PDMA_VERDICT_CLASS		GENMASK_ULL(20, 19)
+#define P2PDMA_VERDICT_SAID		GENMASK_ULL(23, 21)
+#define P2PDMA_SAID_VERDICT		BIT_ULL(21)
+#define P2PDMA_SAID_BAR_MOVED		BIT_ULL(22)
+#define P2PDMA_SAID_DMA_MASK		BIT_ULL(23)
+#define P2PDMA_VERDICT_GENERATION	GENMASK_ULL(59, 28)
+
+u64 p2pdma_verdict(struct p2pdma_route_cache *cache, struct pci_dev *provider,
+		   struct device *client, bool explain);
+void p2pdma_verdict_refused(struct p2pdma_route_cache *cache,
+			    struct pci_dev *provider, struct device *client,
+			    enum p2pdma_reason reason);
+
+/* Scatterlists, and whoever asks before the direction is known, need both. */
+static inline bool p2pdma_verdict_both(u64 verdict)
 {
-	return route->map_type == PCI_P2PDMA_MAP_NOT_SUPPORTED;
+	return FIELD_GET(P2PDMA_VERDICT_DIRECTIONS, verdict) == P2PDMA_BOTH;
 }
+
+static inline enum pci_p2pdma_map_type p2pdma_verdict_map_type(u64 verdict)
+{
+	return FIELD_GET(P2PDMA_VERDICT_MAP_TYPE, verdict);
+}
+
+static inline int p2pdma_verdict_distance(u64 verdict)
+{
+	return FIELD_PREP(P2PDMA_DISTANCE_HOPS,
+			  FIELD_GET(P2PDMA_VERDICT_HOPS, verdict)) |
+	       FIELD_PREP(P2PDMA_DISTANCE_NODE,
+			  FIELD_GET(P2PDMA_VERDICT_NODE, verdict)) |
+	       FIELD_PREP(P2PDMA_DISTANCE_CLASS,
+			  FIELD_GET(P2PDMA_VERDICT_CLASS, verdict));
+}
+
+/* ---- p2pdma_log.c: what the kernel log says about routes ---- */
+
+enum p2pdma_fix {
+	P2PDMA_FIX_NONE,
+	P2PDMA_FIX_ACS,		/* no redirection at the route's blocking ports */
+	P2PDMA_FIX_MPS,		/* the same MPS everywhere */
+};
+
+bool p2pdma_log_limit(void);
+void p2pdma_log(struct device *client, const char *line);
+void p2pdma_log_route(struct device *client, const struct p2pdma_facts *facts,
+		      const struct p2pdma_route *route, enum p2pdma_fix fix);
+
+/* ---- p2pdma_map.c: from provider memory to DMA addresses ---- */
+
+struct pci_p2pdma;
+struct p2pdma_region;
+
+bool p2pdma_region_in_place(struct p2pdma_region *region);
+enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *provider,
+				struct device *client,
+				enum pci_p2pdma_map_type map_type);
 
 /* ---- p2pdma.c: providers and their memory ---- */
 
@@ -130,6 +225,8 @@ struct p2pdma_region {
 	struct pci_p2pdma *provider;
 	struct list_head node;		/* in pci_p2pdma::regions */
 	struct dev_pagemap pgmap;
+	int bar;
+	u64 bar_offset;			/* where in the BAR it starts, in bytes */
 	u64 bus_offset;			/* bus address less CPU address */
 };
 

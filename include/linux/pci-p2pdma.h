@@ -15,11 +15,76 @@
 #ifndef _LINUX_PCI_P2PDMA_H
 #define _LINUX_PCI_P2PDMA_H
 
+#include <linux/bits.h>
+#include <linux/dma-map-ops.h>
 #include <linux/errno.h>
 #include <linux/pci.h>
 #include <linux/sysfs.h>
 
 struct scatterlist;
+
+/**
+ * enum p2pdma_reason - why a route is what it is
+ * @P2PDMA_REASON_SAME_DEVICE: the client is the provider
+ * @P2PDMA_REASON_SWITCH: packets turn around below a bridge that both share
+ * @P2PDMA_REASON_CPU_ALLOWED: the processor forwards between its root ports
+ * @P2PDMA_REASON_HOST_BRIDGE_LISTED: the host bridges are known to forward
+ * @P2PDMA_REASON_ADMIN_ALLOWED: the command line says that a host bridge does
+ * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: nobody says that the root complex,
+ *	which alone connects the two, forwards
+ * @P2PDMA_REASON_ACS_REDIRECT: ACS sends packets up to a root complex that
+ *	doesn't forward them, or that they don't reach
+ * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
+ * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
+ * @P2PDMA_REASON_DMA_MASK: the client can't send to such high bus addresses
+ * @P2PDMA_REASON_BAR_MOVED: the BAR isn't where its pages were made
+ * @P2PDMA_REASON_UNREADABLE: config space could not be read; ask again
+ * @P2PDMA_REASON_NOT_PCI: the client is on no PCI bus
+ * @P2PDMA_REASON_MAX: the number of reasons
+ *
+ * p2pdma_reason_name() gives each a name for people, the same everywhere.
+ */
+enum p2pdma_reason {
+	P2PDMA_REASON_SAME_DEVICE,
+	P2PDMA_REASON_SWITCH,
+	P2PDMA_REASON_CPU_ALLOWED,
+	P2PDMA_REASON_HOST_BRIDGE_LISTED,
+	P2PDMA_REASON_ADMIN_ALLOWED,
+	P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED,
+	P2PDMA_REASON_ACS_REDIRECT,
+	P2PDMA_REASON_ACS_EGRESS,
+	P2PDMA_REASON_MPS_MISMATCH,
+	P2PDMA_REASON_DMA_MASK,
+	P2PDMA_REASON_BAR_MOVED,
+	P2PDMA_REASON_UNREADABLE,
+	P2PDMA_REASON_NOT_PCI,
+	P2PDMA_REASON_MAX,
+};
+
+/* Directions, as the client sees them */
+#define P2PDMA_READ	BIT(0)
+#define P2PDMA_WRITE	BIT(1)
+
+/**
+ * struct p2pdma_route - the verdict on a provider and a client
+ * @map_type: how the client's DMA addresses are made; never UNKNOWN
+ * @reason: what allows the route, or what limits it or refuses it.  (Host
+ *	bridges that forward nothing but writes are told by @directions alone.)
+ * @distance: cost, less is better, 0 for the provider itself; comparable
+ *	between providers of one client.  Meaningless where refused.
+ * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0
+ *	where refused
+ * @blocking: ports or functions whose ACS control keeps requests (first) or
+ *	completions (second) from going straight; NULL where none does.
+ *	Valid as long as the caller holds provider and client.
+ */
+struct p2pdma_route {
+	enum pci_p2pdma_map_type map_type;
+	enum p2pdma_reason reason;
+	int distance;
+	unsigned int directions;
+	struct pci_dev *blocking[2];
+};
 
 #ifdef CONFIG_PCI_P2PDMA
 
@@ -34,6 +99,9 @@ int pci_p2pdma_distance_many(struct pci_dev *provider,
 			     struct device **clients, int num_clients,
 			     bool verbose);
 struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients);
+int pci_p2pdma_route(struct pci_dev *provider, struct device *client,
+		     struct p2pdma_route *route);
+const char *p2pdma_reason_name(enum p2pdma_reason reason);
 
 /* Memory of one provider */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size);
@@ -75,6 +143,18 @@ static inline struct pci_dev *pci_p2pmem_find_many(struct device **clients,
 						   int num_clients)
 {
 	return NULL;
+}
+
+static inline int pci_p2pdma_route(struct pci_dev *provider,
+				   struct device *client,
+				   struct p2pdma_route *route)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline const char *p2pdma_reason_name(enum p2pdma_reason reason)
+{
+	return "unknown";
 }
 
 static inline void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)

@@ -33,6 +33,7 @@
 #include <linux/atomic.h>
 #include <linux/cleanup.h>
 #include <linux/debugfs.h>
+#include <linux/dma-mapping.h>
 #include <linux/kthread.h>
 #include <linux/module.h>
 #include <linux/pci.h>
@@ -409,6 +410,11 @@ static int p2pdma_test_probe(struct pci_dev *pdev,
 	int i, error;
 
 	error = pcim_enable_device(pdev);
+	if (error)
+		return error;
+
+	/* What it is asked about may lie above 4 GiB. */
+	error = dma_set_mask(&pdev->dev, DMA_BIT_MASK(64));
 	if (error)
 		return error;
 

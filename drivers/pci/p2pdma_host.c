@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PCI peer-to-peer DMA: which root complexes forward packets between devices.
+ *
+ * PCIe leaves that to the implementation (Base Specification 6.0, section
+ * 1.3.1), so what forwards has to be known: by the processor, by the host
+ * bridge's ID, or because the administrator says so on the command line.  This
+ * file only answers for one host bridge at a time; what an answer means for a
+ * route is p2pdma_route.c's business.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/hex.h>
+#include <linux/init.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
+#include <linux/mutex.h>
+#include <linux/overflow.h>
+#include <linux/pci.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/sprintf.h>
+#include <linux/string.h>
+#include <linux/unaligned.h>
+#include <linux/xarray.h>
+
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
+
+#ifdef CONFIG_X86
+#include <asm/processor.h>
+#endif
+
+#include "pci.h"
+#include "p2pdma.h"
+
+/* In place of a device ID: all devices of the vendor */
+#define P2PDMA_ANY_DEVICE	0xffff
+
+struct p2pdma_host_bridge {
+	u16 vendor;
+	u16 device;
+	bool same_only;		/* not from one host bridge to another */
+	bool write_only;	/* posted requests, not reads */
+};
+
+/*
+ * To add one: the IDs of the device at 00.0 of the root bus or, where there is
+ * none, of the root ports; one line each; and what was tested, in the commit.
+ */
+static const struct p2pdma_host_bridge p2pdma_known[] = {
+	/* Sandy Bridge-E, Haswell-E */
+	{ PCI_VENDOR_ID_INTEL, 0x3c00, .same_only = true },
+	{ PCI_VENDOR_ID_INTEL, 0x3c01, .same_only = true },
+	{ PCI_VENDOR_ID_INTEL, 0x2f00, .same_only = true },
+	{ PCI_VENDOR_ID_INTEL, 0x2f01, .same_only = true },
+	/* Skylake-E: DMI, then root ports A to D */
+	{ PCI_VENDOR_ID_INTEL, 0x2020 },
+	{ PCI_VENDOR_ID_INTEL, 0x2030 },
+	{ PCI_VENDOR_ID_INTEL, 0x2031 },
+	{ PCI_VENDOR_ID_INTEL, 0x2032 },
+	{ PCI_VENDOR_ID_INTEL, 0x2033 },
+	/* Ice Lake-SP and later: memory map and VT-d */
+	{ PCI_VENDOR_ID_INTEL, 0x09a2 },
+	/* Root buses of accelerators: DSA and IAA of Sapphire Rapids ... */
+	{ PCI_VENDOR_ID_INTEL, 0x0b25 },
+	{ PCI_VENDOR_ID_INTEL, 0x0cfe },
+	/* ... DSA of Granite Rapids-D, DSA and IAA of Diamond Rapids ... */
+	{ PCI_VENDOR_ID_INTEL, 0x11fb },
+	{ PCI_VENDOR_ID_INTEL, 0x1212 },
+	{ PCI_VENDOR_ID_INTEL, 0x1216 },
+	/* ... QAT 4xxx, 401xx, 402xx, 420xx, 6xxx */
+	{ PCI_VENDOR_ID_INTEL, 0x4940 },
+	{ PCI_VENDOR_ID_INTEL, 0x4942 },
+	{ PCI_VENDOR_ID_INTEL, 0x4944 },
+	{ PCI_VENDOR_ID_INTEL, 0x4946 },
+	{ PCI_VENDOR_ID_INTEL, 0x4948 },
+	/* Google's SoCs */
+	{ 0x1ae0, P2PDMA_ANY_DEVICE },
+};
+
+/* The administrator's; replaced as a whole, read by RCU */
+struct p2pdma_host_list {
+	struct rcu_head rcu;
+	unsigned int count;
+	struct p2pdma_host_bridge entries[] __counted_by(count);
+};
+
+static struct p2pdma_host_list __rcu *p2pdma_admitted;
+static DEFINE_MUTEX(p2pdma_admit_lock);
+
+/* Known by the name that Documentation/driver-api/pci/p2pdma.rst gives it */
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "pci_p2pdma."
+
+static char *host_bridge;
+module_param_unsafe(host_bridge, charp, 0444);
+MODULE_PARM_DESC(host_bridge,
+		 "Host bridges to take for forwarding peer-to-peer DMA, VVVV:DDDD[:w][,...]. A wrong entry corrupts data in silence.");
+
+/**
+ * p2pdma_cpu_allows - does this processor forward between all its root ports?
+ *
+ * Context: any.
+ * Return: true on AMD processors of family 17h (Zen) and later.
+ */
+bool p2pdma_cpu_allows(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(p2pdma_cpu_allows);
+#ifdef CONFIG_X86
+	return boot_cpu_data.x86_vendor == X86_VENDOR_AMD &&
+	       boot_cpu_data.x86 >= 0x17;
+#else
+	return false;
+#endif
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_cpu_allows);
+
+/*
+ * What is at 00.0 of each root bus, by domain and bus number.  Noted when the
+ * PCI core finds it: the list of devices of a bus can't be searched without
+ * sleeping, and config space may fail to say.
+ */
+static DEFINE_XARRAY(p2pdma_host_ids);
+
+static unsigned long p2pdma_root_index(struct pci_bus *root)
+{
+	unsigned long domain = pci_domain_nr(root);
+
+	return domain << 8 | root->number;
+}
+
+static bool p2pdma_is_host_bridge(struct pci_dev *pdev)
+{
+	return pci_is_root_bus(pdev->bus) && !pdev->devfn;
+}
+
+static u32 p2pdma_id(struct pci_dev *pdev)
+{
+	return (u32)pdev->device << 16 | pdev->vendor;
+}
+
+/**
+ * p2pdma_host_added - take note of a new device
+ * @pdev: any PCI device
+ *
+ * Context: may sleep.
+ */
+void p2pdma_host_added(struct pci_dev *pdev)
+{
+	void *entry = xa_mk_value(p2pdma_id(pdev));
+
+	if (p2pdma_is_host_bridge(pdev) &&
+	    xa_is_err(xa_store(&p2pdma_host_ids, p2pdma_root_index(pdev->bus),
+			       entry, GFP_KERNEL)))
+		pci_warn(pdev, "p2pdma: no memory to remember this host bridge; what is behind it can't reach others\n");
+}
+
+/**
+ * p2pdma_host_removed - take note that a device is gone
+ * @pdev: any PCI device
+ *
+ * Context: may sleep.
+ */
+void p2pdma_host_removed(struct pci_dev *pdev)
+{
+	if (p2pdma_is_host_bridge(pdev))
+		xa_erase(&p2pdma_host_ids, p2pdma_root_index(pdev->bus));
+}
+
+/* 0 where there is neither a device at 00.0 nor a root port */
+static u32 p2pdma_host_id(struct pci_dev *top)
+{
+	void *entry = xa_load(&p2pdma_host_ids, p2pdma_root_index(top->bus));
+
+	if (entry)
+		return xa_to_value(entry);
+	return pci_pcie_type(top) == PCI_EXP_TYPE_ROOT_PORT ? p2pdma_id(top) : 0;
+}
+
+static const struct p2pdma_host_bridge *
+p2pdma_host_search(const struct p2pdma_host_bridge *entries, unsigned int count,
+		   u16 vendor, u16 device)
+{
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (entries[i].vendor == vendor &&
+		    (entries[i].device == device ||
+		     entries[i].device == P2PDMA_ANY_DEVICE))
+			return &entries[i];
+	}
+	return NULL;
+}
+
+/**
+ * p2pdma_host_directions - what a host bridge is known to forward
+ * @top: the device on its root bus that packets come by
+ * @same: whether the packets come back through the same host bridge
+ * @admitted: where to put whether the administrator says so, not the table
+ *
+ * Context: any; never sleeps.
+ * Return: %P2PDMA_READ and %P2PDMA_WRITE, or 0.
+ */
+unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
+				    bool *admitted)
+{
+	const u32 id = p2pdma_host_id(top);
+	const struct p2pdma_host_bridge *found;
+	const struct p2pdma_host_list *list;
+	const u16 vendor = id, device = id >> 16;
+
+	*admitted = false;
+	found = p2pdma_host_search(p2pdma_known, ARRAY_SIZE(p2pdma_known),
+				   vendor, device);
+	if (found && (same || !found->same_only))
+		return found->write_only ? P2PDMA_WRITE : P2PDMA_BOTH;
+
+	guard(rcu)();
+	list = rcu_dereference(p2pdma_admitted);
+	found = list ? p2pdma_host_search(list->entries, list->count, vendor,
+					  device) : NULL;
+	if (!found)
+		return 0;
+	*admitted = true;
+	return found->write_only ? P2PDMA_WRITE : P2PDMA_BOTH;
+}
+
+/* One entry, VVVV:DDDD or VVVV:DDDD:w and nothing else */
+static bool p2pdma_parse_host_bridge(const char *text,
+				     struct p2pdma_host_bridge *entry)
+{
+	u8 vendor[2], device[2];
+	size_t len = strlen(text);
+
+	if (len < 9 || text[4] != ':' || hex2bin(vendor, text, 2) ||
+	    hex2bin(device, text + 5, 2))
+		return false;
+	if (len != 9 && strcmp(text + 9, ":w"))
+		return false;
+
+	*entry = (struct p2pdma_host_bridge) {
+		.vendor = get_unaligned_be16(vendor),
+		.device = get_unaligned_be16(device),
+		.write_only = len != 9,
+	};
+	/* What an absent device reads as */
+	return entry->vendor && entry->vendor != 0xffff &&
+	       entry->device != 0xffff;
+}
+
+/* Nothing can be added to what the table allows without a limit */
+static bool p2pdma_host_known_any(const struct p2pdma_host_bridge *entry)
+{
+	const struct p2pdma_host_bridge *found =
+		p2pdma_host_search(p2pdma_known, ARRAY_SIZE(p2pdma_known),
+				   entry->vendor, entry->device);
+
+	return found && !found->same_only && !found->write_only;
+}
+
+static void p2pdma_admit(struct p2pdma_host_list *list, const char *text)
+{
+	struct p2pdma_host_bridge entry;
+	char line[160];
+
+	if (!p2pdma_parse_host_bridge(text, &entry)) {
+		snprintf(line, sizeof(line),
+			 "pci_p2pdma.host_bridge: '%.32s' refused: it must be VVVV:DDDD or VVVV:DDDD:w, of four hex digits each",
+			 text);
+	} else if (p2pdma_host_search(list->entries, list->count, entry.vendor,
+				      entry.device)) {
+		snprintf(line, sizeof(line),
+			 "pci_p2pdma.host_bridge: '%s' refused: that host bridge is there already",
+			 text);
+	} else if (p2pdma_host_known_any(&entry)) {
+		snprintf(line, sizeof(line),
+			 "pci_p2pdma.host_bridge: '%s' refused: it is known to forward reads and writes",
+			 text);
+	} else {
+		list->count++;
+		list->entries[list->count - 1] = entry;
+		snprintf(line, sizeof(line),
+			 "host bridge %04x:%04x is taken for forwarding peer-to-peer %s, as the command line says; if it doesn't, DATA IS CORRUPTED IN SILENCE",
+			 entry.vendor, entry.device,
+			 entry.write_only ? "writes" : "reads and writes");
+	}
+	p2pdma_log(NULL, line);
+}
+
+/**
+ * p2pdma_admit_host_bridges - replace the administrator's host bridges
+ * @text: VVVV:DDDD[:w][,...]; "" for none
+ *
+ * An entry that isn't so is refused with a line in the log that names it; the
+ * rest stands.
+ *
+ * Context: may sleep.
+ * Return: how many are accepted; -ENOMEM without memory, and nothing changes.
+ */
+VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
+{
+	char *copy __free(kfree) = kstrdup(text, GFP_KERNEL);
+	struct p2pdma_host_list *list, *old;
+	unsigned int most = 1;
+	char *rest = copy;
+	const char *at;
+
+	for (at = text; (at = strchr(at, ',')); at++)
+		most++;
+	list = kzalloc(struct_size(list, entries, most), GFP_KERNEL);
+	if (!copy || !list) {
+		kfree(list);
+		return -ENOMEM;
+	}
+
+	if (*text) {
+		while ((at = strsep(&rest, ",")))
+			p2pdma_admit(list, at);
+	}
+
+	most = list->count;
+	scoped_guard(mutex, &p2pdma_admit_lock)
+		old = rcu_replace_pointer(p2pdma_admitted, list,
+					  lockdep_is_held(&p2pdma_admit_lock));
+	kfree_rcu(old, rcu);
+	pci_p2pdma_fabric_changed();
+	return most;
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_admit_host_bridges);
+
+static int __init p2pdma_host_init(void)
+{
+	int ret = host_bridge ? p2pdma_admit_host_bridges(host_bridge) : 0;
+
+	return min(ret, 0);
+}
+postcore_initcall_sync(p2pdma_host_init);
