@@ -4,6 +4,8 @@
 KERNEL	?=
 MACHINE	?=
 TEST	?=
+SUITE	?=
+PARAMETERS ?=
 KSRC	?=
 OUT	?=
 V	?=
@@ -13,13 +15,16 @@ kernel	:= $(or $(KERNEL),plain)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) $(word))
 
-.PHONY: help demo check lint selftests tree kernel shell docs clean
+.PHONY: help demo check lint kunit selftests bench tree kernel shell docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo         copy from SSD to SSD past system memory, in QEMU, and show where the bytes went'
 	@echo 'make check        lint, build and test everything (what CI runs)'
 	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them'
+	@echo 'make kunit        run the KUnit suites; SUITE=glob or SUITE=suite.test narrows them,'
+	@echo '                  PARAMETERS="..." are for the kernel'
+	@echo 'make bench        count what hot paths cost, beside the stock core (kernels plain and stock)'
 	@echo 'make shell        a prompt in a guest; "exit" or "poweroff" ends it'
 	@echo 'make kernel       build one kernel into build/KERNEL'
 	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
@@ -27,7 +32,7 @@ help:
 	@echo 'make docs         check the documents'
 	@echo 'make clean        remove build/'
 	@echo
-	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base tree alone)'
+	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base P2PDMA)'
 	@echo 'MACHINE="name..."          which machines:'
 	@! command -v python3 > /dev/null || $(lab) machines | sed 's/^/    /'
 	@echo 'KSRC=dir                   a Linux 6.12.y tree to use instead of the package linux-source-6.12'
@@ -47,6 +52,14 @@ selftests: names kernel
 	@lab/selftests $(kernel)
 	@$(lab) test --kernel $(kernel) $(call each,--machine,$(MACHINE)) $(call each,--test,$(TEST))
 
+kunit: names need-lab kernel
+	@$(lab) kunit --kernel $(kernel) --suite '$(SUITE)' --parameters '$(PARAMETERS)'
+
+bench: need-lab
+	@$(MAKE) --no-print-directory kernel KERNEL=plain
+	@$(MAKE) --no-print-directory kernel KERNEL=stock
+	@bench/bench
+
 shell: names need-lab kernel
 	@$(lab) shell --kernel $(kernel) $(call each,--machine,$(MACHINE))
 
@@ -58,6 +71,7 @@ tree:
 ifeq ($(and $(KSRC),$(OUT)),)
 	@base/6.12/fetch
 	@base/6.12/assemble build/src-stock $(or $(OUT),build/src)
+	$(if $(filter stock,$(kernel)),@base/6.12/assemble build/src-stock build/src-stock-tests tests)
 else
 	@base/6.12/fetch check
 	@base/6.12/assemble $(KSRC) $(OUT)

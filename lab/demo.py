@@ -28,7 +28,7 @@ def stages(kernel):
     return [
         ("packages", ["base/need", "kernel", "lab"]),
         ("kernel source", ["base/6.12/fetch"]),
-        ("tree", ["base/6.12/assemble", "build/src-stock", "build/src"]),
+        ("tree", ["make", "-s", "tree", f"KERNEL={kernel}"]),
         (f"kernel '{kernel}'", ["base/6.12/kernel", kernel]),
         ("copying program", ["gcc", "-O2", "-Wall", "-o", str(copier), "lab/guest/p2pcopy.c"]),
     ]

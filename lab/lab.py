@@ -5,14 +5,15 @@
     lab.py machines
     lab.py known [--kernel K]... [--machine M]...
     lab.py test  [--kernel K]... [--machine M]... [--test T]...
+    lab.py kunit [--kernel K]... [--suite GLOB] [--parameters "P..."]
     lab.py check
     lab.py shell [--kernel K] [--machine M]
     lab.py demo  [--kernel K]
 
-test and check run the selftests and print KTAP; the last line counts cases.
-A machine's logs are in build/logs/<machine>-<kernel>/, results and the list
-of failures in build/logs/test.{json,failed}. Builds nothing but what `check`
-and `demo` need, by the programs in base/.
+test, kunit and check run tests and print KTAP; the last line counts cases. A
+machine's logs are in build/logs/<machine>-<kernel>/, results and the list of
+failures in build/logs/{test-*,kunit-*,check}.{json,failed}. Builds nothing but
+what `check` and `demo` need, by the programs in base/.
 """
 import argparse
 import concurrent.futures
@@ -24,6 +25,7 @@ import time
 
 import demo
 import guest
+import kunit
 import machine as machines
 import report
 
@@ -79,22 +81,27 @@ def test_machine(name, kernel, wanted):
     return machine.description, found, f"{box.seconds:.0f} s, logs in {box.log_dir.relative_to(guest.REPO)}"
 
 
-def run_tests(to, kernel, chosen, wanted):
-    """Tests the chosen machines, some at a time, and reports them in order."""
+def run_all(to, jobs):
+    """Runs (name, function, arguments...), some at a time, and reports them in order."""
     # A guest waits as often as it computes: one for each CPU keeps them busy
     pool = concurrent.futures.ThreadPoolExecutor(int(os.environ.get("JOBS") or min(os.cpu_count(), 4)))
     try:
-        runs = [(name, pool.submit(test_machine, name, kernel, wanted)) for name in chosen]
+        runs = [(name, pool.submit(*work)) for name, *work in jobs]
         for name, run in runs:
             try:
-                to.group(f"{name}-{kernel}", *run.result())
+                to.group(name, *run.result())
             except machines.Error as error:
-                to.single(f"{name}-{kernel}", True, str(error))
+                to.single(name, True, str(error))
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         guest.kill_all()
         raise
     pool.shutdown()
+
+
+def on_machines(kernel, chosen, wanted):
+    """The jobs of testing a kernel on machines."""
+    return [(f"{name}-{kernel}", test_machine, name, kernel, wanted) for name in chosen]
 
 
 def command_test(args):
@@ -107,7 +114,7 @@ def command_test(args):
             selftests(machine, kernel, args.test)
     to = report.Report(len(kernels) * len(chosen))
     for kernel in kernels:
-        run_tests(to, kernel, chosen, args.test)
+        run_all(to, on_machines(kernel, chosen, args.test))
     to.save(LOGS, f"test-{'-'.join(kernels)}")
     return to.end()
 
@@ -139,18 +146,19 @@ def part(to, name, command):
 def command_check(args):
     on = {"plain": machines.names(),
           "debug": [name for name in machines.names() if machines.load(name).debug]}
-    to = report.Report(4 + sum(2 + len(names) for names in on.values()))
+    to = report.Report(4 + sum(3 + len(names) for names in on.values()))
     tree = part(to, "tree", ["make", "-s", "tree"])
     part(to, "lint", ["base/lint"])
     part(to, "docs", ["base/docs"])
     for kernel, names in on.items():
         built = tree and part(to, f"kernel-{kernel}", ["base/6.12/kernel", kernel]) \
             and part(to, f"selftests-{kernel}", ["lab/selftests", kernel])
+        jobs = [(f"kunit-{kernel}", kunit.run, kernel), *on_machines(kernel, names, [])]
         if built:
-            run_tests(to, kernel, names, [])
+            run_all(to, jobs)
         else:
-            for name in names:
-                to.single(f"{name}-{kernel}", True, "not run: there is nothing to run")
+            for name, *_ in jobs:
+                to.single(name, True, "not run: there is nothing to run")
     part(to, "demo", ["lab/lab.py", "demo"])
     to.save(LOGS, "check")
     return to.end()
@@ -199,6 +207,7 @@ def main():
             ("machines", command_machines, "list them"),
             ("known", command_known, "fail unless the named kernels and machines exist"),
             ("test", command_test, "run the selftests"),
+            ("kunit", kunit.command, "run the KUnit suites"),
             ("check", command_check, "lint, build and test everything"),
             ("shell", command_shell, "a prompt in a guest"),
             ("demo", demo.command, "the SSD-to-SSD copy")):
@@ -207,6 +216,8 @@ def main():
         command.add_argument("--kernel", action="append", help="plain, debug or stock")
         command.add_argument("--machine", action="append", help="a file of lab/machines")
         command.add_argument("--test", action="append", default=[], help="one test program")
+        command.add_argument("--suite", default="", help="KUnit suites, or suite.test, as a glob")
+        command.add_argument("--parameters", default="", help="kernel parameters for KUnit")
     args = parser.parse_args()
     os.chdir(guest.REPO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)   # take QEMU along

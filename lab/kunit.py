@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the KUnit suites that are built into a kernel, by the kernel's own kunit.py.
+
+The kernel is the one of build/<kernel>, as it is; nothing is configured or
+built. kunit.py boots it in QEMU and reads its results; on top of that, what
+the console must never say (lab/splats) is a failure here, and so is memory
+that a suite left behind, where the kernel has kmemleak. Logs are in
+build/logs/kunit-<kernel>/: console.log is the guest's, kunit.log is what
+kunit.py made of it.
+"""
+import fcntl
+import json
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+
+import guest
+import machine as machines
+import report
+
+TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800}
+TREE = {"plain": "src", "debug": "src", "stock": "src-stock-tests"}
+
+# Two NUMA nodes, so that devices can have one; the CPU is pinned to a model
+# that every host has and whose root complex is not trusted by P2PDMA.
+QEMU = """-accel tcg,thread=multi -cpu qemu64,+rdrand -smp 2,sockets=2 -m 2048
+    -object memory-backend-ram,id=ram0,size=1G -numa node,cpus=0,memdev=ram0
+    -object memory-backend-ram,id=ram1,size=1G -numa node,cpus=1,memdev=ram1"""
+
+# kmemleak is asked from user space, and kunit.py wants the kernel to end before
+# there is one. So the kernel gets all of its parameters from us, and what
+# kunit.py appends comes after "--", where it is the init program's.
+LEAKS = "kunit: looked for leaks"
+LEAKS_QEMU = """-fsdev local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap
+    -device virtio-9p-pci,fsdev=hostroot,mount_tag=hostroot"""
+LEAKS_KERNEL = ("console=ttyS0 kunit.enable=1 root=hostroot rootfstype=9p ro "
+                "rootflags=trans=virtio,version=9p2000.L init={init} --")
+
+STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
+RESULT = re.compile(r"\s*(not )?ok \d+ (.*?)(?: # SKIP ?(.*))?")
+
+
+class Tool(subprocess.Popen):
+    """kunit.py, which takes QEMU along when it is interrupted, but not when it is killed."""
+
+    def kill(self):
+        self.send_signal(signal.SIGINT)
+
+
+def messages(console):
+    """{test: [what it said before it failed, or why it was skipped]}; the last one of a name counts."""
+    said, lines = {}, []
+    for line in console.read_text(errors="replace").splitlines():
+        line = STAMP.sub("", line)
+        result = RESULT.fullmatch(line)
+        if result:
+            if result[3]:
+                said[result[2]] = [result[3]]
+            elif result[1] and lines:
+                said[result[2]] = lines[:20]
+            lines = []
+        elif line.startswith("    ") and not line.lstrip().startswith(("KTAP", "1..")):
+            lines.append(line.strip().removeprefix("# "))
+    return said
+
+
+def cases(group, said, above=""):
+    """kunit.py's results as report's cases, named suite.test or suite.test.parameter."""
+    result = {"PASS": report.PASS, "SKIP": report.SKIP}
+    for inner in group["sub_groups"]:
+        yield from cases(inner, said, f"{above}{inner['name']}.")
+    for case in group["test_cases"]:
+        found = report.Case(above + case["name"], result.get(case["status"], report.FAIL), [])
+        if found.result == report.SKIP:
+            found.why = said.get(case["name"], ["no reason given"])
+        elif found.result == report.FAIL:
+            found.why = said.get(case["name"], [case["status"].lower()])
+        yield found
+
+
+def run(kernel, suites="", parameters=""):
+    """Boots the kernel once; returns what report.Report.group() wants.
+
+    suites is a glob for kunit.filter_glob; parameters go to the kernel.
+    """
+    build = guest.BUILD / kernel
+    if not (build / "arch/x86/boot/bzImage").exists():
+        raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
+    config = (build / ".config").read_text().splitlines()
+    leaks = "CONFIG_DEBUG_KMEMLEAK=y" in config
+
+    logs = guest.BUILD / "logs" / f"kunit-{kernel}"
+    (guest.BUILD / "run").mkdir(parents=True, exist_ok=True)
+    lock = open(guest.BUILD / "run" / f"kunit-{kernel}.lock", "w")
+    fcntl.flock(lock, fcntl.LOCK_EX)            # kunit.py writes into the kernel's folder
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir(parents=True)
+    console, results = logs / "console.log", logs / "results.json"
+
+    arguments = ["panic=-1", *parameters.split()]
+    qemu = QEMU
+    if leaks:
+        arguments += [f"kunit.filter_glob={suites}"] if suites else []
+        arguments.append(LEAKS_KERNEL.format(init=guest.REPO / "lab/guest/kunit"))
+        qemu += f" {LEAKS_QEMU}"
+    command = ["tools/testing/kunit/kunit.py", "exec", "--arch=x86_64", f"--build_dir={build}",
+               f"--timeout={TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(qemu.split())}",
+               *(f"--kernel_args={word}" for word in arguments), *([suites] if suites else [])]
+    start = time.monotonic()
+    with open(logs / "kunit.log", "w") as log:
+        tool = Tool(command, cwd=guest.BUILD / TREE[kernel], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        guest.RUNNING.add(tool)
+        try:
+            status = tool.wait()
+        except BaseException:
+            tool.kill()
+            tool.wait()
+            raise
+        finally:
+            guest.RUNNING.discard(tool)
+    seconds = time.monotonic() - start
+    if (build / "test.log").exists():
+        shutil.move(build / "test.log", console)
+
+    found = []
+    if console.exists() and results.exists():
+        found = list(cases(json.loads(results.read_text()), messages(console)))
+    if status and all(case.result != report.FAIL for case in found) or not found:
+        last = (logs / "kunit.log").read_text().splitlines()[-10:]
+        found.append(report.Case("kunit.py", report.FAIL, [f"exit status {status}", *last]))
+    bad, base = report.splats(console)
+    if base:
+        found.append(report.Case("console, base tree", report.SKIP, [f"known splat: {base[0]}"]))
+    if bad:
+        found.append(report.Case("console", report.FAIL, bad[:10]))
+    if leaks and (not console.exists() or LEAKS not in console.read_text(errors="replace")):
+        found.append(report.Case("leaks", report.FAIL, ["the guest came to no end after the suites"]))
+    description = "KUnit suites" + (f" {suites}" if suites else "") + (", leaks" if leaks else "")
+    return description, found, f"{seconds:.0f} s, logs in {logs.relative_to(guest.REPO)}"
+
+
+def defects(failed):
+    """The ids in tests' names, as d7_acs_rewritten has one."""
+    return sorted({int(number) for case in failed for number in re.findall(r"\bd(\d+)_", case.name)})
+
+
+def command(args):
+    kernels = args.kernel or ["plain"]
+    to = report.Report(len(kernels))
+    for kernel in kernels:
+        to.group(f"kunit-{kernel}", *run(kernel, args.suite, args.parameters))
+    shown = defects(case for _, case in to.cases if case.result == report.FAIL)
+    if shown:
+        print(f"# Defects seen: {' '.join(f'D{number}' for number in shown)}")
+    to.save(guest.BUILD / "logs", f"kunit-{'-'.join(kernels)}")
+    return to.end()
