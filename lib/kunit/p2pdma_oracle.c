@@ -1,0 +1,583 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A model of how packets travel in a PCI fabric.
+ *
+ * A packet starts at a function and goes from element to element.  Each of
+ * them decides by what hardware would have at that place: bridges by their
+ * windows for requests and by their bus numbers for completions, switch
+ * downstream ports and functions of multi-function devices by ACS, receivers
+ * by Max_Payload_Size.  Two legs, a common ancestor or the like are not known
+ * here; that packets meet somewhere is what comes out.  At the end three
+ * packets, a write request, a read request and a completion, tell how client
+ * and provider reach each other.
+ *
+ * What is kept simple: no ordering, no credits, no address translation.  A
+ * completion comes without the Relaxed Ordering attribute, so that completion
+ * redirect applies.  A root complex is one thing with one policy; ports and
+ * endpoints of it reach each other through it alone.  On a conventional bus a
+ * read is one transaction in hardware; its data are followed by bus numbers
+ * here, which leads along the same way.
+ *
+ * A PCIe function may send no more data in a packet than its own
+ * Max_Payload_Size, and this model lets it send just as much.  Firmware and
+ * kernel see to it that this suits the way to the root complex, so only
+ * packets that turn around below it can be too large for a receiver.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/pci_regs.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "p2pdma_oracle.h"
+
+struct packet {
+	enum p2pdma_oracle_packet type;
+	int host;		/* whose addresses and bus numbers it uses */
+	u64 address;		/* requests */
+	u16 id;			/* of the target; completions go by it */
+	unsigned int payload;	/* bytes of data it may have; 0: no packet yet */
+	bool malformed;		/* too large for somebody on the way */
+};
+
+/* For messages */
+const char * const p2pdma_oracle_fate_name[] = {
+	[P2PDMA_ORACLE_DELIVERED] = "delivered",
+	[P2PDMA_ORACLE_ROOT_COMPLEX] = "root complex",
+	[P2PDMA_ORACLE_BLOCKED] = "blocked",
+	[P2PDMA_ORACLE_MALFORMED] = "too large",
+	[P2PDMA_ORACLE_LOST] = "lost",
+};
+
+const char * const p2pdma_oracle_map_name[] = {
+	[PCI_P2PDMA_MAP_UNKNOWN] = "unknown",
+	[PCI_P2PDMA_MAP_NOT_SUPPORTED] = "not supported",
+	[PCI_P2PDMA_MAP_BUS_ADDR] = "bus address",
+	[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE] = "through host bridge",
+};
+
+/* What a function does with a packet from below that a sibling claims */
+enum turn { TURN_DIRECT, TURN_REDIRECT, TURN_BLOCK };
+
+/* Host bridges that forward between root ports, as this model knows them */
+static const struct {
+	u16 vendor;
+	u16 device_id;
+	bool same_only;		/* not together with another host bridge */
+	bool write_only;
+} forwarding[] = {
+	{ 0x8086, 0x2030 },
+	{ 0x8086, 0x3c00, .same_only = true },
+	/* What the tests give as the administrator's list */
+	{ 0x8086, 0x29c0, .write_only = true },
+};
+
+static bool is_bridge(const struct p2pdma_oracle_function *f)
+{
+	switch (f->kind) {
+	case PCI_FABRIC_ROOT_PORT:
+	case PCI_FABRIC_UPSTREAM:
+	case PCI_FABRIC_DOWNSTREAM:
+	case PCI_FABRIC_PCI_BRIDGE:
+	case PCI_FABRIC_PCI_PCI_BRIDGE:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool is_pcie(const struct p2pdma_oracle_function *f)
+{
+	return f->kind != PCI_FABRIC_PCI_PCI_BRIDGE &&
+	       f->kind != PCI_FABRIC_PCI_DEVICE && f->kind != PCI_FABRIC_HOST;
+}
+
+static bool has_link(const struct p2pdma_oracle_function *f)
+{
+	return f->kind == PCI_FABRIC_ROOT_PORT ||
+	       f->kind == PCI_FABRIC_DOWNSTREAM;
+}
+
+static bool within(const u64 window[2], u64 address)
+{
+	return window[0] <= address && address <= window[1];
+}
+
+/* Whether @f claims @p, be it for itself or for what is below */
+static bool claims(const struct p2pdma_oracle_function *f, const struct packet *p)
+{
+	if (f->host != p->host)
+		return false;
+	if (p->type == P2PDMA_ORACLE_PACKET_COMPLETION) {
+		u8 bus = p->id >> 8;
+
+		return f->id == p->id || (is_bridge(f) &&
+		       f->secondary <= bus && bus <= f->subordinate);
+	}
+	if (f->bar_size && p->address >= f->bar &&
+	    p->address - f->bar < f->bar_size)
+		return true;
+	return is_bridge(f) && (within(f->memory, p->address) ||
+				within(f->prefetch, p->address));
+}
+
+/* Another function on the same bus as @f that claims @p; -1 for none */
+static int claimant(const struct p2pdma_oracle *oracle,
+		    const struct p2pdma_oracle_function *f,
+		    const struct packet *p)
+{
+	int i;
+
+	for (i = 0; i < oracle->count; i++) {
+		const struct p2pdma_oracle_function *g = &oracle->function[i];
+
+		if (g != f && g->above == f->above && claims(g, p))
+			return i;
+	}
+	return -1;
+}
+
+/* What functions have in common with their physical function */
+static unsigned int max_payload(const struct p2pdma_oracle *oracle,
+				const struct p2pdma_oracle_function *f)
+{
+	return is_pcie(f) ? oracle->function[f->pf].mps : 0;
+}
+
+/* @f takes the packet in.  The first PCIe function on the way is its sender. */
+static void receive(const struct p2pdma_oracle *oracle,
+		    const struct p2pdma_oracle_function *f, struct packet *p)
+{
+	unsigned int mps = max_payload(oracle, f);
+
+	if (!mps || p->type == P2PDMA_ORACLE_PACKET_READ)
+		return;
+	if (!p->payload)
+		p->payload = mps;
+	else if (p->payload > mps)
+		p->malformed = true;
+}
+
+/*
+ * Base Specification, 6.12.3, for the ingress function @f when @sibling claims
+ * the packet. Below a link all functions are one device, and what is on a
+ * conventional bus has no ACS.
+ */
+static enum turn judge(const struct p2pdma_oracle_function *f,
+		       const struct p2pdma_oracle_function *sibling,
+		       enum p2pdma_oracle_packet type)
+{
+	unsigned int bit = f->kind == PCI_FABRIC_DOWNSTREAM ? sibling->port :
+							      sibling->id & 0xff;
+	u16 ctrl = f->acs_ctrl & f->acs_cap;
+
+	/* ACS never applies to PCIe to PCI bridges */
+	if (f->kind == PCI_FABRIC_PCI_BRIDGE)
+		return TURN_DIRECT;
+	if (type == P2PDMA_ORACLE_PACKET_COMPLETION)
+		return ctrl & PCI_ACS_CR ? TURN_REDIRECT : TURN_DIRECT;
+	if (!(ctrl & PCI_ACS_EC))
+		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_DIRECT;
+	if (bit >= f->vector || !test_bit(bit, f->egress))
+		return TURN_DIRECT;
+	return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_BLOCK;
+}
+
+/* A packet on its way down is taken by @at, and handed on by bridges */
+static enum p2pdma_oracle_fate go_down(const struct p2pdma_oracle *oracle,
+				       int at, struct packet *p)
+{
+	int i;
+
+	for (;;) {
+		receive(oracle, &oracle->function[at], p);
+		/* It may be the bridge itself that is meant */
+		if (!is_bridge(&oracle->function[at]) ||
+		    oracle->function[at].id == p->id)
+			break;
+		for (i = 0; i < oracle->count; i++)
+			if (oracle->function[i].above == at &&
+			    claims(&oracle->function[i], p))
+				break;
+		if (i == oracle->count)
+			return P2PDMA_ORACLE_LOST;
+		at = i;
+	}
+	return p->malformed ? P2PDMA_ORACLE_MALFORMED : P2PDMA_ORACLE_DELIVERED;
+}
+
+/*
+ * A packet on its way up leaves @at through its upper side.  It got there from
+ * below, or was sent by @at itself.
+ */
+static enum p2pdma_oracle_fate go_up(const struct p2pdma_oracle *oracle, int at,
+				     struct packet *p)
+{
+	const struct p2pdma_oracle_function *f, *above;
+	int sibling;
+
+	for (;; at = f->above) {
+		f = &oracle->function[at];
+		above = &oracle->function[f->above];
+		receive(oracle, f, p);
+
+		if (above->kind == PCI_FABRIC_HOST)
+			return P2PDMA_ORACLE_ROOT_COMPLEX;
+
+		/* What comes from where it belongs was redirected down there */
+		if (f->kind == PCI_FABRIC_DOWNSTREAM && claims(f, p)) {
+			if (f->acs_ctrl & f->acs_cap & PCI_ACS_UF)
+				continue;
+			return P2PDMA_ORACLE_LOST;
+		}
+
+		sibling = claimant(oracle, f, p);
+		if (sibling >= 0) {
+			switch (judge(f, &oracle->function[sibling], p->type)) {
+			case TURN_DIRECT:
+				return go_down(oracle, sibling, p);
+			case TURN_BLOCK:
+				return P2PDMA_ORACLE_BLOCKED;
+			case TURN_REDIRECT:
+				continue;
+			}
+		}
+
+		/* Inside a switch and on a conventional bus all have seen it */
+		if (!has_link(above) && claims(above, p))
+			return P2PDMA_ORACLE_LOST;
+	}
+}
+
+/**
+ * p2pdma_oracle_send - Send one packet and see where it ends
+ * @oracle: the model
+ * @type: kind of packet
+ * @from: index of the function that sends it
+ * @to: index of the function whose BAR 0 or ID it is sent to
+ *
+ * Context: any.
+ * Return: P2PDMA_ORACLE_*.
+ */
+enum p2pdma_oracle_fate
+p2pdma_oracle_send(const struct p2pdma_oracle *oracle,
+		   enum p2pdma_oracle_packet type, int from, int to)
+{
+	const struct p2pdma_oracle_function *target = &oracle->function[to];
+	struct packet p = {
+		.type = type,
+		.host = target->host,
+		.address = target->bar,
+		.id = target->id,
+	};
+
+	/* What a function asks of itself stays inside */
+	if (from == to)
+		return P2PDMA_ORACLE_DELIVERED;
+	return go_up(oracle, from, &p);
+}
+
+/* By which IDs the host bridge of @index is known */
+static const struct p2pdma_oracle_function *
+host_bridge_identity(const struct p2pdma_oracle *oracle, int index)
+{
+	int host = oracle->function[index].host;
+	const struct p2pdma_oracle_function *f;
+	int i;
+
+	for (i = 0; i < oracle->count; i++) {
+		f = &oracle->function[i];
+		if (f->above == host && !(f->id & 0xff))
+			return f;
+	}
+	while (oracle->function[index].above != host)
+		index = oracle->function[index].above;
+	f = &oracle->function[index];
+	return f->kind == PCI_FABRIC_ROOT_PORT ? f : NULL;
+}
+
+/**
+ * p2pdma_oracle_policy - What the root complex forwards between two functions
+ * @oracle: the model
+ * @client: index of the one
+ * @provider: index of the other
+ * @cpu_allows: whether the CPU forwards whatever its host bridges are
+ *
+ * Context: any.
+ * Return: P2PDMA_ORACLE_* that it lets pass.
+ */
+unsigned int p2pdma_oracle_policy(const struct p2pdma_oracle *oracle,
+				  int client, int provider, bool cpu_allows)
+{
+	unsigned int policy = P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE;
+	const int index[] = { client, provider };
+	const struct p2pdma_oracle_function *f;
+	bool same;
+	int i, k;
+
+	if (cpu_allows)
+		return policy;
+	same = oracle->function[client].host == oracle->function[provider].host;
+	for (i = 0; i < ARRAY_SIZE(index); i++) {
+		f = host_bridge_identity(oracle, index[i]);
+		if (!f)
+			return 0;
+		for (k = 0; k < ARRAY_SIZE(forwarding); k++)
+			if (f->vendor == forwarding[k].vendor &&
+			    f->device_id == forwarding[k].device_id)
+				break;
+		if (k == ARRAY_SIZE(forwarding))
+			return 0;
+		if (forwarding[k].same_only && !same)
+			return 0;
+		if (forwarding[k].write_only)
+			policy = P2PDMA_ORACLE_WRITE;
+	}
+	return policy;
+}
+
+/* Whether a packet gets to the other side if the root complex forwards it */
+static bool arrives(enum p2pdma_oracle_fate fate, bool forwarded)
+{
+	return fate == P2PDMA_ORACLE_DELIVERED ||
+	       (fate == P2PDMA_ORACLE_ROOT_COMPLEX && forwarded);
+}
+
+/**
+ * p2pdma_oracle_route - How a client reaches a provider
+ * @oracle: the model
+ * @client: index of the client
+ * @provider: index of the provider; it has a BAR 0
+ * @policy: what the root complex forwards between them, P2PDMA_ORACLE_*
+ * @answer: filled in
+ *
+ * The map type is that which gives more directions, bus addresses where both
+ * give the same.
+ *
+ * Context: any.
+ */
+void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
+			 int provider, unsigned int policy,
+			 struct p2pdma_oracle_answer *answer)
+{
+	unsigned int direct = 0, through = 0;
+	enum p2pdma_oracle_fate write, read, completion;
+
+	write = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, client,
+				   provider);
+	read = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_READ, client, provider);
+	completion = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_COMPLETION,
+					provider, client);
+
+	if (arrives(write, false))
+		direct |= P2PDMA_ORACLE_WRITE;
+	if (arrives(read, false) && arrives(completion, false))
+		direct |= P2PDMA_ORACLE_READ;
+	if (arrives(write, policy & P2PDMA_ORACLE_WRITE))
+		through |= P2PDMA_ORACLE_WRITE;
+	if (arrives(read, policy & P2PDMA_ORACLE_READ) &&
+	    arrives(completion, policy & P2PDMA_ORACLE_READ))
+		through |= P2PDMA_ORACLE_READ;
+
+	answer->fate[P2PDMA_ORACLE_PACKET_WRITE] = write;
+	answer->fate[P2PDMA_ORACLE_PACKET_READ] = read;
+	answer->fate[P2PDMA_ORACLE_PACKET_COMPLETION] = completion;
+	if (through != direct) {
+		answer->map_type = PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
+		answer->directions = through;
+	} else {
+		answer->map_type = direct ? PCI_P2PDMA_MAP_BUS_ADDR :
+					    PCI_P2PDMA_MAP_NOT_SUPPORTED;
+		answer->directions = direct;
+	}
+}
+
+/**
+ * p2pdma_oracle_ext_cap - Find an extended capability by reading config space
+ * @fabric: the fabric
+ * @name: of the node
+ * @id: PCI_EXT_CAP_ID_*
+ *
+ * Context: as pci_fabric_read().
+ * Return: its offset, 0 for none.
+ */
+u16 p2pdma_oracle_ext_cap(struct pci_fabric *fabric, const char *name, u16 id)
+{
+	u16 where = PCI_CFG_SPACE_SIZE;
+	u32 header;
+
+	do {
+		header = pci_fabric_read(fabric, name, where, 4);
+		if (header && PCI_EXT_CAP_ID(header) == id)
+			return where;
+		where = PCI_EXT_CAP_NEXT(header);
+	} while (where >= PCI_CFG_SPACE_SIZE);
+	return 0;
+}
+
+static u64 read_bar(struct pci_fabric *fabric, const char *name, int where)
+{
+	u32 low = pci_fabric_read(fabric, name, where, 4);
+	u64 address = low & PCI_BASE_ADDRESS_MEM_MASK & U32_MAX;
+
+	if (low & PCI_BASE_ADDRESS_MEM_TYPE_64)
+		address |= (u64)pci_fabric_read(fabric, name, where + 4, 4) << 32;
+	return address;
+}
+
+static void read_bridge(struct pci_fabric *fabric, struct p2pdma_oracle_function *f)
+{
+	u32 base, limit;
+
+	f->secondary = pci_fabric_read(fabric, f->name, PCI_SECONDARY_BUS, 1);
+	f->subordinate = pci_fabric_read(fabric, f->name, PCI_SUBORDINATE_BUS, 1);
+
+	base = pci_fabric_read(fabric, f->name, PCI_MEMORY_BASE, 2);
+	limit = pci_fabric_read(fabric, f->name, PCI_MEMORY_LIMIT, 2);
+	f->memory[0] = (base & 0xfff0) << 16;
+	f->memory[1] = (limit & 0xfff0) << 16 | 0xfffff;
+
+	base = pci_fabric_read(fabric, f->name, PCI_PREF_MEMORY_BASE, 2);
+	limit = pci_fabric_read(fabric, f->name, PCI_PREF_MEMORY_LIMIT, 2);
+	f->prefetch[0] = (base & 0xfff0) << 16;
+	f->prefetch[1] = (limit & 0xfff0) << 16 | 0xfffff;
+	if ((base & PCI_PREF_RANGE_TYPE_MASK) != PCI_PREF_RANGE_TYPE_64)
+		return;
+	base = pci_fabric_read(fabric, f->name, PCI_PREF_BASE_UPPER32, 4);
+	limit = pci_fabric_read(fabric, f->name, PCI_PREF_LIMIT_UPPER32, 4);
+	f->prefetch[0] |= (u64)base << 32;
+	f->prefetch[1] |= (u64)limit << 32;
+}
+
+/* Where its virtual functions are is in config space, as 9.3.3 has it */
+static u16 sriov(struct pci_fabric *fabric, const struct pci_fabric_node *node,
+		 unsigned int *count)
+{
+	u16 where, ctrl;
+
+	*count = 0;
+	if (!node->total_vfs)
+		return 0;
+	where = p2pdma_oracle_ext_cap(fabric, node->name,
+				      PCI_EXT_CAP_ID_SRIOV);
+	ctrl = pci_fabric_read(fabric, node->name, where + PCI_SRIOV_CTRL, 2);
+	if (ctrl & PCI_SRIOV_CTRL_VFE)
+		*count = pci_fabric_read(fabric, node->name,
+					 where + PCI_SRIOV_NUM_VF, 2);
+	return where;
+}
+
+static void add_vfs(struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
+		    const struct pci_fabric_node *node, int pf, int *next)
+{
+	const struct p2pdma_oracle_function *physfn = &oracle->function[pf];
+	u16 where, offset, stride;
+	unsigned int i, count;
+	u64 bar;
+
+	where = sriov(fabric, node, &count);
+	if (!count)
+		return;
+	offset = pci_fabric_read(fabric, node->name,
+				 where + PCI_SRIOV_VF_OFFSET, 2);
+	stride = pci_fabric_read(fabric, node->name,
+				 where + PCI_SRIOV_VF_STRIDE, 2);
+	bar = read_bar(fabric, node->name, where + PCI_SRIOV_BAR);
+
+	for (i = 0; i < count; i++) {
+		struct p2pdma_oracle_function *f = &oracle->function[(*next)++];
+
+		*f = *physfn;
+		snprintf(f->name, sizeof(f->name), "%s/%u", node->name, i);
+		f->id += offset + stride * i;
+		f->bar_size = node->vf_bar0;
+		f->bar = bar + f->bar_size * i;
+		f->acs_cap = node->vf_acs_cap;
+		f->acs_ctrl = 0;
+	}
+}
+
+/**
+ * p2pdma_oracle_create - Make a model of a fabric as it is now
+ * @fabric: the fabric
+ * @nodes: the table that it was made from
+ * @count: number of nodes
+ *
+ * Addresses and bus numbers are read from config space.  ACS control and
+ * payload sizes are those of the table; who changes them in the fabric later
+ * changes them in the model too.
+ *
+ * Context: may sleep.
+ * Return: the model, for kfree(), or NULL.
+ */
+struct p2pdma_oracle *
+p2pdma_oracle_create(struct pci_fabric *fabric,
+		     const struct pci_fabric_node *nodes, size_t count)
+{
+	struct p2pdma_oracle *oracle;
+	struct p2pdma_oracle_function *f;
+	unsigned int i, vfs, total = count;
+	int next = count;
+
+	for (i = 0; i < count; i++) {
+		sriov(fabric, &nodes[i], &vfs);
+		total += vfs;
+	}
+	oracle = kzalloc(struct_size(oracle, function, total), GFP_KERNEL);
+	if (!oracle)
+		return NULL;
+	oracle->count = total;
+
+	for (i = 0; i < count; i++) {
+		const struct pci_fabric_node *node = &nodes[i];
+
+		f = &oracle->function[i];
+		*f = (struct p2pdma_oracle_function) {
+			.kind = node->kind,
+			.above = -1,
+			.pf = i,
+			.host = i,
+			.vendor = node->vendor,
+			.device_id = node->device_id,
+			.bar_size = node->bar[0].size,
+			.acs_cap = node->acs_cap,
+			.acs_ctrl = node->acs_ctrl,
+			.vector = node->acs_vector ?: P2PDMA_ORACLE_VECTOR,
+			.port = node->port,
+			.mps = node->mps ?: 128,
+		};
+		strscpy(f->name, node->name);
+		if (node->kind == PCI_FABRIC_HOST) {
+			f->secondary = node->bus;
+			continue;
+		}
+		f->above = p2pdma_oracle_index(oracle, node->below);
+		f->host = oracle->function[f->above].host;
+		f->id = oracle->function[f->above].secondary << 8 |
+			node->device << 3 | node->function;
+		if (f->bar_size)
+			f->bar = read_bar(fabric, f->name, PCI_BASE_ADDRESS_0);
+		if (is_bridge(f))
+			read_bridge(fabric, f);
+		add_vfs(fabric, oracle, node, i, &next);
+	}
+	return oracle;
+}
+
+/**
+ * p2pdma_oracle_index - Where a function is in the model
+ * @oracle: the model
+ * @name: of the node or virtual function
+ *
+ * Context: any.
+ * Return: its index, -1 where there is none.
+ */
+int p2pdma_oracle_index(const struct p2pdma_oracle *oracle, const char *name)
+{
+	int i;
+
+	for (i = 0; i < oracle->count; i++)
+		if (!strcmp(oracle->function[i].name, name))
+			return i;
+	return -1;
+}

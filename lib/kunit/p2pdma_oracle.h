@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A model of how packets travel in a PCI fabric, to judge P2PDMA routes by.
+ *
+ * It knows the table a fabric was made from, the addresses and bus numbers in
+ * its config space, and the PCI Express Base Specification, 6.0, sections 2.2
+ * and 6.12.  It knows nothing of struct pci_dev and shares nothing with the
+ * code under test, so that both have to be wrong in the same way for an error
+ * to pass.
+ */
+
+#ifndef _LIB_KUNIT_P2PDMA_ORACLE_H
+#define _LIB_KUNIT_P2PDMA_ORACLE_H
+
+#include <linux/bits.h>
+#include <linux/dma-map-ops.h>
+#include <linux/types.h>
+
+#include "pci_fabric.h"
+
+#define P2PDMA_ORACLE_VECTOR	256	/* greatest Egress Control Vector */
+
+/**
+ * struct p2pdma_oracle_function - one node of the fabric, or one virtual function
+ * @name: of the node, or as the fabric names virtual functions: pf/0, pf/1, ...
+ * @kind: what it is
+ * @above: index of the node whose secondary bus it is on, -1 for a host bridge
+ * @pf: index of its physical function; its own for all but virtual functions
+ * @host: index of its host bridge
+ * @vendor: vendor ID
+ * @device_id: device ID
+ * @id: bus, device and function number
+ * @secondary: bridges: first bus number below
+ * @subordinate: bridges: last bus number below
+ * @bar: address of BAR 0, bus side
+ * @bar_size: its size, 0 for none
+ * @memory: bridges: lowest and highest address of the memory window
+ * @prefetch: bridges: of the prefetchable window; lowest above highest in
+ *	either means none
+ * @acs_cap: ACS capability, 0 for none
+ * @acs_ctrl: ACS control
+ * @vector: bits that its Egress Control Vector has
+ * @egress: Egress Control Vector
+ * @port: port number
+ * @mps: Max_Payload_Size in bytes; unused in virtual functions
+ * @unreadable: reads of its config space fail
+ */
+struct p2pdma_oracle_function {
+	char name[24];
+	enum pci_fabric_kind kind;
+	int above;
+	int pf;
+	int host;
+	u16 vendor;
+	u16 device_id;
+	u16 id;
+	u8 secondary;
+	u8 subordinate;
+	u64 bar;
+	u64 bar_size;
+	u64 memory[2];
+	u64 prefetch[2];
+	/* These may be changed together with the fabric's */
+	u16 acs_cap;
+	u16 acs_ctrl;
+	unsigned int vector;
+	DECLARE_BITMAP(egress, P2PDMA_ORACLE_VECTOR);
+	u8 port;
+	unsigned int mps;
+	bool unreadable;
+};
+
+/**
+ * struct p2pdma_oracle - the model of one fabric
+ * @count: functions
+ * @function: all nodes in the order of the table, then virtual functions
+ */
+struct p2pdma_oracle {
+	unsigned int count;
+	struct p2pdma_oracle_function function[] __counted_by(count);
+};
+
+/* Packets that are sent from a client or provider */
+enum p2pdma_oracle_packet {
+	P2PDMA_ORACLE_PACKET_WRITE,	/* memory write request, with data */
+	P2PDMA_ORACLE_PACKET_READ,	/* memory read request */
+	P2PDMA_ORACLE_PACKET_COMPLETION,	/* of a read, with data */
+};
+
+/* Where a packet ends */
+enum p2pdma_oracle_fate {
+	P2PDMA_ORACLE_DELIVERED,		/* without the root complex */
+	P2PDMA_ORACLE_ROOT_COMPLEX,	/* that decides about it */
+	P2PDMA_ORACLE_BLOCKED,		/* ACS Violation */
+	P2PDMA_ORACLE_MALFORMED,		/* more data than a receiver accepts */
+	P2PDMA_ORACLE_LOST,		/* nobody takes it */
+	P2PDMA_ORACLE_COUNT
+};
+
+extern const char * const p2pdma_oracle_fate_name[P2PDMA_ORACLE_COUNT];
+extern const char * const p2pdma_oracle_map_name[];
+
+/* What a client can do */
+#define P2PDMA_ORACLE_READ	BIT(0)
+#define P2PDMA_ORACLE_WRITE	BIT(1)
+
+/**
+ * struct p2pdma_oracle_answer - what the fates of the packets of one pair amount to
+ * @map_type: PCI_P2PDMA_MAP_*
+ * @directions: P2PDMA_ORACLE_*
+ * @fate: of the packets; that of a completion means something only where the
+ *	read request gets to the provider
+ */
+struct p2pdma_oracle_answer {
+	enum pci_p2pdma_map_type map_type;
+	unsigned int directions;
+	enum p2pdma_oracle_fate fate[3];
+};
+
+struct p2pdma_oracle *
+p2pdma_oracle_create(struct pci_fabric *fabric,
+		     const struct pci_fabric_node *nodes, size_t count);
+u16 p2pdma_oracle_ext_cap(struct pci_fabric *fabric, const char *name, u16 id);
+int p2pdma_oracle_index(const struct p2pdma_oracle *oracle, const char *name);
+
+enum p2pdma_oracle_fate
+p2pdma_oracle_send(const struct p2pdma_oracle *oracle,
+		   enum p2pdma_oracle_packet type, int from, int to);
+unsigned int p2pdma_oracle_policy(const struct p2pdma_oracle *oracle,
+				  int client, int provider, bool cpu_allows);
+void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
+			 int provider, unsigned int policy,
+			 struct p2pdma_oracle_answer *answer);
+
+#endif /* _LIB_KUNIT_P2PDMA_ORACLE_H */

@@ -1,0 +1,680 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of PCI peer-to-peer DMA: providers, their memory, and how one of
+ * them is chosen.
+ */
+
+#include <linux/array_size.h>
+#include <linux/bitmap.h>
+#include <linux/math.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/panic.h>
+#include <linux/scatterlist.h>
+#include <linux/string.h>
+
+#include "p2pdma_test.h"
+
+/* ---- Registration ---- */
+
+/*
+ *	host --+-- rp1 -- provider
+ *	       `-- rp2 -- other
+ */
+static const struct pci_fabric_node bar_nodes[] = {
+	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1, .node = 1,
+	  .offset = SZ_4G },
+	{ .name = "rp1", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .device = 1 },
+	{ .name = "provider", .below = "rp1", .kind = PCI_FABRIC_ENDPOINT,
+	  .bar = { [0] = { SZ_4M }, [2] = { SZ_2M, PCI_FABRIC_BAR_32 },
+		   [3] = { SZ_256, PCI_FABRIC_BAR_IO } } },
+	{ .name = "rp2", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .device = 2 },
+	{ .name = "other", .below = "rp2", .kind = PCI_FABRIC_ENDPOINT },
+};
+
+static const struct p2pdma_test_fabric bar_fabric = {
+	bar_nodes, ARRAY_SIZE(bar_nodes)
+};
+
+struct argument_case {
+	const char *name;
+	int bar;
+	size_t size;
+	u64 offset;
+	int result;
+	const char *unsafe;	/* why another core is better not asked */
+	bool warns;		/* that core does, with a WARN() */
+};
+
+static const struct argument_case argument_cases[] = {
+	{ "whole_bar", 0, 0, 0, 0 },
+	{ "whole_bar_by_size", 0, SZ_4M, 0, 0 },
+	{ "end_of_bar", 0, 0, SZ_2M, 0 },
+	{ "part_of_bar", 0, SZ_2M, SZ_2M, 0 },
+	{ "bar_of_32_bits", 2, 0, 0, 0 },
+	{ "size_plus_offset_wraps", 0, -(size_t)SZ_2M, SZ_2M, -EINVAL },
+	{ "size_plus_offset_wraps_to_bar", 0, -(size_t)SZ_2M, SZ_4M - SZ_64K,
+	  -EINVAL },
+	{ "d4_bar_minus_1", -1, 0, 0, -EINVAL,
+	  "it would read in front of an array" },
+	{ "d4_bar_int_min", INT_MIN, 0, 0, -EINVAL,
+	  "it would read outside of an array" },
+	{ "d4_bar_int_max", INT_MAX, 0, 0, -EINVAL,
+	  "it would read outside of an array" },
+	{ "bar_6", 6, 0, 0, -EINVAL },
+	{ "io_bar", 3, 0, 0, -EINVAL },
+	{ "absent_bar", 5, 0, 0, -EINVAL },
+	{ "upper_half_of_bar", 1, 0, 0, -EINVAL },
+	{ "size_too_large", 0, SZ_8M, 0, -EINVAL },
+	{ "size_too_large_behind_offset", 0, SZ_4M, SZ_2M, -EINVAL },
+	{ "offset_at_the_end", 0, 0, SZ_4M, -EINVAL },
+	{ "offset_behind_the_end", 0, SZ_2M, SZ_8M, -EINVAL },
+	{ "offset_largest", 0, SZ_2M, U64_MAX, -EINVAL },
+	{ "d19_unaligned_offset", 0, SZ_2M, SZ_64K, -EINVAL, .warns = true },
+	{ "d19_unaligned_size", 0, SZ_1M, 0, -EINVAL, .warns = true },
+	{ "d19_unaligned_by_a_page", 0, SZ_2M - PAGE_SIZE, 0, -EINVAL,
+	  .warns = true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(argument, argument_cases, name);
+
+static void add_resource(struct kunit *test)
+{
+	const struct argument_case *param = test->param_value;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	bool warned;
+
+	if (!P2PDMA_TEST_INTERNAL && param->unsafe)
+		kunit_skip(test, "%s", param->unsafe);
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	/* A driver's mistake is no kernel bug.  That is only seen once. */
+	warned = test_taint(TAINT_WARN);
+	if (!P2PDMA_TEST_INTERNAL && param->warns && warned)
+		kunit_skip(test, "the kernel has warned before");
+
+	KUNIT_EXPECT_EQ(test, param->result,
+			pci_p2pdma_add_resource(provider, param->bar,
+						param->size, param->offset));
+	KUNIT_EXPECT_EQ(test, test_taint(TAINT_WARN), warned);
+	if (!param->result) {
+		p2pdma_test_alloc(test, provider, PAGE_SIZE);
+		return;
+	}
+
+	/* After a refusal nothing has changed. */
+	p2pdma_test_none_left(test, provider, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(provider, 0, 0, 0));
+	p2pdma_test_alloc(test, provider, PAGE_SIZE);
+}
+
+static void registered_twice(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+
+	if (!P2PDMA_TEST_INTERNAL)
+		kunit_skip(test, "this core warns, and says something else");
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	KUNIT_EXPECT_EQ(test, 0,
+			pci_p2pdma_add_resource(provider, 0, SZ_2M, SZ_2M));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			pci_p2pdma_add_resource(provider, 0, SZ_2M, SZ_2M));
+	KUNIT_EXPECT_EQ(test, -EBUSY,
+			pci_p2pdma_add_resource(provider, 0, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(provider, 0, SZ_2M, 0));
+	KUNIT_EXPECT_NOT_NULL(test, p2pdma_test_alloc(test, provider, SZ_2M));
+	KUNIT_EXPECT_NOT_NULL(test, p2pdma_test_alloc(test, provider, SZ_2M));
+	p2pdma_test_none_left(test, provider, PAGE_SIZE);
+}
+
+/* ---- Memory ---- */
+
+/* Take all there is, page by page; in @taken, one after the other */
+static unsigned int take_all(struct pci_dev *provider, void **taken,
+			     unsigned int most)
+{
+	unsigned int count;
+
+	for (count = 0; count < most; count++) {
+		taken[count] = pci_alloc_p2pmem(provider, PAGE_SIZE);
+		if (!taken[count])
+			break;
+	}
+	return count;
+}
+
+/* Each page lies in one of the BARs, with a bus address of its own. */
+static void several_bars_in_one_pool(struct kunit *test)
+{
+	static const int bars[] = { 0, 2 };
+	const unsigned int pages = (SZ_4M + SZ_2M) / PAGE_SIZE;
+	unsigned int i, j, count, again, inside[ARRAY_SIZE(bars)] = { };
+	unsigned long *seen;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	u64 bus, start, phys;
+	void **taken;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	taken = kunit_kcalloc(test, pages + 1, sizeof(*taken), GFP_KERNEL);
+	seen = kunit_kcalloc(test, BITS_TO_LONGS(pages), sizeof(long),
+			     GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, taken);
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	for (j = 0; j < ARRAY_SIZE(bars); j++)
+		KUNIT_ASSERT_EQ(test, 0, pci_p2pdma_add_resource(provider,
+								 bars[j], 0, 0));
+
+	/* The windows' offsets differ, so one must not do for both. */
+	KUNIT_EXPECT_NE(test,
+			pci_resource_start(provider, 0) - pci_bus_address(provider, 0),
+			pci_resource_start(provider, 2) - pci_bus_address(provider, 2));
+
+	count = take_all(provider, taken, pages + 1);
+	for (i = 0; i < count; i++) {
+		bus = pci_p2pmem_virt_to_bus(provider, taken[i]);
+		phys = page_to_phys(virt_to_page(taken[i]));
+		for (j = 0; j < ARRAY_SIZE(bars); j++) {
+			start = pci_resource_start(provider, bars[j]);
+			if (phys < start ||
+			    phys > pci_resource_end(provider, bars[j]))
+				continue;
+			if (bus == pci_bus_address(provider, bars[j]) + phys - start)
+				inside[j]++;
+			__set_bit((phys - start) / PAGE_SIZE +
+				  (bars[j] ? SZ_4M / PAGE_SIZE : 0), seen);
+		}
+	}
+	for (i = 0; i < count; i++)
+		pci_free_p2pmem(provider, taken[i], PAGE_SIZE);
+	again = take_all(provider, taken, pages + 1);
+	for (i = 0; i < again; i++)
+		pci_free_p2pmem(provider, taken[i], PAGE_SIZE);
+
+	KUNIT_EXPECT_EQ(test, count, pages);
+	KUNIT_EXPECT_EQ(test, again, pages);
+	KUNIT_EXPECT_EQ(test, inside[0], SZ_4M / PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, inside[1], SZ_2M / PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, bitmap_full(seen, pages));
+}
+
+static void virt_to_bus(struct kunit *test)
+{
+	struct pci_dev *provider, *other;
+	struct pci_fabric *fabric;
+	void *addr;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	other = p2pdma_test_dev(test, fabric, "other");
+	addr = p2pdma_test_alloc(test, provider, SZ_4M);
+
+	/* The host bridge's window is as far off as its node says. */
+	KUNIT_EXPECT_EQ(test, pci_p2pmem_virt_to_bus(provider, addr),
+			pci_resource_start(provider, 0) - SZ_4G);
+	KUNIT_EXPECT_EQ(test,
+			pci_p2pmem_virt_to_bus(provider, addr + SZ_1M + 1),
+			pci_resource_start(provider, 0) - SZ_4G + SZ_1M + 1);
+	KUNIT_EXPECT_EQ(test, pci_p2pmem_virt_to_bus(provider, NULL), 0);
+	KUNIT_EXPECT_EQ(test, pci_p2pmem_virt_to_bus(other, addr), 0);
+	/* Nor is memory that is no provider's.  (Another core says -1.) */
+	if (P2PDMA_TEST_INTERNAL)
+		KUNIT_EXPECT_EQ(test, pci_p2pmem_virt_to_bus(provider, test), 0);
+}
+
+static void alloc(struct kunit *test)
+{
+	struct pci_dev *provider, *other;
+	struct pci_fabric *fabric;
+	void *addr;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	other = p2pdma_test_dev(test, fabric, "other");
+
+	p2pdma_test_none_left(test, other, PAGE_SIZE);
+	p2pdma_test_none_left(test, provider, 0);
+	p2pdma_test_none_left(test, provider, SZ_4M + 1);
+	addr = pci_alloc_p2pmem(provider, SZ_4M);
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+	p2pdma_test_none_left(test, provider, 1);
+	pci_free_p2pmem(provider, addr, SZ_4M);
+
+	/* Whole pages, however little is asked for */
+	addr = p2pdma_test_alloc(test, provider, 1);
+	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(addr));
+	addr = p2pdma_test_alloc(test, provider, SZ_4M - PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(addr));
+	p2pdma_test_none_left(test, provider, 1);
+}
+
+static void scatterlist(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	unsigned int i, nents = 7;
+	struct scatterlist *sgl, *sg;
+	u64 length = 0;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_alloc_sgl(provider, &nents, SZ_8M));
+	KUNIT_EXPECT_EQ(test, nents, 7);
+
+	sgl = pci_p2pmem_alloc_sgl(provider, &nents, 3 * PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, sgl);
+	KUNIT_EXPECT_EQ(test, nents, sg_nents(sgl));
+	for_each_sg(sgl, sg, nents, i) {
+		length += sg->length;
+		KUNIT_EXPECT_TRUE(test, is_pci_p2pdma_page(sg_page(sg)));
+	}
+	KUNIT_EXPECT_EQ(test, length, 3 * PAGE_SIZE);
+	pci_p2pmem_free_sgl(provider, sgl);
+	/* All of it came back. */
+	p2pdma_test_alloc(test, provider, SZ_4M);
+}
+
+static void publish(struct kunit *test)
+{
+	struct pci_dev *provider, *other, *found;
+	struct pci_fabric *fabric;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	other = p2pdma_test_dev(test, fabric, "other");
+	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(provider));
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&provider->dev));
+
+	pci_p2pmem_publish(provider, true);
+	KUNIT_EXPECT_TRUE(test, pci_has_p2pmem(provider));
+	found = pci_p2pmem_find(&provider->dev);
+	KUNIT_EXPECT_PTR_EQ(test, found, provider);
+	pci_dev_put(found);
+
+	pci_p2pmem_publish(provider, false);
+	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(provider));
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&provider->dev));
+
+	/* Nothing to publish there */
+	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(other));
+}
+
+/* What is gone isn't found, though somebody still holds it. */
+static void unplugged(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = pci_dev_get(p2pdma_test_provider(test, fabric, "provider"));
+	pci_p2pmem_publish(provider, true);
+
+	pci_fabric_unplug(fabric, "provider");
+	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(provider));
+	p2pdma_test_none_left(test, provider, PAGE_SIZE);
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&provider->dev));
+	pci_dev_put(provider);
+}
+
+/* ---- Distance ---- */
+
+static void distance_many(struct kunit *test)
+{
+	struct pci_dev *a, *b, *c, *e;
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_dev(test, fabric, "b");
+	c = p2pdma_test_dev(test, fabric, "c");
+	e = p2pdma_test_dev(test, fabric, "e");
+
+	struct device *near[] = { &a->dev, &c->dev, &b->dev };
+	struct device *mixed[] = { &a->dev, &e->dev, &c->dev };
+	struct device *own[] = { &b->dev };
+
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &a->dev, false), 4);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &c->dev, false), 6);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, near, 3, false), 10);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, near, 1, false), 4);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, own, 1, false), 0);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, near, 0, false), -1);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, mixed, 3, false), -1);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, mixed, 3, true), -1);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance_many(b, mixed, 1, true), 4);
+}
+
+/* ---- Choice ---- */
+
+/* All host bridges of the tree forward. */
+static const struct p2pdma_test_change all_listed[] = {
+	{ "rp1", P2PDMA_TEST_ID, 0x80862030 },
+	{ "rp2", P2PDMA_TEST_ID, 0x80862030 },
+	{ "rp3", P2PDMA_TEST_ID, 0x80862030 },
+	{ "rp4", P2PDMA_TEST_ID, 0x80862030 },
+	{ }
+};
+
+/* Often enough for a choice at random to be seen */
+#define CALLS		64
+
+#define CLIENTS		2
+
+/**
+ * struct choice_case - of two providers, one has to be chosen each time
+ * @name: the step of the preference
+ * @clients: who looks for a provider
+ * @better: who has to be chosen
+ * @worse: who mustn't be
+ * @better_node: NUMA node of @better, as others have it in the fabric
+ * @worse_node: NUMA node of @worse
+ * @better_taken: how much of @better's memory isn't free
+ * @worse_taken: how much of @worse's memory isn't free
+ */
+struct choice_case {
+	const char *name;
+	const char *clients[CLIENTS];
+	const char *better;
+	const char *worse;
+	int better_node;
+	int worse_node;
+	size_t better_taken;
+	size_t worse_taken;
+};
+
+static const struct choice_case choice_cases[] = {
+	{ "own_memory_before_switch", { "a" }, "a", "b" },
+	{ "own_memory_before_most_free", { "a" }, "a", "b",
+	  .better_node = 1, .better_taken = SZ_2M },
+	{ "d10_switch_before_root_port", { "a" }, "c", "e" },
+	{ "d10_switch_before_node", { "a" }, "c", "e", .better_node = 1 },
+	{ "d10_same_host_bridge_before_other", { "a" }, "e", "g" },
+	{ "d10_same_host_bridge_before_node", { "a" }, "e", "g",
+	  .better_node = 1 },
+	{ "d10_node_before_hops", { "a" }, "c", "b", .worse_node = 1 },
+	{ "d10_same_node", { "a" }, "c", "d", .worse_node = 1 },
+	{ "hops", { "a" }, "b", "c" },
+	{ "hops_before_memory", { "a" }, "b", "c", .better_taken = SZ_2M },
+	{ "d10_most_memory_free", { "a" }, "c", "d", .worse_taken = PAGE_SIZE },
+	{ "sum_of_hops", { "c", "d" }, "d", "a" },
+	{ "d10_sum_of_classes", { "a", "e" }, "b", "f" },
+	{ "own_memory_of_one_of_two", { "a", "e" }, "a", "b",
+	  .better_taken = SZ_2M },
+};
+
+KUNIT_ARRAY_PARAM_DESC(choice, choice_cases, name);
+
+static struct pci_dev *offer(struct kunit *test, struct pci_fabric *fabric,
+			     const char *name, int node, size_t taken)
+{
+	struct pci_dev *pdev = p2pdma_test_provider(test, fabric, name);
+
+	set_dev_node(&pdev->dev, node);
+	if (taken)
+		p2pdma_test_alloc(test, pdev, taken);
+	pci_p2pmem_publish(pdev, true);
+	return pdev;
+}
+
+static void choice(struct kunit *test)
+{
+	const struct choice_case *param = test->param_value;
+	struct pci_dev *better, *worse, *found;
+	unsigned int i, clients, wrong = 0;
+	struct device *devs[CLIENTS];
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, all_listed);
+	better = offer(test, fabric, param->better, param->better_node,
+		       param->better_taken);
+	worse = offer(test, fabric, param->worse, param->worse_node,
+		      param->worse_taken);
+
+	for (clients = 0; clients < CLIENTS && param->clients[clients]; clients++) {
+		devs[clients] = &p2pdma_test_dev(test, fabric,
+						 param->clients[clients])->dev;
+		/* The client's own node stays what the provider's is. */
+		if (devs[clients] != &better->dev)
+			set_dev_node(devs[clients], 0);
+	}
+
+	for (i = 0; i < CALLS; i++) {
+		found = pci_p2pmem_find_many(devs, clients);
+		wrong += found != better;
+		pci_dev_put(found);
+	}
+	KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "chosen %u times of %u: %s", wrong,
+			    CALLS, param->worse);
+
+	/* It is not that the other one couldn't be. */
+	pci_p2pmem_publish(better, false);
+	found = pci_p2pmem_find_many(devs, clients);
+	KUNIT_EXPECT_PTR_EQ(test, found, worse);
+	pci_dev_put(found);
+}
+
+static void choice_none(struct kunit *test)
+{
+	struct pci_dev *a, *b, *e;
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	e = p2pdma_test_provider(test, fabric, "e");
+	pci_p2pmem_publish(b, true);
+	pci_p2pmem_publish(e, true);
+
+	struct device *clients[] = { &a->dev, &e->dev };
+
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find_many(clients, 0));
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find_many(clients, 2));
+}
+
+/* ---- Many providers ---- */
+
+#define GROUPS		4
+#define GROUP_SIZE	64
+#define PER_DEVICE	8	/* functions */
+#define DEVICES		(GROUP_SIZE / PER_DEVICE)
+
+/*
+ * Groups of providers, from the best to the worst: in the client's switch, in
+ * one below that, below other root ports, below another host bridge.
+ *
+ *	host --+-- rp -- up --+-- dclient -- client
+ *	       |              +-- g0d0...7 -- eight functions each
+ *	       |              `-- dnested -- nested --- g1d0...7 -- likewise
+ *	       `-- g2d0...7 -- likewise
+ *	host2 ---- g3d0...7 -- likewise
+ */
+static struct pci_fabric *create_many(struct kunit *test)
+{
+	static const struct pci_fabric_node trunk[] = {
+		{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1,
+		  .node = 1 },
+		{ .name = "rp", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+		  .device = 1, .vendor = PCI_VENDOR_ID_INTEL,
+		  .device_id = 0x2030 },
+		{ .name = "up", .below = "rp", .kind = PCI_FABRIC_UPSTREAM },
+		{ .name = "dclient", .below = "up",
+		  .kind = PCI_FABRIC_DOWNSTREAM, .device = 30 },
+		{ .name = "client", .below = "dclient",
+		  .kind = PCI_FABRIC_ENDPOINT },
+		{ .name = "dnested", .below = "up",
+		  .kind = PCI_FABRIC_DOWNSTREAM, .device = 31 },
+		{ .name = "nested", .below = "dnested",
+		  .kind = PCI_FABRIC_UPSTREAM },
+		{ .name = "host2", .kind = PCI_FABRIC_HOST, .domain = 2,
+		  .node = 1 },
+	};
+	static const struct {
+		const char *below;
+		enum pci_fabric_kind kind;
+	} groups[GROUPS] = {
+		{ "up", PCI_FABRIC_DOWNSTREAM },
+		{ "nested", PCI_FABRIC_DOWNSTREAM },
+		{ "host", PCI_FABRIC_ROOT_PORT },
+		{ "host2", PCI_FABRIC_ROOT_PORT },
+	};
+	const size_t count = ARRAY_SIZE(trunk) +
+			     GROUPS * DEVICES * (1 + PER_DEVICE);
+	struct pci_fabric_node *nodes, *node, *port;
+	struct p2pdma_test_fabric many;
+	int i, j, k;
+
+	nodes = kunit_kcalloc(test, count, sizeof(*nodes), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, nodes);
+	memcpy(nodes, trunk, sizeof(trunk));
+	node = nodes + ARRAY_SIZE(trunk);
+
+	for (i = 0; i < GROUPS; i++) {
+		for (j = 0; j < DEVICES; j++) {
+			port = node++;
+			*port = (struct pci_fabric_node) {
+				.name = p2pdma_test_name(test, "g%dd%d", i, j),
+				.below = groups[i].below,
+				.kind = groups[i].kind,
+				.device = 2 + j,
+				.vendor = PCI_VENDOR_ID_INTEL,
+				.device_id = 0x2030,
+			};
+			for (k = 0; k < PER_DEVICE; k++) {
+				*node++ = (struct pci_fabric_node) {
+					.name = p2pdma_test_name(test, "g%dd%df%d",
+								i, j, k),
+					.below = port->name,
+					.kind = PCI_FABRIC_ENDPOINT,
+					.function = k,
+					.bar[0].size = SZ_2M,
+				};
+			}
+		}
+	}
+
+	many = (struct p2pdma_test_fabric) { nodes, count };
+	return p2pdma_test_create(test, &many, NULL);
+}
+
+static void d10_256_providers(struct kunit *test)
+{
+	struct pci_dev *client, *found, *(*providers)[GROUP_SIZE];
+	unsigned int other, different;
+	struct pci_fabric *fabric;
+	int i, j, call;
+	char name[16];
+
+	DECLARE_BITMAP(seen, GROUP_SIZE);
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = create_many(test);
+	client = p2pdma_test_dev(test, fabric, "client");
+	providers = kunit_kcalloc(test, GROUPS, sizeof(*providers), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, providers);
+	for (i = 0; i < GROUPS; i++) {
+		for (j = 0; j < GROUP_SIZE; j++) {
+			snprintf(name, sizeof(name), "g%dd%df%d", i,
+				 j / PER_DEVICE, j % PER_DEVICE);
+			providers[i][j] = p2pdma_test_provider(test, fabric,
+							       name);
+			pci_p2pmem_publish(providers[i][j], true);
+		}
+	}
+
+	/* One group after the other is the best that there is. */
+	for (i = 0; i < GROUPS; i++) {
+		bitmap_zero(seen, GROUP_SIZE);
+		other = 0;
+		for (call = 0; call < 4 * GROUP_SIZE; call++) {
+			found = pci_p2pmem_find(&client->dev);
+			for (j = 0; j < GROUP_SIZE; j++) {
+				if (found == providers[i][j])
+					break;
+			}
+			if (j < GROUP_SIZE)
+				__set_bit(j, seen);
+			else
+				other++;
+			pci_dev_put(found);
+		}
+
+		/* Fewer than half of them is out of the question at random. */
+		different = bitmap_weight(seen, GROUP_SIZE);
+		KUNIT_EXPECT_EQ_MSG(test, other, 0, "group %d", i);
+		KUNIT_EXPECT_GE_MSG(test, different, GROUP_SIZE / 2,
+				    "group %d", i);
+
+		/* With a page less the rest is preferred. */
+		p2pdma_test_alloc(test, providers[i][0], PAGE_SIZE);
+		for (call = 0, other = 0; call < CALLS; call++) {
+			found = pci_p2pmem_find(&client->dev);
+			other += found == providers[i][0];
+			pci_dev_put(found);
+		}
+		KUNIT_EXPECT_EQ_MSG(test, other, 0, "group %d", i);
+
+		for (j = 0; j < GROUP_SIZE; j++)
+			pci_p2pmem_publish(providers[i][j], false);
+	}
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&client->dev));
+}
+
+/* Of equals, each is as good as any other: all are found in the end. */
+static void d10_random_among_equals(struct kunit *test)
+{
+	struct pci_dev *client, *c, *d, *found;
+	unsigned int i, found_c = 0, found_d = 0;
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, all_listed);
+	client = p2pdma_test_dev(test, fabric, "a");
+	c = offer(test, fabric, "c", 0, 0);
+	d = offer(test, fabric, "d", 0, 0);
+	offer(test, fabric, "e", 0, 0);
+
+	for (i = 0; i < 4 * CALLS; i++) {
+		found = pci_p2pmem_find(&client->dev);
+		found_c += found == c;
+		found_d += found == d;
+		pci_dev_put(found);
+	}
+	KUNIT_EXPECT_EQ(test, found_c + found_d, 4 * CALLS);
+	/* Expected are 128 each, and 64 is eight standard deviations off. */
+	KUNIT_EXPECT_GE(test, found_c, CALLS);
+	KUNIT_EXPECT_GE(test, found_d, CALLS);
+}
+
+static struct kunit_case provider_cases[] = {
+	KUNIT_CASE_PARAM(add_resource, argument_gen_params),
+	KUNIT_CASE(registered_twice),
+	KUNIT_CASE(several_bars_in_one_pool),
+	KUNIT_CASE(virt_to_bus),
+	KUNIT_CASE(alloc),
+	KUNIT_CASE(scatterlist),
+	KUNIT_CASE(publish),
+	KUNIT_CASE(unplugged),
+	KUNIT_CASE(distance_many),
+	KUNIT_CASE_PARAM(choice, choice_gen_params),
+	KUNIT_CASE(choice_none),
+	KUNIT_CASE(d10_random_among_equals),
+	KUNIT_CASE_SLOW(d10_256_providers),
+	{ }
+};
+
+static struct kunit_suite provider_suite = {
+	.name = "p2pdma_providers",
+	.test_cases = provider_cases,
+};
+
+kunit_test_suites(&provider_suite);

@@ -1,0 +1,833 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit test: routes on random PCI fabrics, against a packet router.
+ *
+ * Fabrics are made at random, and what pci_p2pdma_route() and
+ * pci_p2pdma_distance_many() say of two devices is compared with what becomes
+ * of the packets that they would send each other, see p2pdma_oracle.c.
+ *
+ * A random fabric is a topology together with one setting of what may change
+ * without enumeration: ACS control, Egress Control Vectors, payload sizes,
+ * config reads that fail.  Enumeration is what costs time, so each topology
+ * is used with several settings.  Everything follows from the seed:
+ *
+ *	p2pdma_random.seed=N	seed of the first topology, the next one has
+ *				N + 1; every message about a fabric names it.
+ *				A new one each time where it isn't given.
+ *	p2pdma_random.fabrics=N	how many
+ *
+ * Reasons (but for `unreadable`), distances and log lines are not looked at
+ * here, and neither are provider memory and mappings.
+ */
+
+#include <kunit/static_stub.h>
+#include <kunit/test.h>
+#include <linux/bitmap.h>
+#include <linux/cleanup.h>
+#include <linux/moduleparam.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/random.h>
+#include <linux/sched.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include "p2pdma_oracle.h"
+#include "../../drivers/pci/p2pdma.h"
+#include "../../drivers/pci/pci.h"
+
+#define MAX_NODES	64
+#define SETTINGS	10	/* that each topology is used with */
+#define PAIRS		25	/* that are compared in each setting */
+#define FAILING		4	/* functions that can't be read at once */
+#define CHUNK		500	/* fabrics in one run of the test case */
+
+static unsigned long long seed;
+static unsigned int fabrics = IS_ENABLED(CONFIG_KASAN) ? 1000 : 10000;
+
+#define BOTH		(P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE)
+#define READ_ONLY	P2PDMA_ORACLE_READ
+#define WRITE_ONLY	P2PDMA_ORACLE_WRITE
+
+#define REFUSED		PCI_P2PDMA_MAP_NOT_SUPPORTED
+#define BUS		PCI_P2PDMA_MAP_BUS_ADDR
+#define THROUGH		PCI_P2PDMA_MAP_THRU_HOST_BRIDGE
+
+static const char * const direction_name[] = {
+	"none", "read", "write", "read and write"
+};
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "p2pdma_random."
+module_param(seed, ullong, 0444);
+MODULE_PARM_DESC(seed, "Seed of the first random PCI topology");
+module_param(fabrics, uint, 0444);
+MODULE_PARM_DESC(fabrics, "How many random PCI fabrics to compare routes on");
+
+/**
+ * struct random_fabric - a fabric under construction
+ * @seed: that everything follows from
+ * @state: of the random numbers
+ * @count: nodes so far
+ * @functions: the same with the virtual functions that there will be
+ * @node: the table
+ * @name: names of the nodes
+ * @vfs: virtual functions of each node
+ * @last: last node directly below each node, -1 for none
+ * @ports: where each switch's port numbers begin, and how far they are apart
+ */
+struct random_fabric {
+	u64 seed;
+	u64 state;
+	unsigned int count;
+	unsigned int functions;
+	struct pci_fabric_node node[MAX_NODES];
+	char name[MAX_NODES][8];
+	u8 vfs[MAX_NODES];
+	s8 last[MAX_NODES];
+	u8 ports[MAX_NODES][2];
+};
+
+/* SplitMix64 */
+static u64 next_random(u64 *state)
+{
+	u64 z = *state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return z ^ z >> 31;
+}
+
+static unsigned int below(u64 *state, unsigned int n)
+{
+	return (u32)next_random(state) % n;
+}
+
+static bool chance(u64 *state, unsigned int percent)
+{
+	return below(state, 100) < percent;
+}
+
+/* Some of the bits of @mask: often none, often all, often in between */
+static u16 some_bits(u64 *state, u16 mask)
+{
+	switch (below(state, 3)) {
+	case 0:
+		return 0;
+	case 1:
+		return mask;
+	default:
+		return mask & next_random(state);
+	}
+}
+
+static bool has_bus(enum pci_fabric_kind kind)
+{
+	switch (kind) {
+	case PCI_FABRIC_RC_ENDPOINT:
+	case PCI_FABRIC_ENDPOINT:
+	case PCI_FABRIC_PCI_DEVICE:
+		return false;
+	default:
+		return true;
+	}
+}
+
+static bool has_link(enum pci_fabric_kind kind)
+{
+	return kind == PCI_FABRIC_ROOT_PORT || kind == PCI_FABRIC_DOWNSTREAM;
+}
+
+/* What may be below what, and how often */
+static enum pci_fabric_kind random_kind(u64 *state, enum pci_fabric_kind above)
+{
+	unsigned int roll = below(state, 100);
+
+	switch (above) {
+	case PCI_FABRIC_HOST:
+		return roll < 60 ? PCI_FABRIC_ROOT_PORT :
+		       roll < 85 ? PCI_FABRIC_RC_ENDPOINT :
+		       roll < 95 ? PCI_FABRIC_PCI_DEVICE :
+				   PCI_FABRIC_PCI_PCI_BRIDGE;
+	case PCI_FABRIC_ROOT_PORT:
+	case PCI_FABRIC_DOWNSTREAM:
+		return roll < 45 ? PCI_FABRIC_ENDPOINT :
+		       roll < 90 ? PCI_FABRIC_UPSTREAM :
+				   PCI_FABRIC_PCI_BRIDGE;
+	case PCI_FABRIC_UPSTREAM:
+		return PCI_FABRIC_DOWNSTREAM;
+	default:
+		return roll < 80 ? PCI_FABRIC_PCI_DEVICE :
+				   PCI_FABRIC_PCI_PCI_BRIDGE;
+	}
+}
+
+/* ACS bits that the Base Specification lets such a function have */
+static u16 random_acs(u64 *state, enum pci_fabric_kind kind)
+{
+	u16 acs = PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_EC;
+
+	if (chance(state, 35))
+		return 0;
+	switch (kind) {
+	case PCI_FABRIC_ROOT_PORT:
+	case PCI_FABRIC_DOWNSTREAM:
+		acs |= PCI_ACS_UF | PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_DT;
+		break;
+	case PCI_FABRIC_ENDPOINT:
+	case PCI_FABRIC_UPSTREAM:
+	case PCI_FABRIC_RC_ENDPOINT:
+		acs |= PCI_ACS_DT;
+		break;
+	default:
+		return 0;
+	}
+	return chance(state, 60) ? acs : acs & next_random(state);
+}
+
+static struct pci_fabric_node *new_node(struct random_fabric *r, int above,
+					enum pci_fabric_kind kind)
+{
+	struct pci_fabric_node *node = &r->node[r->count];
+
+	*node = (struct pci_fabric_node) { .kind = kind };
+	snprintf(r->name[r->count], sizeof(r->name[0]), "n%u", r->count);
+	node->name = r->name[r->count];
+	r->last[r->count] = -1;
+	r->ports[r->count][0] = below(&r->state, 256);
+	r->ports[r->count][1] = 1 + 2 * below(&r->state, 3);
+	if (above >= 0) {
+		node->below = r->node[above].name;
+		node->acs_cap = random_acs(&r->state, kind);
+		if (node->acs_cap & PCI_ACS_EC && chance(&r->state, 30))
+			node->acs_vector = 1 + below(&r->state, 64);
+		r->last[above] = r->count;
+	}
+	r->count++;
+	r->functions++;
+	return node;
+}
+
+/* Device, function and port numbers; false if there is no place */
+static bool add_child(struct random_fabric *r, int above)
+{
+	enum pci_fabric_kind on = r->node[above].kind;
+	const struct pci_fabric_node *last = NULL;
+	unsigned int device = 0, function = 0;
+	struct pci_fabric_node *node;
+	u64 *state = &r->state;
+	int index = r->count;
+
+	if (r->last[above] >= 0)
+		last = &r->node[r->last[above]];
+	if (last && (has_link(on) || chance(state, 25))) {
+		/* One more function; below a link not too often */
+		if (last->function == 7 ||
+		    (has_link(on) && !chance(state, 30)))
+			return false;
+		device = last->device;
+		function = last->function + 1;
+	} else if (last) {
+		device = last->device + 1;
+		if (device > 31)
+			return false;
+	} else if (!has_link(on)) {
+		/* With or without a device at 00.0 */
+		device = below(state, 2);
+	}
+
+	node = new_node(r, above, random_kind(state, on));
+	node->device = device;
+	node->function = function;
+	if (node->kind == PCI_FABRIC_DOWNSTREAM) {
+		node->port = r->ports[above][0];
+		r->ports[above][0] += r->ports[above][1];
+	}
+	if (!has_bus(node->kind)) {
+		node->bar[0].size = chance(state, 90) ? SZ_64K : SZ_1M;
+		if (chance(state, 20))
+			node->bar[0].flags = PCI_FABRIC_BAR_32;
+	}
+	if (node->kind == PCI_FABRIC_ENDPOINT && !function &&
+	    r->functions + 4 <= MAX_NODES && chance(state, 8)) {
+		node->total_vfs = 4;
+		node->vf_bar0 = SZ_4K;
+		node->vf_acs_cap = random_acs(state, node->kind);
+		r->vfs[index] = 1 + below(state, 4);
+		r->functions += r->vfs[index];
+	}
+	return true;
+}
+
+/* What stands at 00.0, or the root ports, make out what a host bridge is */
+static void name_host_bridge(struct random_fabric *r, int host)
+{
+	static const u16 ids[] = { 0x1234, 0x2030, 0x3c00, 0x29c0 };
+	u16 id = ids[below(&r->state, ARRAY_SIZE(ids))];
+	int i;
+
+	for (i = 0; i < r->count; i++) {
+		if (r->node[i].below != r->node[host].name)
+			continue;
+		r->node[i].vendor = 0x8086;
+		r->node[i].device_id = chance(&r->state, 80) ? id :
+			ids[below(&r->state, ARRAY_SIZE(ids))];
+	}
+}
+
+static void random_topology(struct random_fabric *r, u64 topology_seed)
+{
+	unsigned int i, hosts, functions;
+	u64 *state = &r->state;
+
+	memset(r, 0, sizeof(*r));
+	r->seed = topology_seed;
+	r->state = topology_seed;
+
+	hosts = 1 + below(state, 3);
+	functions = 8 + below(state, MAX_NODES - 7);
+	for (i = 0; i < hosts; i++) {
+		struct pci_fabric_node *host = new_node(r, -1, PCI_FABRIC_HOST);
+
+		host->domain = 0x10000 + i;
+		host->offset = below(state, 2) * SZ_4G;
+	}
+	/* There may be no place left, so it must end by itself */
+	for (i = 0; r->functions < functions && i < 10000; i++) {
+		int above = below(state, r->count);
+
+		/* Or most devices would be on root buses */
+		if (above < hosts && r->last[above] >= 0 && chance(state, 80))
+			continue;
+		if (has_bus(r->node[above].kind))
+			add_child(r, above);
+	}
+	for (i = 0; i < hosts; i++)
+		name_host_bridge(r, i);
+}
+
+/*
+ * One setting, in the fabric and in the model
+ */
+
+static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
+			 struct p2pdma_oracle *oracle, int index, u16 acs,
+			 unsigned int payloads)
+{
+	struct p2pdma_oracle_function *f = &oracle->function[index];
+	unsigned int i, number, mps;
+	u64 *state = &r->state;
+	u16 ctrl;
+
+	ctrl = some_bits(state, acs) & f->acs_cap;
+	if (ctrl != f->acs_ctrl)
+		pci_fabric_set_acs(fabric, f->name, ctrl);
+	f->acs_ctrl = ctrl;
+
+	for (i = 0; i < oracle->count && (f->acs_cap & PCI_ACS_EC); i++) {
+		const struct p2pdma_oracle_function *g = &oracle->function[i];
+		bool on = chance(state, 40);
+
+		if (g->above != f->above)
+			continue;
+		number = has_link(f->kind) ? g->port : g->id & 0xff;
+		if (number >= f->vector || on == test_bit(number, f->egress))
+			continue;
+		pci_fabric_set_egress(fabric, f->name, number, on);
+		__assign_bit(number, f->egress, on);
+	}
+
+	if (f->kind == PCI_FABRIC_PCI_DEVICE ||
+	    f->kind == PCI_FABRIC_PCI_PCI_BRIDGE || f->pf != index)
+		return;
+	mps = 128 << below(state, payloads);
+	if (mps != f->mps)
+		pci_fabric_set_mps(fabric, f->name, mps);
+	f->mps = mps;
+}
+
+/*
+ * Bits that follow a vector in its last 32 bits mean nothing, whatever they
+ * are. No function has them set, but who looks at them should be found out.
+ */
+static void fill_vectors(struct pci_fabric *fabric,
+			 struct p2pdma_oracle *oracle)
+{
+	unsigned int i, filled, last;
+	u16 where;
+
+	for (i = 0; i < oracle->count; i++) {
+		struct p2pdma_oracle_function *f = &oracle->function[i];
+
+		filled = round_up(f->vector, 32);
+		if (!(f->acs_cap & PCI_ACS_EC) || filled == f->vector)
+			continue;
+		bitmap_set(f->egress, f->vector, filled - f->vector);
+		last = filled / 32 - 1;
+		where = p2pdma_oracle_ext_cap(fabric, f->name,
+					      PCI_EXT_CAP_ID_ACS);
+		pci_fabric_write(fabric, f->name,
+				 where + PCI_ACS_EGRESS_CTL_V + 4 * last, 4,
+				 ~0U << f->vector % 32);
+	}
+}
+
+static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
+			   struct p2pdma_oracle *oracle)
+{
+	/* What the kernel sets for isolation, and less usual mixtures */
+	static const u16 acs[] = {
+		0xffff,
+		PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF,
+		PCI_ACS_RR | PCI_ACS_CR,
+		PCI_ACS_RR | PCI_ACS_UF,
+		PCI_ACS_CR | PCI_ACS_UF,
+		PCI_ACS_EC | PCI_ACS_CR | PCI_ACS_UF,
+		PCI_ACS_EC,
+	};
+	u64 *state = &r->state;
+	/* Equal payloads half of the time, or few routes are left */
+	unsigned int payloads = chance(state, 50) ? 1 : 3;
+	u16 mask = acs[below(state, ARRAY_SIZE(acs))];
+	unsigned int i, failing;
+
+	for (i = 0; i < oracle->count; i++) {
+		struct p2pdma_oracle_function *f = &oracle->function[i];
+
+		if (f->kind == PCI_FABRIC_HOST)
+			continue;
+		if (f->unreadable)
+			pci_fabric_fail_reads(fabric, f->name, false);
+		f->unreadable = false;
+		set_function(r, fabric, oracle, i, mask, payloads);
+	}
+
+	failing = chance(state, 25) ? 1 + below(state, FAILING) : 0;
+	while (failing--) {
+		struct p2pdma_oracle_function *f;
+
+		f = &oracle->function[below(state, oracle->count)];
+		if (f->kind == PCI_FABRIC_HOST || f->unreadable)
+			continue;
+		pci_fabric_fail_reads(fabric, f->name, true);
+		f->unreadable = true;
+	}
+}
+
+/*
+ * What the model says where reads fail
+ */
+
+enum readable { READABLE, EITHER, UNREADABLE };
+
+static bool on_leg(const struct p2pdma_oracle *oracle, int from, int index)
+{
+	if (oracle->function[from].pf == index)
+		return true;
+	for (; from >= 0; from = oracle->function[from].above)
+		if (from == index)
+			return true;
+	return false;
+}
+
+/*
+ * A register that can't be read is needed if the answer would be another one
+ * with other contents: then `unreadable` is the only right answer. Where the
+ * device is on the way, but its registers change nothing, it is a right answer
+ * too. A device that isn't on the way has no part in this.
+ */
+static enum readable readable(struct p2pdma_oracle *oracle, int client,
+			      int provider, unsigned int policy,
+			      const struct p2pdma_oracle_answer *answer)
+{
+	static const struct {
+		u16 ctrl;
+		unsigned int mps;
+	} contents[] = {
+		{ 0, 128 },
+		{ 0, 4096 },
+		{ PCI_ACS_RR | PCI_ACS_CR, 128 },
+		{ PCI_ACS_RR | PCI_ACS_CR, 4096 },
+		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF, 128 },
+		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF, 4096 },
+		{ PCI_ACS_CR | PCI_ACS_UF, 128 },
+		{ PCI_ACS_UF, 128 },
+		{ PCI_ACS_EC, 128 },
+		{ PCI_ACS_EC | PCI_ACS_UF | PCI_ACS_CR, 4096 },
+	};
+	enum readable result = READABLE;
+	struct p2pdma_oracle_answer other;
+	struct p2pdma_oracle_function saved[FAILING];
+	unsigned int alternatives = ARRAY_SIZE(contents) + oracle->count;
+	unsigned int i, k, count = 0;
+	u8 index[FAILING];
+
+	for (i = 0; i < oracle->count; i++) {
+		const struct p2pdma_oracle_function *f = &oracle->function[i];
+
+		if (!f->unreadable)
+			continue;
+		if (on_leg(oracle, client, i) || on_leg(oracle, provider, i))
+			result = EITHER;
+		index[count] = i;
+		saved[count++] = *f;
+	}
+
+	for (k = 0; k < alternatives && result == EITHER; k++) {
+		for (i = 0; i < count; i++) {
+			struct p2pdma_oracle_function *f;
+
+			f = &oracle->function[index[i]];
+			*f = saved[i];
+			if (k >= ARRAY_SIZE(contents)) {
+				/* Port numbers that mean something here */
+				f->port = oracle->function[k - ARRAY_SIZE(contents)].port;
+				continue;
+			}
+			f->acs_ctrl = contents[k].ctrl;
+			f->mps = contents[k].mps;
+			bitmap_fill(f->egress, P2PDMA_ORACLE_VECTOR);
+		}
+		p2pdma_oracle_route(oracle, client, provider, policy, &other);
+		if (other.map_type != answer->map_type ||
+		    other.directions != answer->directions)
+			result = UNREADABLE;
+	}
+
+	for (i = 0; i < count; i++)
+		oracle->function[index[i]] = saved[i];
+	return result;
+}
+
+/*
+ * The comparison
+ */
+
+static void print_fabric(struct kunit *test, const struct random_fabric *r,
+			 const struct p2pdma_oracle *oracle)
+{
+	static const char * const kind_name[] = {
+		[PCI_FABRIC_HOST] = "host bridge",
+		[PCI_FABRIC_ROOT_PORT] = "root port",
+		[PCI_FABRIC_RC_ENDPOINT] = "RC endpoint",
+		[PCI_FABRIC_UPSTREAM] = "upstream",
+		[PCI_FABRIC_DOWNSTREAM] = "downstream",
+		[PCI_FABRIC_ENDPOINT] = "endpoint",
+		[PCI_FABRIC_PCI_BRIDGE] = "PCIe-PCI",
+		[PCI_FABRIC_PCI_PCI_BRIDGE] = "PCI-PCI",
+		[PCI_FABRIC_PCI_DEVICE] = "PCI device",
+	};
+	unsigned int i;
+
+	kunit_err(test, "p2pdma_random.seed=%llu, a topology with:\n", r->seed);
+	for (i = 0; i < oracle->count; i++) {
+		const struct p2pdma_oracle_function *f = &oracle->function[i];
+
+		kunit_err(test,
+			  "%-6s below %-5s %-11s %04x:%02x:%02x.%x buses %02x-%02x id %04x acs %02x of %02x vector %u: %*pbl port %u mps %u%s\n",
+			  f->name,
+			  f->above < 0 ? "-" : oracle->function[f->above].name,
+			  kind_name[f->kind], 0x10000 + f->host, f->id >> 8,
+			  f->id >> 3 & 31, f->id & 7, f->secondary,
+			  f->subordinate, f->device_id, f->acs_ctrl, f->acs_cap,
+			  f->vector, P2PDMA_ORACLE_VECTOR, f->egress, f->port,
+			  f->mps, f->unreadable ? " unreadable" : "");
+	}
+}
+
+/* What was seen, so that nobody believes in a test that compares nothing */
+struct seen {
+	unsigned int pairs;
+	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];
+	unsigned int fate[P2PDMA_ORACLE_COUNT];
+	unsigned int unreadable;
+};
+
+struct pair {
+	int client;
+	int provider;
+	struct pci_dev *client_dev;
+	struct pci_dev *provider_dev;
+};
+
+/* Return: false if the two don't agree */
+static noinline_for_stack bool
+compare(struct kunit *test, struct random_fabric *r,
+	struct p2pdma_oracle *oracle, const struct pair *pair, bool cpu,
+	struct seen *seen)
+{
+	struct device *client_dev = &pair->client_dev->dev;
+	struct p2pdma_route route = {};
+	struct p2pdma_oracle_answer answer;
+	unsigned int policy, i;
+	enum readable expected;
+	bool refused, near, both;
+	int rc, distance;
+
+	policy = p2pdma_oracle_policy(oracle, pair->client, pair->provider, cpu);
+	p2pdma_oracle_route(oracle, pair->client, pair->provider, policy,
+			    &answer);
+	expected = readable(oracle, pair->client, pair->provider, policy,
+			    &answer);
+
+	rc = pci_p2pdma_route(pair->provider_dev, client_dev, &route);
+	distance = pci_p2pdma_distance_many(pair->provider_dev, &client_dev, 1,
+					    false);
+
+	seen->pairs++;
+	refused = route.reason == P2PDMA_REASON_UNREADABLE;
+	if (expected == UNREADABLE || (expected == EITHER && refused)) {
+		seen->unreadable++;
+		answer.map_type = PCI_P2PDMA_MAP_NOT_SUPPORTED;
+		answer.directions = 0;
+		if (!refused)
+			goto disagree;
+	} else {
+		seen->map[answer.map_type][answer.directions]++;
+		for (i = 0; i < ARRAY_SIZE(answer.fate); i++)
+			seen->fate[answer.fate[i]]++;
+		if (refused)
+			goto disagree;
+	}
+	near = distance >= 0;
+	both = answer.directions == BOTH;
+	if (route.map_type == answer.map_type &&
+	    route.directions == answer.directions && near == both &&
+	    rc == (answer.directions ? 0 : -EREMOTEIO))
+		return true;
+
+disagree:
+	print_fabric(test, r, oracle);
+	kunit_err(test, "packets from %s to %s: %s, %s%s; write %s, read %s, completion %s; root complex forwards %s\n",
+		  oracle->function[pair->client].name,
+		  oracle->function[pair->provider].name,
+		  p2pdma_oracle_map_name[answer.map_type],
+		  direction_name[answer.directions],
+		  expected == UNREADABLE ? " (unreadable)" : "",
+		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_WRITE]],
+		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_READ]],
+		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_COMPLETION]],
+		  direction_name[policy]);
+	kunit_err(test, "pci_p2pdma_route(): %d, %s, %s, %s; pci_p2pdma_distance_many(): %d\n",
+		  rc, p2pdma_oracle_map_name[route.map_type],
+		  direction_name[route.directions & BOTH],
+		  p2pdma_reason_name(route.reason) ?: "(no reason)", distance);
+	KUNIT_FAIL(test,
+		   "no agreement; p2pdma_random.seed=%llu p2pdma_random.fabrics=%u repeats it",
+		   r->seed, SETTINGS);
+	return false;
+}
+
+/* Which functions can be client and provider */
+static unsigned int ends(const struct p2pdma_oracle *oracle, u8 *index)
+{
+	unsigned int i, count = 0;
+
+	for (i = 0; i < oracle->count; i++)
+		if (oracle->function[i].bar_size)
+			index[count++] = i;
+	return count;
+}
+
+/* Two of them, more often near to each other than chance would have it */
+static void random_pair(struct random_fabric *r,
+			const struct p2pdma_oracle *oracle, const u8 *index,
+			unsigned int count, struct pair *pair)
+{
+	unsigned int tries = below(&r->state, 10);
+	int above;
+
+	pair->client = index[below(&r->state, count)];
+	do {
+		pair->provider = index[below(&r->state, count)];
+		above = oracle->function[pair->client].above;
+		while (above >= 0 && !on_leg(oracle, pair->provider, above))
+			above = oracle->function[above].above;
+	} while (tries-- && (above < 0 ||
+			     oracle->function[above].kind == PCI_FABRIC_HOST ||
+			     pair->client == pair->provider));
+}
+
+static bool cpu_allows;
+
+static bool cpu_rule(void)
+{
+	return cpu_allows;
+}
+
+static bool settings(struct kunit *test, struct random_fabric *r,
+		     struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
+		     struct pci_dev **dev, unsigned int count,
+		     struct seen *seen)
+{
+	u8 index[MAX_NODES];
+	unsigned int i, k, found = ends(oracle, index);
+	bool all = found * found <= PAIRS;
+	struct pair pair;
+
+	for (i = 0; i < count; i++) {
+		random_setting(r, fabric, oracle);
+		cpu_allows = chance(&r->state, 15);
+		pci_p2pdma_fabric_changed();
+
+		for (k = 0; k < (all ? found * found : PAIRS); k++) {
+			if (all) {
+				pair.client = index[k / found];
+				pair.provider = index[k % found];
+			} else {
+				random_pair(r, oracle, index, found, &pair);
+			}
+			pair.client_dev = dev[pair.client];
+			pair.provider_dev = dev[pair.provider];
+			if (!compare(test, r, oracle, &pair, cpu_allows, seen))
+				return false;
+		}
+		cond_resched();
+	}
+	return true;
+}
+
+/* Return: false if there was no agreement, or nothing to compare */
+static bool judge(struct kunit *test, struct random_fabric *r,
+		  struct pci_fabric *fabric, unsigned int count,
+		  struct seen *seen)
+{
+	struct p2pdma_oracle *oracle __free(kfree) = NULL;
+	struct pci_dev *dev[MAX_NODES] = {};
+	unsigned int i;
+
+	for (i = 0; i < r->count; i++)
+		if (r->vfs[i] && pci_fabric_enable_vfs(fabric, r->name[i],
+						       r->vfs[i])) {
+			KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no VFs of %s",
+				   r->seed, r->name[i]);
+			return false;
+		}
+	oracle = p2pdma_oracle_create(fabric, r->node, r->count);
+	if (!oracle || oracle->count > MAX_NODES) {
+		KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no model", r->seed);
+		return false;
+	}
+	fill_vectors(fabric, oracle);
+
+	for (i = 0; i < oracle->count; i++) {
+		if (!oracle->function[i].bar_size)
+			continue;
+		dev[i] = pci_fabric_dev(fabric, oracle->function[i].name);
+		if (!dev[i]) {
+			KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no device %s",
+				   r->seed, oracle->function[i].name);
+			return false;
+		}
+		/* How far clients can address is for other tests */
+		dev[i]->dma_mask = DMA_BIT_MASK(64);
+	}
+	return settings(test, r, fabric, oracle, dev, count, seen);
+}
+
+static bool topology(struct kunit *test, struct random_fabric *r,
+		     unsigned int count, struct seen *seen)
+{
+	struct pci_fabric *fabric = pci_fabric_create(r->node, r->count);
+	bool agreed;
+
+	if (IS_ERR_OR_NULL(fabric)) {
+		KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no fabric (%ld)",
+			   r->seed, PTR_ERR(fabric));
+		return false;
+	}
+	agreed = judge(test, r, fabric, count, seen);
+	pci_fabric_destroy(fabric);
+	return agreed;
+}
+
+/* Each run of the test case takes its share, or it would time out */
+static const void *random_gen_params(const void *prev, char *desc)
+{
+	unsigned long chunk = prev ? (unsigned long)prev : 0;
+	unsigned int first = chunk * CHUNK;
+
+	if (first >= fabrics)
+		return NULL;
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%u to %u", first,
+		 min(first + CHUNK, fabrics) - 1);
+	return (void *)(chunk + 1);
+}
+
+static void routes_agree_with_router(struct kunit *test)
+{
+	unsigned long chunk = (unsigned long)test->param_value - 1;
+	unsigned int done, count, share = min(CHUNK, fabrics - chunk * CHUNK);
+	struct random_fabric *r;
+	struct seen seen = {};
+	u64 first;
+	int i;
+
+	if (!seed)
+		seed = get_random_u32();
+	first = seed + chunk * (CHUNK / SETTINGS);
+	kunit_info(test, "p2pdma_random.seed=%llu\n", first);
+	r = kunit_kzalloc(test, sizeof(*r), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, r);
+
+	kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_rule);
+	for (done = 0; done < share; done += count) {
+		count = min(SETTINGS, share - done);
+		random_topology(r, first + done / SETTINGS);
+		if (!topology(test, r, count, &seen))
+			break;
+	}
+
+	kunit_info(test, "%u pairs; bus address: %u read and write, %u read, %u write; through host bridge: %u, %u, %u; refused %u; unreadable %u; packets: %u delivered, %u root complex, %u blocked, %u too large, %u lost\n",
+		   seen.pairs,
+		   seen.map[BUS][BOTH], seen.map[BUS][READ_ONLY],
+		   seen.map[BUS][WRITE_ONLY], seen.map[THROUGH][BOTH],
+		   seen.map[THROUGH][READ_ONLY], seen.map[THROUGH][WRITE_ONLY],
+		   seen.map[REFUSED][0], seen.unreadable,
+		   seen.fate[P2PDMA_ORACLE_DELIVERED],
+		   seen.fate[P2PDMA_ORACLE_ROOT_COMPLEX],
+		   seen.fate[P2PDMA_ORACLE_BLOCKED],
+		   seen.fate[P2PDMA_ORACLE_MALFORMED],
+		   seen.fate[P2PDMA_ORACLE_LOST]);
+	if (done < share || share < CHUNK)
+		return;
+	for (i = 0; i < P2PDMA_ORACLE_COUNT; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen.fate[i], 0, "packets: %s",
+				    p2pdma_oracle_fate_name[i]);
+	for (i = READ_ONLY; i <= BOTH; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen.map[BUS][i], 0,
+				    "by bus address: %s", direction_name[i]);
+	for (i = WRITE_ONLY; i <= BOTH; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen.map[THROUGH][i], 0,
+				    "through host bridge: %s", direction_name[i]);
+	KUNIT_EXPECT_GT(test, seen.map[REFUSED][0], 0);
+	KUNIT_EXPECT_GT(test, seen.unreadable, 0);
+}
+
+static struct kunit_case random_test_cases[] = {
+	KUNIT_CASE_PARAM_ATTR(routes_agree_with_router, random_gen_params,
+			      { .speed = KUNIT_SPEED_SLOW }),
+	{ }
+};
+
+/* The router knows this one too */
+static int admit_host_bridge(struct kunit_suite *suite)
+{
+	return p2pdma_admit_host_bridges("8086:29c0:w") == 1 ? 0 : -EINVAL;
+}
+
+static void admit_none(struct kunit_suite *suite)
+{
+	p2pdma_admit_host_bridges("");
+}
+
+static struct kunit_suite random_suite = {
+	.name = "p2pdma_random",
+	.suite_init = admit_host_bridge,
+	.suite_exit = admit_none,
+	.test_cases = random_test_cases,
+};
+
+kunit_test_suite(random_suite);
+
+MODULE_DESCRIPTION("KUnit test of P2PDMA routes on random PCI fabrics");
+MODULE_LICENSE("GPL");

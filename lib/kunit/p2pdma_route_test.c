@@ -1,0 +1,1208 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of PCI peer-to-peer DMA: routes, the reasons given for them in
+ * the kernel log, and the list of host bridges that an administrator can give.
+ *
+ * Routes are named cases in a table, each judged in both orders.  How packets
+ * really go is p2pdma_oracle.c's business: here stands what is expected of
+ * particular fabrics, one rule at a time.
+ */
+
+#include <linux/array_size.h>
+#include <linux/string.h>
+
+#include <kunit/static_stub.h>
+
+#include "p2pdma_test.h"
+
+/* ---- Routes ---- */
+
+struct route_expect {
+	enum pci_p2pdma_map_type type;
+	unsigned int directions;
+	const char *reason;
+	const char *blocking[2];	/* of requests, of completions */
+};
+
+#define BUS(_directions, _reason, ...)					\
+	{ PCI_P2PDMA_MAP_BUS_ADDR, _directions, _reason, { __VA_ARGS__ } }
+#define ROOT(_directions, _reason, ...)					\
+	{ PCI_P2PDMA_MAP_THRU_HOST_BRIDGE, _directions, _reason, { __VA_ARGS__ } }
+#define REFUSED(_reason, ...)						\
+	{ PCI_P2PDMA_MAP_NOT_SUPPORTED, 0, _reason, { __VA_ARGS__ } }
+
+#define SWITCH		BUS(P2PDMA_BOTH, "switch")
+#define NOT_LISTED	REFUSED("host-bridge-not-listed")
+
+/* IDs of host bridges: known for all, for traffic in itself alone, unknown */
+#define LISTED		0x80862030
+#define SAME_ONLY	0x80863c00
+#define NOBODY		0x808629c0
+
+#define TREE		(&p2pdma_test_tree)
+#define CHIPSET		(&p2pdma_test_chipset)
+#define FUNCTIONS	(&p2pdma_test_functions)
+#define CONVENTIONAL	(&p2pdma_test_conventional)
+
+#define ID(_node, _id)		{ _node, P2PDMA_TEST_ID, _id }
+#define ACS(_node, _ctrl)	{ _node, P2PDMA_TEST_ACS, _ctrl }
+#define VECTOR(_node, _bits)	{ _node, P2PDMA_TEST_VECTOR, _bits }
+#define EGRESS(_node, _bit)	{ _node, P2PDMA_TEST_EGRESS, _bit }
+#define MPS(_node, _bytes)	{ _node, P2PDMA_TEST_MPS, _bytes }
+#define FAIL(_node)		{ _node, P2PDMA_TEST_FAIL }
+#define FAIL_ACS(_node)		{ _node, P2PDMA_TEST_FAIL_ACS }
+
+#define RR	PCI_ACS_RR
+#define CR	PCI_ACS_CR
+#define UF	PCI_ACS_UF
+#define EC	PCI_ACS_EC
+
+/**
+ * struct route_case - two devices of a fabric, and how they reach each other
+ * @name: what is special
+ * @fabric: where
+ * @client: one of them
+ * @provider: the other one
+ * @there: what is expected
+ * @back: what is expected where they swap their parts, if not the same
+ * @change: what is different in the fabric
+ * @cpu_allows: the processor forwards between all its root ports
+ * @admitted: the administrator's host bridges
+ */
+struct route_case {
+	const char *name;
+	const struct p2pdma_test_fabric *fabric;
+	const char *client;
+	const char *provider;
+	struct route_expect there;
+	struct route_expect back;
+	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
+	bool cpu_allows;
+	const char *admitted;
+};
+
+static const struct route_case route_cases[] = {
+	/* Below one bridge, nothing in the way */
+	{
+		"same_device", TREE, "a", "a",
+		.there = BUS(P2PDMA_BOTH, "same-device"),
+	}, {
+		"d9_same_device_with_acs", TREE, "a", "a",
+		.there = BUS(P2PDMA_BOTH, "same-device"),
+		.change = { ACS("a", RR | CR) },
+	}, {
+		"switch", TREE, "a", "b", .there = SWITCH,
+	}, {
+		"nested_switch", TREE, "a", "c", .there = SWITCH,
+	}, {
+		"inside_nested_switch", TREE, "c", "d", .there = SWITCH,
+	}, {
+		"functions_of_one_device", FUNCTIONS, "m0", "m1",
+		.there = SWITCH,
+	}, {
+		"virtual_functions_of_one_device", FUNCTIONS, "pf/0", "pf/1",
+		.there = SWITCH,
+	}, {
+		"virtual_and_physical_function", FUNCTIONS, "pf/1", "pf",
+		.there = SWITCH,
+	}, {
+		"virtual_function_and_neighbour", FUNCTIONS, "pf/1", "b",
+		.there = SWITCH,
+	}, {
+		"conventional_bus", CONVENTIONAL, "x", "y", .there = SWITCH,
+	}, {
+		"nested_conventional_bus", CONVENTIONAL, "x", "z",
+		.there = SWITCH,
+	}, {
+		"conventional_and_switch", CONVENTIONAL, "z", "b",
+		.there = SWITCH,
+	},
+
+	/* The root complex, as processor, table and administrator say */
+	{
+		"root_ports_not_listed", TREE, "e", "f", .there = NOT_LISTED,
+	}, {
+		"root_ports_listed", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) },
+	}, {
+		"root_ports_same_only", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", SAME_ONLY), ID("rp2", SAME_ONLY),
+			    ID("rp3", SAME_ONLY) },
+	}, {
+		"switch_and_root_port", TREE, "c", "e",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED) },
+	}, {
+		"root_ports_processor", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "cpu-allowed"),
+		.cpu_allows = true,
+	}, {
+		"two_hosts_not_listed", TREE, "e", "g", .there = NOT_LISTED,
+	}, {
+		"two_hosts_listed", TREE, "e", "g",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp4", LISTED) },
+	}, {
+		"two_hosts_one_listed", TREE, "e", "g", .there = NOT_LISTED,
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED) },
+	}, {
+		"two_hosts_same_only", TREE, "e", "g", .there = NOT_LISTED,
+		.change = { ID("rp1", SAME_ONLY), ID("rp2", SAME_ONLY),
+			    ID("rp4", SAME_ONLY) },
+	}, {
+		"two_hosts_processor", TREE, "e", "g",
+		.there = ROOT(P2PDMA_BOTH, "cpu-allowed"),
+		.cpu_allows = true,
+	}, {
+		"host_known_by_00_0", CHIPSET, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("id", LISTED) },
+	}, {
+		"root_ports_mean_nothing_beside_00_0", CHIPSET, "a", "b",
+		.there = NOT_LISTED,
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED) },
+	}, {
+		"root_port_at_00_0_means_all", FUNCTIONS, "m0", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", LISTED) },
+	}, {
+		"root_port_elsewhere_means_nothing_beside_it", FUNCTIONS,
+		"m0", "b", .there = NOT_LISTED,
+		.change = { ID("rp2", LISTED) },
+	}, {
+		"two_hosts_known_by_00_0", CHIPSET, "a", "g",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("id", LISTED), ID("id2", LISTED) },
+	}, {
+		"root_complex_endpoint", CHIPSET, "rc", "a",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("id", LISTED) },
+	}, {
+		"root_complex_endpoint_not_listed", CHIPSET, "rc", "a",
+		.there = NOT_LISTED,
+	}, {
+		"administrator", CHIPSET, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "admin-allowed"),
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0",
+	}, {
+		"administrator_of_one_of_two_hosts", CHIPSET, "a", "g",
+		.there = NOT_LISTED,
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0",
+	}, {
+		"administrator_and_table", CHIPSET, "a", "g",
+		.there = ROOT(P2PDMA_BOTH, "admin-allowed"),
+		.change = { ID("id", NOBODY), ID("id2", LISTED) },
+		.admitted = "8086:29c0",
+	}, {
+		"administrator_overrules_same_only", CHIPSET, "a", "g",
+		.there = ROOT(P2PDMA_BOTH, "admin-allowed"),
+		.change = { ID("id", SAME_ONLY), ID("id2", SAME_ONLY) },
+		.admitted = "8086:3c00",
+	}, {
+		"d12_write_only", CHIPSET, "a", "b",
+		.there = ROOT(P2PDMA_WRITE, "admin-allowed"),
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w",
+	}, {
+		"d12_write_only_one_of_two_hosts", CHIPSET, "a", "g",
+		.there = ROOT(P2PDMA_WRITE, "admin-allowed"),
+		.change = { ID("id", NOBODY), ID("id2", LISTED) },
+		.admitted = "8086:29c0:w",
+	}, {
+		"processor_before_write_only", CHIPSET, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "cpu-allowed"),
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w",
+		.cpu_allows = true,
+	},
+
+	/* ACS at the turns: requests at the client's, completions beyond */
+	{
+		"d9_requests_redirected", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR) },
+	}, {
+		"d9_completions_redirected", TREE, "a", "b",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d2"),
+		.back = SWITCH,
+		.change = { ACS("d2", CR) },
+	}, {
+		"both_redirected_at_both_turns", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1", "d2"),
+		.back = REFUSED("acs-redirect", "d2", "d1"),
+		.change = { ACS("d1", RR | CR), ACS("d2", RR | CR) },
+	}, {
+		"d9_requests_redirected_to_listed", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED) },
+	}, {
+		"d9_completions_redirected_to_listed", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", NULL, "d2"),
+		.back = SWITCH,
+		.change = { ACS("d2", CR), ID("rp1", LISTED) },
+	}, {
+		"d9_requests_redirected_by_processor", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "cpu-allowed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", RR) }, .cpu_allows = true,
+	}, {
+		"d12_requests_redirected_to_write_only", TREE, "a", "b",
+		.there = ROOT(P2PDMA_WRITE, "admin-allowed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", NOBODY) },
+		.admitted = "8086:29c0:w",
+	}, {
+		/* Writes go straight; up there is nothing more to be had. */
+		"d12_completions_redirected_to_write_only", TREE, "a", "b",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d2"),
+		.back = SWITCH,
+		.change = { ACS("d2", CR), ID("rp1", NOBODY) },
+		.admitted = "8086:29c0:w",
+	}, {
+		"d9_endpoints_redirect", TREE, "a", "b", .there = SWITCH,
+		.change = { ACS("a", RR | CR), ACS("b", RR | CR) },
+	}, {
+		"shared_port_redirects", TREE, "c", "d", .there = SWITCH,
+		.change = { ACS("d3", RR | CR), ACS("rp1", RR | CR) },
+	}, {
+		"d9_shared_root_port_redirects", FUNCTIONS, "m0", "m1",
+		.there = SWITCH,
+		.change = { ACS("rp1", RR | CR) },
+	}, {
+		"d9_port_below_the_turn_redirects", TREE, "c", "a",
+		.there = SWITCH,
+		.change = { ACS("d31", RR | CR) },
+	}, {
+		"d9_turn_of_nested_switch_redirects", TREE, "c", "a",
+		.there = REFUSED("acs-redirect", "d3"), .back = SWITCH,
+		.change = { ACS("d3", RR) },
+	}, {
+		"conventional_bus_below_redirecting_port", CONVENTIONAL, "x", "z",
+		.there = SWITCH,
+		.change = { ACS("d1", RR | CR) },
+	}, {
+		"d9_conventional_redirected", CONVENTIONAL, "x", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR) },
+	}, {
+		"root_port_redirects_what_crosses_anyway", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS("rp2", RR | CR), ACS("rp3", RR | CR),
+			    ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) },
+	},
+
+	/* Among functions of one device */
+	{
+		"d9_function_redirects_requests", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-redirect", "m0"), .back = SWITCH,
+		.change = { ACS("m0", RR) },
+	}, {
+		"d9_function_redirects_completions", FUNCTIONS, "m0", "m1",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m1"),
+		.back = SWITCH,
+		.change = { ACS("m1", CR) },
+	}, {
+		"d9_function_redirects_to_listed", FUNCTIONS, "m0", "m1",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "m0"),
+		.back = SWITCH,
+		.change = { ACS("m0", RR), ID("rp1", LISTED) },
+	}, {
+		"third_function_redirects", FUNCTIONS, "m0", "m1",
+		.there = SWITCH,
+		.change = { ACS("m2", RR | CR) },
+	}, {
+		"d9_virtual_function_redirects_requests", FUNCTIONS, "pf/0", "pf/1",
+		.there = REFUSED("acs-redirect", "pf/0"), .back = SWITCH,
+		.change = { ACS("pf/0", RR) },
+	}, {
+		"d9_virtual_function_redirects_completions", FUNCTIONS, "pf", "pf/1",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "pf/1"),
+		.back = SWITCH,
+		.change = { ACS("pf/1", CR) },
+	}, {
+		"d9_virtual_function_redirects_to_itself_only", FUNCTIONS,
+		"pf/0", "b", .there = SWITCH,
+		.change = { ACS("pf/0", RR | CR) },
+	},
+
+	/* Egress Control: the vector says for which port or function */
+	{
+		"d9_egress_control_for_other_ports", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS("d1", EC), EGRESS("d1", 3) },
+	}, {
+		"d9_egress_control_for_other_ports_redirects", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS("d1", EC | RR), EGRESS("d1", 3) },
+	}, {
+		"d9_egress_control_blocks", TREE, "a", "b",
+		.there = REFUSED("acs-egress", "d1"), .back = SWITCH,
+		.change = { ACS("d1", EC), EGRESS("d1", 2) },
+	}, {
+		"d9_egress_control_blocks_although_listed", TREE, "a", "b",
+		.there = REFUSED("acs-egress", "d1"), .back = SWITCH,
+		.change = { ACS("d1", EC), EGRESS("d1", 2),
+			    ID("rp1", LISTED) },
+	}, {
+		"d9_egress_control_redirects", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", EC | RR), EGRESS("d1", 2) },
+	}, {
+		"d9_egress_control_redirects_to_listed", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", EC | RR), EGRESS("d1", 2),
+			    ID("rp1", LISTED) },
+	}, {
+		"egress_vector_without_egress_control", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { EGRESS("d1", 2) },
+	}, {
+		"d9_egress_vector_too_short", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { VECTOR("d1", 2), ACS("d1", EC), EGRESS("d1", 2) },
+	}, {
+		"d9_egress_control_of_function", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-egress", "m0"), .back = SWITCH,
+		.change = { ACS("m0", EC), EGRESS("m0", 1) },
+	}, {
+		"d9_egress_control_of_function_for_other", FUNCTIONS, "m0", "m1",
+		.there = SWITCH,
+		.change = { ACS("m0", EC), EGRESS("m0", 2) },
+	},
+
+	/* What is redirected has to pass the switch ports that both share. */
+	{
+		"d9_upstream_forwarding_off", TREE, "c", "d",
+		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
+		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+	}, {
+		"d9_upstream_forwarding_on", TREE, "c", "d",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
+		.back = SWITCH,
+		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED) },
+	}, {
+		"d9_upstream_forwarding_of_completions", TREE, "c", "d",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d32"),
+		.back = SWITCH,
+		.change = { ACS("d32", CR), ID("rp1", LISTED) },
+	},
+
+	/* Payloads: a write's goes with the request, a read's comes back. */
+	{
+		"d13_client_sends_too_much", TREE, "a", "b",
+		.there = BUS(P2PDMA_READ, "mps-mismatch"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("a", 256) },
+	}, {
+		"d13_port_between_accepts_less", TREE, "c", "a",
+		.there = REFUSED("mps-mismatch"),
+		.change = { MPS("c", 256), MPS("d31", 256), MPS("up3", 256),
+			    MPS("d1", 256), MPS("a", 256) },
+	}, {
+		"d13_upstream_port_between_accepts_less", TREE, "c", "a",
+		.there = REFUSED("mps-mismatch"),
+		.change = { MPS("c", 256), MPS("d31", 256), MPS("d3", 256),
+			    MPS("d1", 256), MPS("a", 256) },
+	}, {
+		"d13_provider_accepts_less", TREE, "a", "b",
+		.there = BUS(P2PDMA_READ, "mps-mismatch"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("a", 512), MPS("d1", 512), MPS("d2", 512),
+			    MPS("b", 256) },
+	}, {
+		"payloads_all_large", TREE, "a", "b", .there = SWITCH,
+		.change = { MPS("a", 512), MPS("d1", 512), MPS("d2", 512),
+			    MPS("b", 512) },
+	}, {
+		"payloads_unequal_but_harmless", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { MPS("d1", 256), MPS("d2", 512) },
+	}, {
+		"payloads_above_the_way_do_not_count", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { MPS("a", 256), MPS("d1", 256), MPS("d2", 256),
+			    MPS("b", 256), MPS("up", 128), MPS("rp1", 128) },
+	}, {
+		"payloads_unequal_through_root_complex", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { MPS("e", 256), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		"d13_conventional_client_behind_bridge", CONVENTIONAL, "x", "b",
+		.there = BUS(P2PDMA_READ, "mps-mismatch"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("pb", 256) },
+	}, {
+		"conventional_devices_have_no_payload_size", CONVENTIONAL,
+		"x", "z", .there = SWITCH,
+		.change = { MPS("pb", 256), MPS("d1", 512) },
+	}, {
+		"d13_virtual_function_has_its_parents", FUNCTIONS, "pf/0", "b",
+		.there = BUS(P2PDMA_READ, "mps-mismatch"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("pf", 256) },
+	}, {
+		"virtual_functions_share_their_parents", FUNCTIONS, "pf/0", "pf/1",
+		.there = SWITCH,
+		.change = { MPS("pf", 256) },
+	}, {
+		/* Requests are redirected and so all writes; data of reads isn't. */
+		"d13_data_of_reads_goes_straight", TREE, "a", "b",
+		.there = ROOT(P2PDMA_WRITE, "mps-mismatch", "d1"),
+		.back = BUS(P2PDMA_READ, "mps-mismatch"),
+		.change = { MPS("b", 256), ACS("d1", RR), ID("rp1", LISTED) },
+	}, {
+		"d13_data_of_writes_goes_straight", TREE, "a", "b",
+		.there = ROOT(P2PDMA_READ, "mps-mismatch", NULL, "d2"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("a", 256), ACS("d2", CR), ID("rp1", LISTED) },
+	}, {
+		"d13_all_data_redirected", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1", "d2"),
+		.back = REFUSED("mps-mismatch"),
+		.change = { MPS("a", 256), MPS("b", 256), ACS("d1", RR),
+			    ACS("d2", CR), ID("rp1", LISTED) },
+	},
+
+	/* A failed read is no fact. */
+	{
+		"unreadable_turn", TREE, "a", "b",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL("d1") },
+	}, {
+		"unreadable_acs_of_turn", TREE, "a", "b",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL_ACS("d1") },
+	}, {
+		"unreadable_acs_of_function", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL_ACS("m0") },
+	}, {
+		"unreadable_acs_of_shared_port_means_nothing", TREE, "c", "d",
+		.there = SWITCH,
+		.change = { FAIL_ACS("d3") },
+	}, {
+		/* Of these two nothing but Device Control is read. */
+		"unreadable_payload_of_client", TREE, "a", "b",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL("a") },
+	}, {
+		"d13_unreadable_payload_between", TREE, "c", "b",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL("up3") },
+	}, {
+		/* And of this one nothing but ACS control. */
+		"d9_unreadable_upstream_forwarding", TREE, "c", "d",
+		.there = REFUSED("unreadable", "d31"), .back = SWITCH,
+		.change = { ACS("d31", RR), FAIL("d3") },
+	}, {
+		"unreadable_function", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL("m1") },
+	}, {
+		"d13_unreadable_parent_of_virtual_function", FUNCTIONS, "pf/0", "b",
+		.there = REFUSED("unreadable"),
+		.change = { FAIL("pf") },
+	}, {
+		/* Who it is was found out when it was enumerated. */
+		"unreadable_host_bridge", CHIPSET, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { FAIL("id"), ID("id", LISTED) },
+	}, {
+		"unreadable_root_ports", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { FAIL("rp2"), FAIL("rp3"), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		"unreadable_above_the_way", TREE, "a", "b", .there = SWITCH,
+		.change = { FAIL("up"), FAIL("rp1") },
+	},
+};
+
+KUNIT_ARRAY_PARAM_DESC(route, route_cases, name);
+
+/* One order of one case, by all who answer */
+static void judge_route(struct kunit *test, struct pci_fabric *fabric,
+			const char *client_name, const char *provider_name,
+			const struct route_expect *expect)
+{
+	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
+	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
+	const bool both = expect->directions == P2PDMA_BOTH;
+	enum pci_p2pdma_map_type mapped;
+	int distance;
+
+#if P2PDMA_TEST_INTERNAL
+	struct p2pdma_route route;
+	struct pci_dev *blocking;
+	int i, ret;
+
+	ret = pci_p2pdma_route(provider, &client->dev, &route);
+	KUNIT_EXPECT_EQ_MSG(test, ret, expect->directions ? 0 : -EREMOTEIO,
+			    "from %s to %s", client_name, provider_name);
+	KUNIT_EXPECT_EQ_MSG(test, route.map_type, expect->type, "from %s to %s",
+			    client_name, provider_name);
+	KUNIT_EXPECT_EQ_MSG(test, route.directions, expect->directions,
+			    "from %s to %s", client_name, provider_name);
+	KUNIT_EXPECT_STREQ_MSG(test, p2pdma_reason_name(route.reason),
+			       expect->reason, "from %s to %s", client_name,
+			       provider_name);
+	for (i = 0; i < ARRAY_SIZE(expect->blocking); i++) {
+		blocking = expect->blocking[i] ?
+			   p2pdma_test_dev(test, fabric, expect->blocking[i]) :
+			   NULL;
+		KUNIT_EXPECT_PTR_EQ_MSG(test, route.blocking[i], blocking,
+					"of %s from %s to %s",
+					i ? "completions" : "requests",
+					client_name, provider_name);
+	}
+#endif
+
+	/* The direction isn't asked by these, so they want both. */
+	distance = pci_p2pdma_distance(provider, &client->dev, false);
+	KUNIT_EXPECT_EQ_MSG(test, distance >= 0, both,
+			    "from %s to %s: distance %d", client_name,
+			    provider_name, distance);
+	mapped = p2pdma_test_map(test, provider, &client->dev);
+	KUNIT_EXPECT_EQ_MSG(test, mapped,
+			    both ? expect->type : PCI_P2PDMA_MAP_NOT_SUPPORTED,
+			    "from %s to %s", client_name, provider_name);
+}
+
+static void route(struct kunit *test)
+{
+	const struct route_case *param = test->param_value;
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, param->cpu_allows, param->admitted);
+	fabric = p2pdma_test_create(test, param->fabric, param->change);
+	p2pdma_test_provider(test, fabric, param->provider);
+	if (strcmp(param->client, param->provider))
+		p2pdma_test_provider(test, fabric, param->client);
+
+	judge_route(test, fabric, param->client, param->provider, &param->there);
+	judge_route(test, fabric, param->provider, param->client,
+		    param->back.reason ? &param->back : &param->there);
+}
+
+/* A part of a device is judged as the device is. */
+static void route_of_child(struct kunit *test)
+{
+#if P2PDMA_TEST_INTERNAL
+	static const struct p2pdma_test_change change[] = { ACS("d2", CR), { } };
+	static const char * const providers[] = { "a", "b", "c", "e" };
+	struct p2pdma_route of_child, of_parent;
+	struct pci_dev *client, *provider;
+	struct pci_fabric *fabric;
+	struct device *child;
+	int i;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, change);
+	client = p2pdma_test_dev(test, fabric, "a");
+	child = p2pdma_test_child(test, &client->dev);
+	for (i = 0; i < ARRAY_SIZE(providers); i++) {
+		provider = p2pdma_test_dev(test, fabric, providers[i]);
+		KUNIT_EXPECT_EQ(test,
+				pci_p2pdma_route(provider, child, &of_child),
+				pci_p2pdma_route(provider, &client->dev,
+						 &of_parent));
+		KUNIT_EXPECT_EQ(test, of_child.map_type, of_parent.map_type);
+		KUNIT_EXPECT_EQ(test, of_child.reason, of_parent.reason);
+		KUNIT_EXPECT_EQ(test, of_child.distance, of_parent.distance);
+		KUNIT_EXPECT_EQ(test, of_child.directions, of_parent.directions);
+		KUNIT_EXPECT_PTR_EQ(test, of_child.blocking[1],
+				    of_parent.blocking[1]);
+	}
+#else
+	kunit_skip(test, "this core has no pci_p2pdma_route()");
+#endif
+}
+
+/* ---- Switches below switches ---- */
+
+#define DEEPEST		32
+/* Of one level: a switch's upstream port and two downstream ports */
+#define LEVEL_NODES	3
+
+struct deep_case {
+	const char *name;
+	unsigned int levels;
+};
+
+static const struct deep_case deep_cases[] = {
+	{ "2_switches", 2 },
+	{ "32_switches", DEEPEST },
+};
+
+KUNIT_ARRAY_PARAM_DESC(deep, deep_cases, name);
+
+/*
+ * A cascade: below down0 the next switch and in the end "far", below side0
+ * "near", all ports with @ctrl.
+ */
+static struct pci_fabric *create_cascade(struct kunit *test, unsigned int levels,
+					 u16 ctrl)
+{
+	const size_t count = 4 + levels * LEVEL_NODES;
+	struct pci_fabric_node *nodes, *node;
+	struct p2pdma_test_fabric cascade;
+	const char *above = "root_port";
+	unsigned int i;
+
+	nodes = kunit_kcalloc(test, count, sizeof(*nodes), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, nodes);
+
+	node = nodes;
+	*node++ = (struct pci_fabric_node) {
+		.name = "host", .kind = PCI_FABRIC_HOST, .domain = 1,
+		.node = 1
+	};
+	*node++ = (struct pci_fabric_node) {
+		.name = above, .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+		.device = 1
+	};
+	for (i = 0; i < levels; i++) {
+		node[0] = (struct pci_fabric_node) {
+			.name = p2pdma_test_name(test, "up%u", i),
+			.below = above, .kind = PCI_FABRIC_UPSTREAM,
+		};
+		node[1] = (struct pci_fabric_node) {
+			.name = p2pdma_test_name(test, "down%u", i),
+			.below = node[0].name, .kind = PCI_FABRIC_DOWNSTREAM,
+			.port = 1, .acs_ctrl = ctrl,
+			.acs_cap = PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF,
+		};
+		node[2] = node[1];
+		node[2].name = p2pdma_test_name(test, "side%u", i);
+		node[2].device = 1;
+		node[2].port = 2;
+		above = node[1].name;
+		node += LEVEL_NODES;
+	}
+	*node++ = (struct pci_fabric_node) {
+		.name = "far", .below = above, .kind = PCI_FABRIC_ENDPOINT,
+		.bar[0].size = SZ_2M,
+	};
+	*node++ = (struct pci_fabric_node) {
+		.name = "near", .below = "side0", .kind = PCI_FABRIC_ENDPOINT,
+		.bar[0].size = SZ_2M,
+	};
+
+	cascade = (struct p2pdma_test_fabric) { nodes, count };
+	return p2pdma_test_create(test, &cascade, NULL);
+}
+
+static void cascade(struct kunit *test)
+{
+	static const struct route_expect expect = SWITCH;
+	const struct deep_case *param = test->param_value;
+	struct pci_dev *far, *near;
+	struct pci_fabric *fabric;
+#if P2PDMA_TEST_INTERNAL
+	struct p2pdma_route route;
+#endif
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = create_cascade(test, param->levels, 0);
+	far = p2pdma_test_provider(test, fabric, "far");
+	near = p2pdma_test_provider(test, fabric, "near");
+	judge_route(test, fabric, "far", "near", &expect);
+	judge_route(test, fabric, "near", "far", &expect);
+
+	/* Each link and each bridge up to the uppermost switch, and down again */
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(far, &near->dev, false),
+			2 * param->levels + 2);
+#if P2PDMA_TEST_INTERNAL
+	pci_p2pdma_route(near, &far->dev, &route);
+	KUNIT_EXPECT_EQ(test, route.distance, 2 * param->levels + 2);
+#endif
+}
+
+/* ---- What the log says ---- */
+
+#if P2PDMA_TEST_INTERNAL
+
+#define LOG_LINES	64
+#define LOG_LENGTH	256
+
+struct log {
+	struct device *about;		/* what all lines are about */
+	bool others;			/* or not all */
+	unsigned int count;
+	char lines[LOG_LINES][LOG_LENGTH];
+};
+
+/* In any context, so without memory to be allocated */
+static void log_line(struct device *client, const char *line)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct log *log = test->priv;
+
+	if (log->count && client != log->about)
+		log->others = true;
+	log->about = client;
+	if (log->count < LOG_LINES)
+		strscpy(log->lines[log->count], line);
+	log->count++;
+}
+
+static struct log *log_start(struct kunit *test)
+{
+	struct log *log = kunit_kzalloc(test, sizeof(*log), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, log);
+	test->priv = log;
+	kunit_activate_static_stub(test, p2pdma_log, log_line);
+	return log;
+}
+
+/* How many lines have @text in them? */
+static unsigned int log_count(struct kunit *test, struct log *log,
+			      const char *text)
+{
+	unsigned int i, found = 0;
+
+	KUNIT_ASSERT_LE(test, log->count, LOG_LINES);
+	for (i = 0; i < log->count; i++)
+		found += !!strstr(log->lines[i], text);
+	return found;
+}
+
+static void log_empty(struct log *log)
+{
+	log->count = 0;
+	log->others = false;
+}
+
+/* Each refusal is said once for a pair, until something about it changes. */
+static void d11_said_once(struct kunit *test)
+{
+	static const struct p2pdma_test_change change[] = { ACS("d1", RR), { } };
+	struct log *log = log_start(test);
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b, *c;
+	int i;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, change);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	c = p2pdma_test_provider(test, fabric, "c");
+	log_empty(log);
+
+	/* Who asks without wanting to know why isn't told. */
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &a->dev, false), -1);
+	KUNIT_EXPECT_EQ(test, log->count, 0);
+
+	for (i = 0; i < 3; i++)
+		p2pdma_test_map(test, b, &a->dev);
+	pci_p2pdma_distance(b, &a->dev, true);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "no peer-to-peer DMA"), 1);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, pci_name(b)), 2);
+
+	/* Another pair is another matter. */
+	log_empty(log);
+	pci_p2pdma_distance(c, &a->dev, true);
+	p2pdma_test_map(test, c, &a->dev);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "no peer-to-peer DMA"), 1);
+
+	/* The fabric has changed, but not for these two. */
+	log_empty(log);
+	pci_p2pdma_fabric_changed();
+	p2pdma_test_map(test, b, &a->dev);
+	pci_p2pdma_distance(b, &a->dev, true);
+	KUNIT_EXPECT_EQ(test, log->count, 0);
+
+	/* Another reason, none, and the first again */
+	pci_fabric_set_acs(fabric, "d1", EC);
+	pci_fabric_set_egress(fabric, "d1", 2, true);
+	pci_p2pdma_fabric_changed();
+	p2pdma_test_map(test, b, &a->dev);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-egress"), 1);
+	log_empty(log);
+	pci_fabric_set_acs(fabric, "d1", 0);
+	pci_p2pdma_fabric_changed();
+	p2pdma_test_map(test, b, &a->dev);
+	KUNIT_EXPECT_EQ(test, log->count, 0);
+	pci_fabric_set_acs(fabric, "d1", RR);
+	pci_p2pdma_fabric_changed();
+	p2pdma_test_map(test, b, &a->dev);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-redirect"), 1);
+}
+
+/* A BAR that is somewhere else, and addresses that are too high, are told. */
+static void d11_said_of_memory(struct kunit *test)
+{
+	struct log *log = log_start(test);
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b;
+	void *page;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	page = p2pdma_test_alloc(test, b, PAGE_SIZE);
+	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(&a->dev, DMA_BIT_MASK(32)));
+	log_empty(log);
+
+	p2pdma_test_map_page(test, page, &a->dev, NULL);
+	p2pdma_test_map_page(test, page, &a->dev, NULL);
+	pci_p2pdma_distance(b, &a->dev, true);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "dma-mask"), 1);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), 0);
+
+	/* The fabric has changed, but not for these two. */
+	pci_p2pdma_fabric_changed();
+	p2pdma_test_map_page(test, page, &a->dev, NULL);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "dma-mask"), 1);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_fabric_move_bar(fabric, "b", 0));
+	p2pdma_test_map_page(test, page, &a->dev, NULL);
+	p2pdma_test_map_page(test, page, &a->dev, NULL);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "bar-moved"), 1);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), 0);
+}
+
+/**
+ * struct log_case - what is said of one refusal
+ * @name: what is special
+ * @fabric: where
+ * @client: who asks
+ * @provider: for whose memory
+ * @first: how the first line begins
+ * @reason: the slug at its end
+ * @fix: devices whose ACS is to be turned off; "" for another fix, NULL for none
+ * @change: what is different in the fabric
+ * @admitted: the administrator's host bridges
+ */
+struct log_case {
+	const char *name;
+	const struct p2pdma_test_fabric *fabric;
+	const char *client;
+	const char *provider;
+	const char *first;
+	const char *reason;
+	const char *fix[2];
+	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
+	const char *admitted;
+};
+
+static const struct log_case log_cases[] = {
+	{
+		"d11_fix_names_the_port", TREE, "a", "b",
+		"no peer-to-peer DMA", "acs-redirect", { "d1" },
+		.change = { ACS("d1", RR | CR) },
+	}, {
+		"d11_fix_names_both_ports", TREE, "a", "b",
+		"no peer-to-peer DMA", "acs-redirect", { "d1", "d2" },
+		.change = { ACS("d1", RR | CR), ACS("d2", RR | CR) },
+	}, {
+		"d11_fix_for_one_direction", TREE, "a", "b",
+		"nothing but writes", "acs-redirect", { "d2" },
+		.change = { ACS("d1", CR), ACS("d2", RR | CR) },
+	}, {
+		"d11_fix_for_egress_control", TREE, "a", "b",
+		"no peer-to-peer DMA", "acs-egress", { "d1" },
+		.change = { ACS("d1", EC), EGRESS("d1", 2) },
+	}, {
+		"d11_fix_not_of_ports_that_do_not_count", TREE, "c", "b",
+		"no peer-to-peer DMA", "acs-redirect", { "d3" },
+		.change = { ACS("d31", RR | CR), ACS("d3", RR | CR),
+			    ACS("b", RR | CR) },
+	}, {
+		"d11_fix_where_upstream_forwarding_is_off", TREE, "c", "d",
+		"no peer-to-peer DMA", "acs-redirect", { "d31" },
+		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+	}, {
+		"d11_no_fix_where_payloads_refuse_too", TREE, "a", "b",
+		"no peer-to-peer DMA", "acs-redirect", { },
+		.change = { ACS("d1", RR), MPS("a", 256), MPS("b", 256) },
+	}, {
+		"d11_no_fix_between_root_ports", TREE, "e", "f",
+		"no peer-to-peer DMA", "host-bridge-not-listed", { },
+		.change = { ACS("rp2", RR | CR), ACS("rp3", RR | CR) },
+	}, {
+		"d11_no_fix_where_unreadable", TREE, "a", "b",
+		"no peer-to-peer DMA", "unreadable", { },
+		.change = { ACS("d1", RR), FAIL("d2") },
+	}, {
+		"d11_no_fix_for_write_only_host_bridge", CHIPSET, "a", "b",
+		"nothing but writes", "admin-allowed", { },
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w",
+	}, {
+		"d11_fix_for_payloads", TREE, "a", "b",
+		"nothing but reads", "mps-mismatch", { "" },
+		.change = { MPS("a", 256) },
+	},
+};
+
+KUNIT_ARRAY_PARAM_DESC(log, log_cases, name);
+
+static void explained(struct kunit *test)
+{
+	const struct log_case *param = test->param_value;
+	struct pci_dev *client, *provider, *port;
+	struct log *log = log_start(test);
+	const char *fix = NULL;
+	char expected[80];
+	struct pci_fabric *fabric;
+	size_t len;
+	int i;
+
+	p2pdma_test_root(test, false, param->admitted);
+	fabric = p2pdma_test_create(test, param->fabric, param->change);
+	client = p2pdma_test_dev(test, fabric, param->client);
+	provider = p2pdma_test_provider(test, fabric, param->provider);
+	log_empty(log);
+	pci_p2pdma_distance(provider, &client->dev, true);
+
+	/* Both sides, and why */
+	KUNIT_ASSERT_GE(test, log->count, 3);
+	KUNIT_EXPECT_FALSE(test, log->others);
+	KUNIT_EXPECT_PTR_EQ(test, log->about, &client->dev);
+	KUNIT_EXPECT_TRUE(test, strstarts(log->lines[0], param->first));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(log->lines[0], pci_name(provider)));
+	snprintf(expected, sizeof(expected), ": %s", param->reason);
+	len = strlen(log->lines[0]);
+	KUNIT_ASSERT_GE(test, len, strlen(expected));
+	KUNIT_EXPECT_STREQ(test, log->lines[0] + len - strlen(expected),
+			   expected);
+
+	/* The path, from either end */
+	snprintf(expected, sizeof(expected), "client side: %s",
+		 pci_name(client));
+	KUNIT_EXPECT_EQ(test, log_count(test, log, expected), 1);
+	snprintf(expected, sizeof(expected), "provider side: %s",
+		 pci_name(provider));
+	KUNIT_EXPECT_EQ(test, log_count(test, log, expected), 1);
+
+	/* A way out only where it is one */
+	for (i = 0; i < log->count; i++) {
+		if (strstarts(log->lines[i], "fix:"))
+			fix = log->lines[i];
+	}
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), !!param->fix[0]);
+	if (!param->fix[0] || !fix)
+		return;
+	if (!*param->fix[0]) {
+		KUNIT_EXPECT_NULL(test, strstr(fix, "acs"));
+		return;
+	}
+
+	/* Quoted, or a boot loader's shell takes the ';' for its own */
+	port = p2pdma_test_dev(test, fabric, param->fix[0]);
+	len = snprintf(expected, sizeof(expected), "pci=\"disable_acs_redir=%s",
+		       pci_name(port));
+	if (param->fix[1]) {
+		port = p2pdma_test_dev(test, fabric, param->fix[1]);
+		len += snprintf(expected + len, sizeof(expected) - len, ";%s",
+				pci_name(port));
+	}
+	strscpy(expected + len, "\"", sizeof(expected) - len);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(fix, expected),
+				  "'%s' doesn't say '%s'", fix, expected);
+	/* What it costs */
+	KUNIT_EXPECT_NOT_NULL(test, strstr(fix, "isolation"));
+}
+
+/* Whatever the path's length, all of it is named, and nothing overruns. */
+static void d3_32_deep_cascade_explained(struct kunit *test)
+{
+	struct log *log = log_start(test);
+	struct pci_fabric *fabric;
+	struct pci_dev *far, *near, *port;
+	char name[16];
+	int i;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = create_cascade(test, DEEPEST,
+				PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF);
+	far = p2pdma_test_dev(test, fabric, "far");
+	near = p2pdma_test_provider(test, fabric, "near");
+	log_empty(log);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(near, &far->dev, true), -1);
+
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-redirect"), 1);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, pci_name(far)), 1);
+	for (i = 0; i < DEEPEST; i++) {
+		snprintf(name, sizeof(name), "down%d", i);
+		port = p2pdma_test_dev(test, fabric, name);
+		KUNIT_EXPECT_GE_MSG(test, log_count(test, log, pci_name(port)),
+				    1, "%s isn't named", name);
+	}
+	for (i = 0; i < log->count && i < LOG_LINES; i++)
+		KUNIT_EXPECT_LT(test, strlen(log->lines[i]), LOG_LENGTH - 1);
+}
+
+static void log_not_pci(struct kunit *test)
+{
+	struct device *other = p2pdma_test_child(test, NULL);
+	struct log *log = log_start(test);
+	struct pci_fabric *fabric;
+	struct pci_dev *b;
+
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	b = p2pdma_test_provider(test, fabric, "b");
+	log_empty(log);
+	pci_p2pdma_distance(b, other, true);
+	KUNIT_EXPECT_EQ(test, log->count, 1);
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "not-pci"), 1);
+	KUNIT_EXPECT_PTR_EQ(test, log->about, other);
+}
+
+static struct kunit_case p2pdma_log_cases[] = {
+	KUNIT_CASE(d11_said_once),
+	KUNIT_CASE(d11_said_of_memory),
+	KUNIT_CASE_PARAM(explained, log_gen_params),
+	KUNIT_CASE(d3_32_deep_cascade_explained),
+	KUNIT_CASE(log_not_pci),
+	{ }
+};
+
+static struct kunit_suite log_suite = {
+	.name = "p2pdma_log",
+	.test_cases = p2pdma_log_cases,
+};
+
+/* ---- The administrator's list ---- */
+
+struct host_bridge_case {
+	const char *name;
+	const char *text;
+	int accepted;
+	const char *refused;	/* what the lines of the refused ones must name */
+	bool reads;		/* 8086:29c0 forwards reads ... */
+	bool writes;		/* ... and writes */
+};
+
+static const struct host_bridge_case host_bridge_cases[] = {
+	{ "one", "8086:29c0", 1, NULL, true, true },
+	{ "write_only", "8086:29c0:w", 1, NULL, false, true },
+	{ "capitals", "8086:29C0", 1, NULL, true, true },
+	{ "two", "1022:1480,8086:29c0:w", 2, NULL, false, true },
+	{ "none", "", 0, NULL, false, false },
+	{ "no_device", "8086", 0, "'8086'", false, false },
+	{ "empty_device", "8086:", 0, "'8086:'", false, false },
+	{ "unknown_flag", "8086:29c0:x", 0, "'8086:29c0:x'", false, false },
+	{ "empty_flag", "8086:29c0:", 0, "'8086:29c0:'", false, false },
+	{ "two_flags", "8086:29c0:ww", 0, "'8086:29c0:ww'", false, false },
+	{ "capital_flag", "8086:29c0:W", 0, "'8086:29c0:W'", false, false },
+	{ "five_digits", "08086:29c0", 0, "'08086:29c0'", false, false },
+	{ "three_digits", "8086:9c0", 0, "'8086:9c0'", false, false },
+	{ "prefix", "0x8086:29c0", 0, "'0x8086:29c0'", false, false },
+	{ "no_hex_digit", "8086:29g0", 0, "'8086:29g0'", false, false },
+	{ "sign", "8086:+9c0", 0, "'8086:+9c0'", false, false },
+	{ "space_behind", "8086:29c0 ", 0, "'8086:29c0 '", false, false },
+	{ "space_before", " 8086:29c0", 0, "' 8086:29c0'", false, false },
+	{ "newline", "8086:29c0\n", 0, "'8086:29c0\n'", false, false },
+	{ "other_separator", "8086:29c0;8086:29c1", 0,
+	  "'8086:29c0;8086:29c1'", false, false },
+	{ "no_device_there", "ffff:ffff", 0, "'ffff:ffff'", false, false },
+	{ "any_device", "8086:ffff", 0, "'8086:ffff'", false, false },
+	{ "no_vendor", "0000:29c0", 0, "'0000:29c0'", false, false },
+	{ "duplicate", "8086:29c0:w,8086:29c0", 1, "'8086:29c0'", false, true },
+	{ "commas", ",,", 0, "''", false, false },
+	{ "trailing_comma", "8086:29c0,", 1, "''", true, true },
+	{ "leading_comma", ",8086:29c0", 1, "''", true, true },
+	{ "bad_between_good", "1022:1480,bad,8086:29c0", 2, "'bad'", true, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(host_bridge, host_bridge_cases, name);
+
+/* Strict: what isn't understood whole is refused by name; the rest stands. */
+static void admit(struct kunit *test)
+{
+	const struct host_bridge_case *param = test->param_value;
+	static const struct p2pdma_test_change change[] = {
+		ID("id", NOBODY), { }
+	};
+	struct log *log = log_start(test);
+	struct p2pdma_route route;
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b;
+	unsigned int refused;
+
+	/* Something that has to be gone afterwards */
+	p2pdma_test_root(test, false, "8086:29c0");
+	fabric = p2pdma_test_create(test, &p2pdma_test_chipset, change);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_dev(test, fabric, "b");
+	log_empty(log);
+
+	KUNIT_EXPECT_EQ(test, p2pdma_admit_host_bridges(param->text),
+			param->accepted);
+	refused = log_count(test, log, "refused");
+	if (param->refused)
+		KUNIT_EXPECT_GE(test, refused, 1);
+	else
+		KUNIT_EXPECT_EQ(test, refused, 0);
+	if (param->refused)
+		KUNIT_EXPECT_EQ(test, log_count(test, log, param->refused),
+				refused);
+	/* What is accepted is loud, too. */
+	KUNIT_EXPECT_EQ(test, log_count(test, log, "CORRUPTED"),
+			param->accepted);
+
+	pci_p2pdma_route(b, &a->dev, &route);
+	KUNIT_EXPECT_EQ(test, route.directions,
+			(param->reads ? P2PDMA_READ : 0) |
+			(param->writes ? P2PDMA_WRITE : 0));
+	KUNIT_EXPECT_STREQ(test, p2pdma_reason_name(route.reason),
+			   param->writes ? "admin-allowed" :
+					   "host-bridge-not-listed");
+}
+
+static struct kunit_case p2pdma_host_bridge_cases[] = {
+	KUNIT_CASE_PARAM(admit, host_bridge_gen_params),
+	{ }
+};
+
+static struct kunit_suite host_bridge_suite = {
+	.name = "p2pdma_host_bridge_param",
+	.test_cases = p2pdma_host_bridge_cases,
+};
+
+#else
+
+/* Ten redirecting ports fill a buffer of this core's, and overrun it. */
+static void d3_32_deep_cascade_explained(struct kunit *test)
+{
+	kunit_skip(test, "this core would write behind the end of a buffer");
+}
+
+static struct kunit_case p2pdma_log_cases[] = {
+	KUNIT_CASE(d3_32_deep_cascade_explained),
+	{ }
+};
+
+static struct kunit_suite log_suite = {
+	.name = "p2pdma_log",
+	.test_cases = p2pdma_log_cases,
+};
+
+#endif /* P2PDMA_TEST_INTERNAL */
+
+static struct kunit_case p2pdma_route_cases[] = {
+	KUNIT_CASE_PARAM(route, route_gen_params),
+	KUNIT_CASE(route_of_child),
+	KUNIT_CASE_PARAM(cascade, deep_gen_params),
+	{ }
+};
+
+static struct kunit_suite route_suite = {
+	.name = "p2pdma_routes",
+	.test_cases = p2pdma_route_cases,
+};
+
+#if P2PDMA_TEST_INTERNAL
+kunit_test_suites(&route_suite, &log_suite, &host_bridge_suite);
+#else
+kunit_test_suites(&route_suite, &log_suite);
+#endif

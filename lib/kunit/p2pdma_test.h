@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the KUnit suites of PCI peer-to-peer DMA share: fabrics, and small
+ * variations of them as tables; devices, memory and mappings that go with the
+ * test.
+ *
+ * The suites also compile against a kernel whose core is another one.  There
+ * P2PDMA_TEST_INTERNAL is 0, and what remains is what the old public functions
+ * tell.  A case whose name begins with the letter d and a number is about a
+ * known defect of that core, and fails there or is skipped; all others pass.
+ */
+
+#ifndef _LIB_KUNIT_P2PDMA_TEST_H
+#define _LIB_KUNIT_P2PDMA_TEST_H
+
+#include <kunit/test.h>
+
+#include <linux/bits.h>
+#include <linux/dma-map-ops.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/sizes.h>
+#include <linux/types.h>
+
+#include "pci_fabric.h"
+
+#ifdef P2PDMA_TEST_INTERNAL	/* by the Makefile */
+#include "../../drivers/pci/pci.h"
+#include "../../drivers/pci/p2pdma.h"
+#else
+#define P2PDMA_TEST_INTERNAL	0
+#define P2PDMA_READ		BIT(0)
+#define P2PDMA_WRITE		BIT(1)
+#define P2PDMA_BOTH		(P2PDMA_READ | P2PDMA_WRITE)
+#endif
+
+/* ---- Fabrics ---- */
+
+/* A table of nodes that several cases start from */
+struct p2pdma_test_fabric {
+	const struct pci_fabric_node *nodes;
+	size_t count;
+};
+
+/*
+ * Most cases: a switch with a nested one, other root ports, another host
+ * bridge.  In host's domain there is nothing at 00.0, so that root ports say
+ * who it is.
+ *
+ *	host --+-- rp1 -- up --+-- d1 -- a
+ *	       |               +-- d2 -- b
+ *	       |               +-- d3 -- up3 --+-- d31 -- c
+ *	       |               |               `-- d32 -- d
+ *	       |               `-- d4
+ *	       +-- rp2 -- e
+ *	       `-- rp3 -- f
+ *	host2 ---- rp4 -- g
+ */
+extern const struct p2pdma_test_fabric p2pdma_test_tree;
+
+/*
+ * Host bridges with a device at 00.0, and root complex endpoints.
+ *
+ *	host --+-- id
+ *	       +-- rc
+ *	       +-- rp1 -- a
+ *	       `-- rp2 -- b
+ *	host2 -+-- id2
+ *	       `-- rp4 -- g
+ */
+extern const struct p2pdma_test_fabric p2pdma_test_chipset;
+
+/*
+ * A device of three functions, and one with virtual functions pf/0 and pf/1.
+ * The root port rp1 is at 00.0, and so says who the host bridge is.
+ *
+ *	host --+-- rp1 -- m0, m1, m2
+ *	       `-- rp2 -- up --+-- d1 -- pf
+ *	                       `-- d2 -- b
+ */
+extern const struct p2pdma_test_fabric p2pdma_test_functions;
+
+/*
+ * Conventional buses: below pb, and below pbb on that.
+ *
+ *	host --+-- rp1 -- up --+-- d1 -- pb --+-- x
+ *	       |               |              +-- y
+ *	       |               |              `-- pbb -- z
+ *	       |               `-- d2 -- b
+ *	       `-- rp2 -- e
+ */
+extern const struct p2pdma_test_fabric p2pdma_test_conventional;
+
+/* What is different about one node of a fabric */
+enum p2pdma_test_what {
+	P2PDMA_TEST_ID,		/* value: vendor and device ID, as in 0x80862030 */
+	P2PDMA_TEST_ACS,	/* value: PCI_ACS_* that are on */
+	P2PDMA_TEST_VECTOR,	/* value: bits of the Egress Control Vector */
+	P2PDMA_TEST_EGRESS,	/* value: bit to set in the Egress Control Vector */
+	P2PDMA_TEST_MPS,	/* value: payload in bytes */
+	P2PDMA_TEST_OFFSET,	/* value: of a host bridge's 64-bit window */
+	P2PDMA_TEST_FAIL,	/* config reads fail */
+	P2PDMA_TEST_FAIL_ACS,	/* those of ACS do, and no others */
+};
+
+struct p2pdma_test_change {
+	const char *node;	/* NULL ends a list of changes */
+	enum p2pdma_test_what what;
+	u64 value;
+};
+
+#define P2PDMA_TEST_CHANGES	8
+
+struct pci_fabric *p2pdma_test_create(struct kunit *test,
+				      const struct p2pdma_test_fabric *fabric,
+				      const struct p2pdma_test_change *changes);
+const char *p2pdma_test_name(struct kunit *test, const char *format, ...)
+	__printf(2, 3);
+struct pci_dev *p2pdma_test_dev(struct kunit *test, struct pci_fabric *fabric,
+				const char *name);
+
+/* ---- Providers, clients and mappings ---- */
+
+struct device *p2pdma_test_child(struct kunit *test, struct device *parent);
+struct pci_dev *p2pdma_test_provider(struct kunit *test,
+				     struct pci_fabric *fabric,
+				     const char *name);
+void *p2pdma_test_alloc(struct kunit *test, struct pci_dev *provider,
+			size_t size);
+void p2pdma_test_none_left(struct kunit *test, struct pci_dev *provider,
+			   size_t size);
+enum pci_p2pdma_map_type p2pdma_test_map_page(struct kunit *test, void *page,
+					      struct device *client,
+					      dma_addr_t *addr);
+enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
+					 struct pci_dev *provider,
+					 struct device *client);
+
+/* ---- What decides about the root complex ---- */
+
+void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted);
+
+#endif /* _LIB_KUNIT_P2PDMA_TEST_H */
