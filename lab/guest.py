@@ -41,7 +41,6 @@ class Qmp:
     def __init__(self, sock):
         self.stream = sock.makefile("rw")
         self.sock = sock
-        self.events = []
         self.read()                         # the greeting
         self.command("qmp_capabilities")
 
@@ -57,21 +56,17 @@ class Qmp:
         while True:
             reply = self.read()
             if "event" in reply:
-                self.events.append(reply)
-            elif "error" in reply:
+                continue
+            if "error" in reply:
                 raise machines.Error(reply["error"]["desc"])
-            else:
-                return reply["return"]
+            return reply["return"]
 
     def wait_deleted(self, ident, timeout):
+        """Until the slot is empty. The event DEVICE_DELETED comes later: when QEMU's last thread is done with it."""
         end = time.monotonic() + timeout
-        while True:
-            for event in self.events:
-                if event["event"] == "DEVICE_DELETED" and event["data"].get("device") == ident:
-                    return
+        while any(item["name"] == ident for item in self.command("qom-list", path="/machine/peripheral")):
             if time.monotonic() > end:
                 raise machines.Error(f"the guest did not let go of {ident} within {timeout} s")
-            self.command("query-status")    # collects events that came meanwhile
             time.sleep(0.05)
 
 
@@ -262,14 +257,17 @@ class Guest:
                 return text
             if word == "unplug":
                 self.machine.device(ident)
-                self.qmp.events.clear()
                 self.qmp.command("device_del", id=ident)
                 self.qmp.wait_deleted(ident, 60)
                 return "ok"
             if word == "plug":
                 text = self.machine.full_device(self.machine.device(ident))
-                said = self.qmp.command("human-monitor-command", **{"command-line": f"device_add {text}"})
-                return f"error {said.strip()}" if said.strip() else "ok"
+                for _ in range(100):        # its disk may be in use until QEMU's last thread is done with the old one
+                    said = self.qmp.command("human-monitor-command", **{"command-line": f"device_add {text}"}).strip()
+                    if not said:
+                        return "ok"
+                    time.sleep(0.1)
+                return f"error {said}"
         except machines.Error as error:
             return f"error {error}"
         return f"error unknown request '{word}' (there are: dma-begin, dma-end, unplug ID, plug ID)"
