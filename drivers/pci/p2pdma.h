@@ -130,9 +130,9 @@ void p2pdma_route_refuse(struct p2pdma_route *route, enum p2pdma_reason reason);
 #define P2PDMA_DISTANCE_CLASS	GENMASK(23, 22)
 
 /*
- * A verdict as the cache has it, in one word.  SAID is what the log has
- * said about the pair, so that it needn't again; it outlives generations, as long as
- * the verdict is the same.
+ * A verdict as the cache has it, in one word.  SAID is what the log has said
+ * about the pair, so that it needn't again; it outlives generations, as long
+ * as the verdict is the same.
  */
 #define P2PDMA_VERDICT_MAP_TYPE		GENMASK_ULL(1, 0)
 #define P2PDMA_VERDICT_REASON		GENMASK_ULL(5, 2)

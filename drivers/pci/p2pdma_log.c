@@ -145,7 +145,6 @@ void p2pdma_log_route(struct device *client, const struct p2pdma_facts *facts,
 		[0]		= "no peer-to-peer DMA with",
 		[P2PDMA_READ]	= "nothing but reads reach",
 		[P2PDMA_WRITE]	= "nothing but writes reach",
-		[P2PDMA_BOTH]	= "reads and writes reach",
 	};
 	const struct p2pdma_leg *legs = facts->legs;
 	char line[120];
