@@ -2,11 +2,13 @@
 /*
  * PCI peer-to-peer DMA: providers and their memory.
  *
- * A driver registers parts of its device's BARs; they get struct pages and
- * form one pool for each device.  Kernel users take memory from it, find the
- * provider that suits their devices, and hear how far it is.  Which way two
+ * A driver registers its device's BARs, as addresses that others can map, and
+ * parts of them with struct pages, which form one pool for each device.  Kernel
+ * users take memory from it, find the provider that suits their devices, and
+ * hear how far it is.  Which way two
  * devices reach each other is p2pdma_route.c's business, DMA addresses are
- * p2pdma_map.c's, user space is p2pdma_sysfs.c's.
+ * p2pdma_map.c's, user space is p2pdma_sysfs.c's
+ * and p2pdma_dmabuf.c's.
  *
  * Lifetime: the first registration of a device makes its struct pci_p2pdma
  * and one devres action.  That action takes everything apart, in an order of
@@ -73,7 +75,7 @@ static void *p2pdma_alloc(struct pci_p2pdma *provider, size_t size,
 		return NULL;
 	}
 	/* Nobody else's memory must be taken for it. */
-	if (!p2pdma_region_in_place(*region)) {
+	if (!p2pdma_bar_in_place((*region)->bar)) {
 		p2pdma_pool_free(provider->pool, addr, size);
 		percpu_ref_put(&(*region)->pgmap.ref);
 		return NULL;
@@ -86,7 +88,7 @@ static void *p2pdma_alloc(struct pci_p2pdma *provider, size_t size,
 static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
 			unsigned long refs)
 {
-	p2pdma_pool_free(region->provider->pool, addr, size);
+	p2pdma_pool_free(region->bar->device->pool, addr, size);
 	percpu_ref_put_many(&region->pgmap.ref, refs);
 }
 
@@ -133,7 +135,7 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 {
 	unsigned long pages = size >> PAGE_SHIFT;
-	atomic_long_t *out = &region->provider->user_pages;
+	atomic_long_t *out = &region->bar->device->user_pages;
 
 	if (!atomic_long_sub_return(pages, out))
 		wake_up_var(out);
@@ -170,7 +172,7 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
 		return NULL;
 
 	region = p2pdma_region(page->pgmap);
-	return region->provider->pdev == pdev ? region : NULL;
+	return region->bar->device->pdev == pdev ? region : NULL;
 }
 
 /**
@@ -236,9 +238,10 @@ pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr)
 {
 	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
 
-	if (!region || !p2pdma_region_in_place(region))
+	if (!region || !p2pdma_bar_in_place(region->bar))
 		return 0;
-	return virt_to_phys(addr) + region->bus_offset;
+	return pci_p2pdma_bus_addr_map(&region->bar->provider,
+				       virt_to_phys(addr));
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
 
@@ -296,32 +299,25 @@ static void p2pdma_region_destroy(struct p2pdma_region *region)
 	kfree(region);
 }
 
-/* Give @range struct pages and put it into @provider's pool */
-static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
-			     const struct range *range)
+/* Give @range struct pages and put it into the pool */
+static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
 {
-	struct pci_dev *pdev = provider->pdev;
+	struct pci_p2pdma *provider = bar->device;
 	struct p2pdma_region *region;
 	void *addr;
 	int ret;
-
-	lockdep_assert_held(&p2pdma_lock);
 
 	region = kzalloc(sizeof(*region), GFP_KERNEL);
 	if (!region)
 		return -ENOMEM;
 
-	region->provider = provider;
 	region->bar = bar;
-	region->bar_offset = range->start - pci_resource_start(pdev, bar);
-	region->bus_offset = pci_bus_address(pdev, bar) -
-			     pci_resource_start(pdev, bar);
 	region->pgmap.type = MEMORY_DEVICE_PCI_P2PDMA;
 	region->pgmap.ops = &p2pdma_pgmap_ops;
 	region->pgmap.range = *range;
 	region->pgmap.nr_range = 1;
 
-	addr = memremap_pages(&region->pgmap, dev_to_node(&pdev->dev));
+	addr = memremap_pages(&region->pgmap, dev_to_node(bar->provider.owner));
 	if (IS_ERR(addr)) {
 		kfree(region);
 		return PTR_ERR(addr);
@@ -337,42 +333,18 @@ static int p2pdma_region_add(struct pci_p2pdma *provider, int bar,
 	return 0;
 }
 
-/* Free a provider that nobody can find any more */
+/* Free a provider that nobody can find (any more) */
 static void p2pdma_destroy(struct pci_p2pdma *provider)
 {
 	struct p2pdma_region *region, *next;
 
 	list_for_each_entry_safe(region, next, &provider->regions, node)
 		p2pdma_region_destroy(region);
+	/* Who had some of that memory may have had it mapped. */
+	p2pdma_debug_gone(provider);
 	p2pdma_pool_destroy(provider->pool);
 	p2pdma_route_cache_destroy(&provider->routes);
 	kfree(provider);
-}
-
-static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
-{
-	struct pci_p2pdma *provider;
-
-	if (!p2pdma_user_file)
-		return NULL;
-
-	provider = kzalloc(sizeof(*provider), GFP_KERNEL);
-	if (!provider)
-		return NULL;
-
-	provider->pool = p2pdma_pool_create(dev_to_node(&pdev->dev));
-	if (!provider->pool) {
-		kfree(provider);
-		return NULL;
-	}
-
-	provider->pdev = pdev;
-	provider->user_offset =
-		atomic_long_fetch_add(P2PDMA_USER_SIZE >> PAGE_SHIFT,
-				      &p2pdma_user_offsets);
-	INIT_LIST_HEAD(&provider->regions);
-	p2pdma_route_cache_init(&provider->routes);
-	return provider;
 }
 
 /**
@@ -428,7 +400,8 @@ static void p2pdma_teardown(void *data)
 	WRITE_ONCE(provider->published, false);
 
 	/* 2. No user mapping is begun any more. */
-	sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
+	if (!list_empty(&provider->regions))
+		sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
 
 	/* 3. No allocation starts, and those that had started are done. */
 	scoped_guard(mutex, &p2pdma_lock) {
@@ -436,49 +409,150 @@ static void p2pdma_teardown(void *data)
 		RCU_INIT_POINTER(pdev->p2pdma, NULL);
 	}
 	synchronize_rcu();
+	WRITE_ONCE(provider->published, false);	/* whoever came too late */
+	p2pdma_heap_remove(provider);
 
 	/* 4. Users lose theirs. */
+	p2pdma_dmabuf_revoke(provider);
 	p2pdma_revoke_user(provider);
 
 	/* 5. Wait for the rest; then nothing refers to pool and regions. */
 	p2pdma_destroy(provider);
 }
 
-/* Make a provider of @pdev's first range, or leave no trace */
-static int p2pdma_first_region(struct pci_dev *pdev, int bar,
-			       const struct range *range)
+/* Does a BAR have addresses that a CPU or a device can use? */
+static bool p2pdma_bar_usable(struct pci_dev *pdev, int bar)
+{
+	return (pci_resource_flags(pdev, bar) & IORESOURCE_MEM) &&
+	       !(pci_resource_flags(pdev, bar) & IORESOURCE_UNSET) &&
+	       pci_resource_start(pdev, bar) && pci_resource_len(pdev, bar);
+}
+
+/* Note where a BAR is, for as long as its memory is in use */
+static void p2pdma_bar_note(struct p2pdma_bar *bar)
+{
+	struct pci_dev *pdev = bar->device->pdev;
+	int number = bar - bar->device->bars;
+
+	if (!p2pdma_bar_usable(pdev, number))
+		return;
+	bar->range.end = pci_resource_end(pdev, number);
+	bar->provider.bus_offset = pci_bus_address(pdev, number) -
+				   pci_resource_start(pdev, number);
+	/* Last: whoever sees it sees the rest. */
+	smp_store_release(&bar->range.start, pci_resource_start(pdev, number));
+}
+
+/* Make a provider that nobody can find yet */
+static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 {
 	struct pci_p2pdma *provider;
-	int ret;
+	int i;
 
+	if (!p2pdma_user_file)
+		return NULL;
+
+	provider = kzalloc(sizeof(*provider), GFP_KERNEL);
+	if (!provider)
+		return NULL;
+
+	provider->pool = p2pdma_pool_create(dev_to_node(&pdev->dev));
+	if (!provider->pool)
+		goto err_free;
+	if (devm_add_action(&pdev->dev, p2pdma_teardown, provider))
+		goto err_pool;
+
+	provider->pdev = pdev;
+	provider->user_offset =
+		atomic_long_fetch_add(P2PDMA_USER_SIZE >> PAGE_SHIFT,
+				      &p2pdma_user_offsets);
+	INIT_LIST_HEAD(&provider->regions);
+	INIT_LIST_HEAD(&provider->buffers);
+	p2pdma_heap_init(provider);
+	p2pdma_route_cache_init(&provider->routes);
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		provider->bars[i].provider.owner = &pdev->dev;
+		provider->bars[i].device = provider;
+		provider->bars[i].resource = pci_resource_n(pdev, i);
+		p2pdma_bar_note(&provider->bars[i]);
+	}
+	return provider;
+
+err_pool:
+	p2pdma_pool_destroy(provider->pool);
+err_free:
+	kfree(provider);
+	return NULL;
+}
+
+static void p2pdma_announce(struct pci_p2pdma *provider)
+{
 	lockdep_assert_held(&p2pdma_lock);
+	list_add_tail_rcu(&provider->node, &p2pdma_providers);
+	rcu_assign_pointer(provider->pdev->p2pdma, provider);
+}
+
+static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)
+{
+	return rcu_dereference_protected(pdev->p2pdma,
+					 lockdep_is_held(&p2pdma_lock));
+}
+
+/**
+ * pcim_p2pdma_init - register a device's BARs as memory without struct pages
+ * @pdev: device, bound to the calling driver
+ *
+ * Other drivers can then map memory of all memory BARs that have an address,
+ * by dma_map_p2p() and what rests on it, for as long as the driver is bound:
+ * see pcim_p2pdma_provider().  It costs no memory and no time that grows with
+ * the BARs, and offers nothing to user space or to pci_p2pmem_find_many().
+ * Calling it again changes nothing; pci_p2pdma_add_resource() includes it.
+ *
+ * Context: may sleep.  Calls are serialised; the driver makes sure that none
+ * runs while it leaves.
+ * Return: 0; -ENOMEM no memory, and nothing has changed; -EOPNOTSUPP the
+ * kernel has no P2PDMA.
+ */
+int pcim_p2pdma_init(struct pci_dev *pdev)
+{
+	struct pci_p2pdma *provider;
+
+	guard(mutex)(&p2pdma_lock);
+	if (p2pdma_registered(pdev))
+		return 0;
 
 	provider = p2pdma_create(pdev);
 	if (!provider)
 		return -ENOMEM;
-
-	ret = p2pdma_region_add(provider, bar, range);
-	if (ret)
-		goto err_destroy;
-
-	ret = devm_add_action(&pdev->dev, p2pdma_teardown, provider);
-	if (ret)
-		goto err_destroy;
-
-	ret = sysfs_create_group(&pdev->dev.kobj, &p2pdma_group);
-	if (ret)
-		goto err_action;
-
-	list_add_tail_rcu(&provider->node, &p2pdma_providers);
-	rcu_assign_pointer(pdev->p2pdma, provider);
+	p2pdma_announce(provider);
 	return 0;
-
-err_action:
-	devm_remove_action(&pdev->dev, p2pdma_teardown, provider);
-err_destroy:
-	p2pdma_destroy(provider);
-	return ret;
 }
+EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
+
+/**
+ * pcim_p2pdma_provider - one BAR of a device as memory for others
+ * @pdev: device, after pcim_p2pdma_init() or pci_p2pdma_add_resource()
+ * @bar: number of the BAR, 0 to 5
+ *
+ * Context: any; never sleeps.
+ * Return: the provider, valid until the driver of @pdev leaves; NULL where
+ * there is no such BAR, it is an I/O BAR, it had no address, or @pdev isn't
+ * registered.
+ */
+struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar)
+{
+	struct pci_p2pdma *provider;
+
+	if (bar < 0 || bar >= PCI_STD_NUM_BARS)
+		return NULL;
+
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	/* Pairs with p2pdma_bar_note(). */
+	return provider && smp_load_acquire(&provider->bars[bar].range.start) ?
+	       &provider->bars[bar].provider : NULL;
+}
+EXPORT_SYMBOL_GPL(pcim_p2pdma_provider);
 
 /*
  * Does something own struct pages in @range already?  memremap_pages() would
@@ -546,6 +620,58 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 	return 0;
 }
 
+/* With the first region p2pmem/ appears. */
+static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
+{
+	struct pci_p2pdma *provider = bar->device;
+	struct kobject *kobj = &provider->pdev->dev.kobj;
+	bool first = list_empty(&provider->regions);
+	int ret = 0;
+
+	/* It may have been given an address only now, but never another one. */
+	if (!bar->range.start)
+		p2pdma_bar_note(bar);
+	if (!p2pdma_bar_in_place(bar)) {
+		pci_err(provider->pdev, "p2pdma: BAR %td has moved since the device was registered; let the driver bind again\n",
+			bar - provider->bars);
+		return -EBUSY;
+	}
+
+	if (first)
+		ret = sysfs_create_group(kobj, &p2pdma_group);
+	if (ret)
+		return ret;
+
+	ret = p2pdma_region_add(bar, range);
+	if (ret && first)
+		sysfs_remove_group(kobj, &p2pdma_group);
+	return ret;
+}
+
+/* Register @range, and @pdev if it is the first one, or leave no trace */
+static int p2pdma_register(struct pci_dev *pdev, int bar,
+			   const struct range *range)
+{
+	struct pci_p2pdma *provider = p2pdma_registered(pdev);
+	int ret;
+
+	if (provider)
+		return p2pdma_add_pages(&provider->bars[bar], range);
+
+	provider = p2pdma_create(pdev);
+	if (!provider)
+		return -ENOMEM;
+
+	ret = p2pdma_add_pages(&provider->bars[bar], range);
+	if (ret) {
+		devm_remove_action(&pdev->dev, p2pdma_teardown, provider);
+		p2pdma_destroy(provider);
+		return ret;
+	}
+	p2pdma_announce(provider);
+	return 0;
+}
+
 /**
  * pci_p2pdma_add_resource - register a part of a BAR as peer-to-peer memory
  * @pdev: device with the BAR, bound to the calling driver
@@ -566,7 +692,8 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
  * * 0 - registered
  * * -EINVAL - no such BAR, not memory, out of its bounds, or not aligned
  * * -ENODEV - the BAR has no address
- * * -EBUSY - something of the range has struct pages already
+ * * -EBUSY - something of the range has struct pages already, or the BAR has
+ *   moved since the device was registered first
  * * -EOPNOTSUPP - the kernel can't map memory at that address
  * * -ENOMEM - no memory for struct pages or for the pool
  *
@@ -577,7 +704,6 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset)
 {
-	struct pci_p2pdma *provider;
 	struct range range;
 	int ret;
 
@@ -586,19 +712,13 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 		return ret;
 
 	guard(mutex)(&p2pdma_lock);
-	provider = rcu_dereference_protected(pdev->p2pdma,
-					     lockdep_is_held(&p2pdma_lock));
-
 	if (p2pdma_range_taken(&range)) {
 		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
 			bar, range.start, range.end);
 		return -EBUSY;
 	}
 
-	if (provider)
-		ret = p2pdma_region_add(provider, bar, &range);
-	else
-		ret = p2pdma_first_region(pdev, bar, &range);
+	ret = p2pdma_register(pdev, bar, &range);
 	if (ret) {
 		pci_err(pdev, "p2pdma: can't register BAR %d %#llx-%#llx: %pe\n",
 			bar, range.start, range.end, ERR_PTR(ret));
@@ -627,8 +747,10 @@ void pci_p2pmem_publish(struct pci_dev *pdev, bool publish)
 
 	guard(rcu)();
 	provider = p2pdma_of(pdev);
-	if (provider)
+	if (provider && !list_empty(&provider->regions)) {
 		WRITE_ONCE(provider->published, publish);
+		p2pdma_heap_update(provider);
+	}
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_publish);
 

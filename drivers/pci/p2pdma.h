@@ -2,9 +2,11 @@
 /*
  * PCI peer-to-peer DMA: what the files drivers/pci/p2pdma*.c share.
  *
- * Who calls whom: sysfs -> p2pdma.c -> pool and map -> route -> host -> log,
- * never back (the one thing p2pdma.c takes from sysfs is the address of its
- * attribute group, and host tells route when its answers change).
+ * Who calls whom: sysfs, heap -> dmabuf -> p2pdma.c -> pool and map -> route ->
+ * host -> log, and phys_list -> map -> debug, never back, with three exceptions:
+ * p2pdma.c takes the address of its attribute group from sysfs, it tells heap
+ * and dmabuf when memory is published and when it goes, and host tells route
+ * when its answers change.
  *
  * Locks, outermost first:
  *
@@ -14,7 +16,18 @@
  *   p2pdma_cache_lock           irq-safe: the list of caches of routes
  *   p2pdma_route_cache::lock    irq-safe: the cached routes of one provider
  *
- * p2pdma_admit_lock, for the administrator's host bridges, is taken alone.
+ * With dma-bufs, p2pdma_lock being none of them:
+ *
+ *   device_lock()
+ *   dma_heap::lock   read by allocations, written when the heap is removed
+ *   mmap_lock        where a program touches a buffer
+ *   dma_buf::resv    what becomes of one buffer; held while teardown takes it
+ *                    away, and so while importers are told and fences waited for
+ *   p2pdma_cache_lock, p2pdma_route_cache::lock
+ *
+ * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
+ * bridges, p2pdma_buffers_lock for a provider's list of dma-bufs, and
+ * p2pdma_holders_lock (irq-safe) for what clients have mapped.
  *
  * Readers of pci_dev::p2pdma, of the list of providers and of cached routes need
  * only RCU.
@@ -32,12 +45,15 @@
 #include <linux/memremap.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/range.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/workqueue.h>
 
 struct attribute_group;
+struct dma_heap;
 struct p2pdma_pool;
 
 /* ---- p2pdma_pool.c: memory by address and size; knows nothing of PCI ---- */
@@ -141,10 +157,11 @@ void p2pdma_route_refuse(struct p2pdma_route *route, enum p2pdma_reason reason);
 #define P2PDMA_VERDICT_HOPS		GENMASK_ULL(17, 8)
 #define P2PDMA_VERDICT_NODE		GENMASK_ULL(18, 18)
 #define P2PDMA_VERDICT_CLASS		GENMASK_ULL(20, 19)
-#define P2PDMA_VERDICT_SAID		GENMASK_ULL(23, 21)
+#define P2PDMA_VERDICT_SAID		GENMASK_ULL(24, 21)
 #define P2PDMA_SAID_VERDICT		BIT_ULL(21)
 #define P2PDMA_SAID_BAR_MOVED		BIT_ULL(22)
 #define P2PDMA_SAID_DMA_MASK		BIT_ULL(23)
+#define P2PDMA_SAID_BOUNCED		BIT_ULL(24)
 #define P2PDMA_VERDICT_GENERATION	GENMASK_ULL(59, 28)
 
 u64 p2pdma_verdict(struct p2pdma_route_cache *cache, struct pci_dev *provider,
@@ -190,29 +207,81 @@ void p2pdma_log_route(struct device *client, const struct p2pdma_facts *facts,
 /* ---- p2pdma_map.c: from provider memory to DMA addresses ---- */
 
 struct pci_p2pdma;
-struct p2pdma_region;
+struct p2pdma_bar;
 
-bool p2pdma_region_in_place(struct p2pdma_region *region);
-enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *provider,
+enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *device,
 				struct device *client,
 				enum pci_p2pdma_map_type map_type);
+bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
+		    size_t size);
+int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
+		     phys_addr_t phys, size_t size);
+int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
+		     phys_addr_t phys, size_t size,
+		     enum dma_data_direction dir,
+		     enum pci_p2pdma_map_type *map_type);
+int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
+	       phys_addr_t phys, size_t size, enum dma_data_direction dir,
+	       unsigned long attrs, dma_addr_t *addr);
+#if IS_ENABLED(CONFIG_KUNIT)
+bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
+#endif
+
+/* ---- p2pdma_debug.c: who has memory mapped that its provider takes away ---- */
+
+#ifdef CONFIG_PCI_P2PDMA_DEBUG
+void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev);
+void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
+			   struct device *dev);
+void p2pdma_debug_gone(struct pci_p2pdma *device);
+void p2pdma_debug_warn(struct device *provider, struct device *client,
+		       const char *what);
+#else
+static inline void p2pdma_debug_mapped(struct p2pdma_provider *provider,
+				       struct device *dev) { }
+
+static inline void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
+					 struct device *dev) { }
+
+static inline void p2pdma_debug_gone(struct pci_p2pdma *device) { }
+#endif
 
 /* ---- p2pdma.c: providers and their memory ---- */
 
 /*
- * A provider: one for each device with registered memory.  Made by the first
- * registration, taken apart by one devres action when the driver leaves.
- * pci_dev::p2pdma points to it in between.
+ * One BAR as memory that has an address; it needs no struct pages.  What
+ * drivers get to see of it is @provider.
+ */
+struct p2pdma_bar {
+	struct p2pdma_provider provider;
+	struct pci_p2pdma *device;
+	struct resource *resource;	/* where it is now */
+	struct range range;	/* CPU addresses; start 0: no memory, or none yet */
+};
+
+/*
+ * A device that provides memory.  Made by the first registration, taken apart by
+ * one devres action when the driver leaves.  pci_dev::p2pdma points to it in
+ * between.
  */
 struct pci_p2pdma {
 	struct pci_dev *pdev;
+	struct p2pdma_bar bars[PCI_STD_NUM_BARS];
+	struct p2pdma_route_cache routes;
+	struct list_head node;		/* in the list of providers */
+
+	/* Memory with struct pages */
 	struct p2pdma_pool *pool;
 	struct list_head regions;	/* of struct p2pdma_region */
-	struct list_head node;		/* in the list of providers */
-	struct p2pdma_route_cache routes;
 	bool published;
 	atomic_long_t user_pages;	/* taken for user mappings, not yet free */
 	pgoff_t user_offset;		/* of all its mappings in p2pdma_user_mapping() */
+
+	/* Memory as dma-bufs */
+	struct list_head buffers;	/* of p2pdma_dmabuf.c */
+	struct dma_heap *heap;		/* for programs, or NULL */
+	struct work_struct heap_work;	/* makes and removes it */
+	char heap_name[32];
 };
 
 /*
@@ -222,13 +291,27 @@ struct pci_p2pdma {
  * and its provider, without a lock.
  */
 struct p2pdma_region {
-	struct pci_p2pdma *provider;
+	struct p2pdma_bar *bar;
 	struct list_head node;		/* in pci_p2pdma::regions */
 	struct dev_pagemap pgmap;
-	int bar;
-	u64 bar_offset;			/* where in the BAR it starts, in bytes */
-	u64 bus_offset;			/* bus address less CPU address */
 };
+
+/*
+ * Is a BAR still where it was when it was registered?  The PCI core may move it
+ * while its memory is in use.  What is known about it, and its struct pages,
+ * then belong to addresses where nothing answers, or something else does.
+ */
+static inline bool p2pdma_bar_in_place(const struct p2pdma_bar *bar)
+{
+	return READ_ONCE(bar->resource->start) == bar->range.start &&
+	       READ_ONCE(bar->resource->end) >= bar->range.end &&
+	       !(READ_ONCE(bar->resource->flags) & IORESOURCE_UNSET);
+}
+
+static inline struct p2pdma_bar *p2pdma_bar(struct p2pdma_provider *provider)
+{
+	return container_of(provider, struct p2pdma_bar, provider);
+}
 
 /* What @pdev provides, if anything; for RCU readers */
 static inline struct pci_p2pdma *p2pdma_of(struct pci_dev *pdev)
@@ -251,6 +334,27 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
 
 /* ---- p2pdma_sysfs.c: p2pmem/ and user mappings ---- */
 
+int p2pmem_zero(void *addr, size_t size);
 extern const struct attribute_group p2pdma_group;
+
+/* ---- p2pdma_dmabuf.c: memory as dma-bufs ---- */
+
+#ifdef CONFIG_PCI_P2PDMA_DMABUF
+void p2pdma_dmabuf_revoke(struct pci_p2pdma *device);
+#else
+static inline void p2pdma_dmabuf_revoke(struct pci_p2pdma *device) { }
+#endif
+
+/* ---- p2pdma_heap.c: published memory for programs, as dma-bufs ---- */
+
+#ifdef CONFIG_PCI_P2PDMA_HEAP
+void p2pdma_heap_init(struct pci_p2pdma *device);
+void p2pdma_heap_update(struct pci_p2pdma *device);
+void p2pdma_heap_remove(struct pci_p2pdma *device);
+#else
+static inline void p2pdma_heap_init(struct pci_p2pdma *device) { }
+static inline void p2pdma_heap_update(struct pci_p2pdma *device) { }
+static inline void p2pdma_heap_remove(struct pci_p2pdma *device) { }
+#endif
 
 #endif /* _DRIVERS_PCI_P2PDMA_H */

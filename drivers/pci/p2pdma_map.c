@@ -5,106 +5,388 @@
  * The DMA API asks here for each segment of a scatterlist that lies in a
  * provider's pages.  Bus addresses are filled in here; what goes through the
  * host bridge is mapped by the caller, as CPU address or through its IOMMU.
+ * Drivers map memory by its address alone, with pages or without.
  *
  * A route is between devices; here it meets memory, which may limit it further:
- * by where the BAR is now, and by what addresses the client can send.
+ * by where the BAR is now, by what addresses the client can send, and by whether
+ * the client may send them at all.
  */
 
 #include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/export.h>
+#include <linux/iommu-dma.h>
+#include <linux/pci.h>
+#include <linux/range.h>
 #include <linux/scatterlist.h>
+#include <linux/swiotlb.h>
+
+#include <kunit/visibility.h>
 
 #include "p2pdma.h"
 
-/**
- * p2pdma_region_in_place - are a region's pages still what is in the BAR?
- * @region: the region
- *
- * The PCI core may move a BAR while its memory is registered.  The pages then
- * belong to addresses where nothing answers, or something else does.
- *
- * Context: any; never sleeps.
- * Return: true where they are.
- */
-bool p2pdma_region_in_place(struct p2pdma_region *region)
-{
-	struct resource *bar = pci_resource_n(region->provider->pdev,
-					      region->bar);
-
-	return READ_ONCE(bar->start) + region->bar_offset ==
-	       region->pgmap.range.start &&
-	       READ_ONCE(bar->end) >= region->pgmap.range.end &&
-	       !(READ_ONCE(bar->flags) & IORESOURCE_UNSET);
-}
-
-/* What a device may be sent to, which for a child is what its parent may be */
-static u64 p2pdma_dma_mask(struct device *client)
+/* DMA for a child of a device may be its parent's. */
+static struct device *p2pdma_dma_device(struct device *client)
 {
 	while (client && !client->dma_mask)
 		client = client->parent;
-	return client ? dma_get_mask(client) : 0;
+	return client;
 }
 
-/* What keeps @client from @region on a route of @map_type; _MAX for nothing */
-static enum p2pdma_reason p2pdma_limit_region(struct p2pdma_region *region,
-					      struct device *client,
-					      enum pci_p2pdma_map_type map_type)
+/* Are @dev's DMA addresses made by an IOMMU, or else the CPU's? */
+static bool p2pdma_translated(struct device *dev)
 {
-	if (!p2pdma_region_in_place(region))
+	return use_dma_iommu(dev) || get_dma_ops(dev);
+}
+
+/* Bounce buffers are in system memory, and filled by the CPU. */
+static bool p2pdma_bounces(struct device *dev)
+{
+	return (dev_is_pci(dev) && to_pci_dev(dev)->untrusted) ||
+	       (is_swiotlb_force_bounce(dev) && !p2pdma_translated(dev));
+}
+
+/*
+ * What keeps @client from @bar's memory up to @end, on a route of @map_type;
+ * _MAX for nothing
+ */
+static __always_inline enum p2pdma_reason
+p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
+		 struct device *client, enum pci_p2pdma_map_type map_type)
+{
+	struct device *dev = p2pdma_dma_device(client);
+	u64 mask;
+
+	if (!p2pdma_bar_in_place(bar))
 		return P2PDMA_REASON_BAR_MOVED;
-	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR &&
-	    region->pgmap.range.end + region->bus_offset >
-	    p2pdma_dma_mask(client))
+	if (!dev)
 		return P2PDMA_REASON_DMA_MASK;
-	return P2PDMA_REASON_MAX;
+	if (p2pdma_bounces(dev))
+		return P2PDMA_REASON_BOUNCED;
+
+	mask = *dev->dma_mask;
+	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR) {
+		end += bar->provider.bus_offset;
+	} else {
+		if (p2pdma_translated(dev))
+			return P2PDMA_REASON_MAX;
+		mask = min_not_zero(mask, dev->bus_dma_limit);
+	}
+	return end > mask ? P2PDMA_REASON_DMA_MASK : P2PDMA_REASON_MAX;
 }
 
 /**
- * p2pdma_limit - what keeps a client from a part of a provider's memory
- * @provider: the provider
+ * p2pdma_limit - what keeps a client from a part of a device's pages
+ * @device: the provider
  * @client: device that would access it
  * @map_type: of the route between the two, which allows it
  *
  * Context: any, under RCU; never sleeps.
  * Return: the reason, or %P2PDMA_REASON_MAX where nothing does.
  */
-enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *provider,
+enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *device,
 				struct device *client,
 				enum pci_p2pdma_map_type map_type)
 {
 	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
+	struct device *dev = p2pdma_dma_device(client);
 	struct p2pdma_region *region;
 
-	list_for_each_entry_rcu(region, &provider->regions, node) {
-		reason = p2pdma_limit_region(region, client, map_type);
+	/* Also where no memory has pages */
+	if (dev && p2pdma_bounces(dev))
+		return P2PDMA_REASON_BOUNCED;
+
+	list_for_each_entry_rcu(region, &device->regions, node) {
+		reason = p2pdma_limit_bar(region->bar, region->pgmap.range.end,
+					  client, map_type);
 		if (reason != P2PDMA_REASON_MAX)
 			break;
 	}
 	return reason;
 }
 
-/*
- * How to map @region's pages for @client.  A scatterlist is mapped before
- * anyone says which direction it is for, so the route must allow both.
- */
-static enum pci_p2pdma_map_type p2pdma_map_type(struct p2pdma_region *region,
-						struct device *client)
+/* Apart from what is called for each I/O; @reason is _MAX for the route itself. */
+static noinline void p2pdma_explain(const struct p2pdma_bar *bar,
+				    struct device *client,
+				    enum p2pdma_reason reason)
 {
-	struct pci_p2pdma *provider = region->provider;
-	u64 verdict = p2pdma_verdict(&provider->routes, provider->pdev, client,
-				     true);
+	struct pci_p2pdma *device = bar->device;
+
+	if (reason == P2PDMA_REASON_MAX)
+		p2pdma_verdict(&device->routes, device->pdev, client, true);
+	else
+		p2pdma_verdict_refused(&device->routes, device->pdev, client,
+				       reason);
+}
+
+/*
+ * How to map @bar's memory up to @end for @client, which must be able to do
+ * all of @needs, or anything where that is 0.  What is refused is explained.
+ */
+static __always_inline enum pci_p2pdma_map_type
+p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
+		unsigned int needs)
+{
+	struct pci_p2pdma *device = bar->device;
+	u64 verdict = p2pdma_verdict(&device->routes, device->pdev, client,
+				     false);
+	unsigned int has = FIELD_GET(P2PDMA_VERDICT_DIRECTIONS, verdict);
 	enum pci_p2pdma_map_type map_type = p2pdma_verdict_map_type(verdict);
-	enum p2pdma_reason reason;
+	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
 
-	if (!p2pdma_verdict_both(verdict))
-		return PCI_P2PDMA_MAP_NOT_SUPPORTED;
-
-	reason = p2pdma_limit_region(region, client, map_type);
-	if (likely(reason == P2PDMA_REASON_MAX))
-		return map_type;
-	p2pdma_verdict_refused(&provider->routes, provider->pdev, client,
-			       reason);
+	if (likely(has && !(needs & ~has))) {
+		reason = p2pdma_limit_bar(bar, end, client, map_type);
+		if (likely(reason == P2PDMA_REASON_MAX))
+			return map_type;
+	}
+	p2pdma_explain(bar, client, reason);
 	return PCI_P2PDMA_MAP_NOT_SUPPORTED;
 }
+
+/**
+ * pci_p2pdma_map_type - how a client's DMA addresses for a BAR are made
+ * @provider: the BAR
+ * @dev: device that would access it: a PCI device, or a child of one
+ *
+ * The answer is for the whole BAR and both directions; dma_map_p2p() may be
+ * able to do more.  It holds until the PCI fabric changes, or @dev's DMA mask.
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ * Return:
+ * * %PCI_P2PDMA_MAP_BUS_ADDR - by pci_p2pdma_bus_addr_map()
+ * * %PCI_P2PDMA_MAP_THRU_HOST_BRIDGE - like those of system memory, by the
+ *   DMA API
+ * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't reach it, and the log says why
+ */
+enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
+					     struct device *dev)
+{
+	struct p2pdma_bar *bar = p2pdma_bar(provider);
+
+	return p2pdma_map_type(bar, bar->range.end, dev, P2PDMA_BOTH);
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_map_type);
+
+/**
+ * p2pdma_bar_has - does a BAR have all of these addresses?
+ * @bar: the BAR
+ * @phys: the first of them, a CPU address
+ * @size: how many; may be so large that they wrap
+ *
+ * Context: any; never sleeps.
+ * Return: true where it does; false also for none.
+ */
+bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
+		    size_t size)
+{
+	return size && phys >= bar->range.start && phys <= bar->range.end &&
+	       size - 1 <= bar->range.end - phys;
+}
+
+/**
+ * p2pdma_reachable - can a device do anything with a part of a BAR?
+ * @dev: device that would access it
+ * @provider: the BAR
+ * @phys: CPU address of the part
+ * @size: its bytes
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ * Return: 0 where it can read, write or both; -EINVAL not in the BAR, or no
+ * device for the DMA API; -EREMOTEIO it can do neither, and the log says why.
+ */
+int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
+		     phys_addr_t phys, size_t size)
+{
+	struct p2pdma_bar *bar = p2pdma_bar(provider);
+
+	if (!dev->dma_mask || !p2pdma_bar_has(bar, phys, size))
+		return -EINVAL;
+	return p2pdma_map_type(bar, phys + size - 1, dev, 0) ==
+	       PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
+}
+
+/* What the device does with the memory; 0 is no direction */
+static const u8 p2pdma_needs[] = {
+	[DMA_BIDIRECTIONAL]	= P2PDMA_BOTH,
+	[DMA_TO_DEVICE]		= P2PDMA_READ,
+	[DMA_FROM_DEVICE]	= P2PDMA_WRITE,
+};
+
+static __always_inline int p2pdma_map_how(struct device *dev,
+					  struct p2pdma_bar *bar,
+					  phys_addr_t phys, size_t size,
+					  enum dma_data_direction dir,
+					  enum pci_p2pdma_map_type *map_type)
+{
+	if (dir >= ARRAY_SIZE(p2pdma_needs) || !dev->dma_mask ||
+	    !p2pdma_bar_has(bar, phys, size))
+		return -EINVAL;
+	*map_type = p2pdma_map_type(bar, phys + size - 1, dev,
+				    p2pdma_needs[dir]);
+	return *map_type == PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
+}
+
+/**
+ * p2pdma_map_check - how would p2pdma_map() do it?
+ * @dev: as there
+ * @provider: as there
+ * @phys: as there
+ * @size: as there
+ * @dir: as there
+ * @map_type: where to put the answer; not %PCI_P2PDMA_MAP_NOT_SUPPORTED
+ *
+ * Context: any; never sleeps.
+ * Return: 0, -EINVAL or -EREMOTEIO, as there.
+ */
+int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
+		     phys_addr_t phys, size_t size,
+		     enum dma_data_direction dir,
+		     enum pci_p2pdma_map_type *map_type)
+{
+	return p2pdma_map_how(dev, p2pdma_bar(provider), phys, size, dir,
+			      map_type);
+}
+
+/* As p2pdma_map(), which it is the body of */
+static __always_inline int
+p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
+		phys_addr_t phys, size_t size, enum dma_data_direction dir,
+		unsigned long attrs, dma_addr_t *addr)
+{
+	enum pci_p2pdma_map_type map_type;
+	int ret;
+
+	ret = p2pdma_map_how(dev, p2pdma_bar(provider), phys, size, dir,
+			     &map_type);
+	if (unlikely(ret))
+		return ret;
+
+	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR) {
+		*addr = pci_p2pdma_bus_addr_map(provider, phys);
+	} else if (!p2pdma_translated(dev)) {
+		*addr = phys;
+	} else {
+		*addr = dma_map_resource(dev, phys, size, dir, attrs);
+		if (*addr == DMA_MAPPING_ERROR)
+			return -ENOMEM;
+	}
+	p2pdma_debug_mapped(provider, dev);
+	return 0;
+}
+
+/**
+ * p2pdma_map - dma_map_p2p() with an errno
+ * @dev: as there
+ * @provider: as there
+ * @phys: as there
+ * @size: as there
+ * @dir: as there
+ * @attrs: as there
+ * @addr: where to put the DMA address
+ *
+ * Context: any; never sleeps.
+ * Return:
+ * * 0 - mapped
+ * * -EINVAL - not in the BAR, no direction, or no device for the DMA API
+ * * -EREMOTEIO - @dev can't reach it, and the log says why
+ * * -ENOMEM - the IOMMU has no room, or its driver can't map device memory
+ */
+int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
+	       phys_addr_t phys, size_t size, enum dma_data_direction dir,
+	       unsigned long attrs, dma_addr_t *addr)
+{
+	return p2pdma_map_addr(dev, provider, phys, size, dir, attrs, addr);
+}
+
+/**
+ * dma_map_p2p - map a part of a BAR for a peer device
+ * @dev: device that will access it
+ * @provider: the BAR, from pcim_p2pdma_provider()
+ * @phys: CPU address of the part
+ * @size: its bytes
+ * @dir: what @dev does: %DMA_TO_DEVICE reads the BAR, %DMA_FROM_DEVICE writes
+ *	to it; the route must allow that, and needn't allow more
+ * @attrs: DMA_ATTR_*, for where an IOMMU maps it
+ *
+ * The memory needs no struct pages.  Without an IOMMU on the way the work is
+ * the same whatever the size.  The provider's driver makes sure that it
+ * doesn't leave while anything is mapped, as it would with any other of its
+ * memory; with CONFIG_PCI_P2PDMA_DEBUG a mapping that outlives it gives a
+ * warning.
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ * Return: the DMA address, for @dev alone; an error for dma_mapping_error()
+ * where the part isn't in the BAR, or @dev can't reach it that way (the log
+ * says why), or the IOMMU has no room.
+ */
+dma_addr_t dma_map_p2p(struct device *dev, struct p2pdma_provider *provider,
+		       phys_addr_t phys, size_t size,
+		       enum dma_data_direction dir, unsigned long attrs)
+{
+	dma_addr_t addr;
+
+	return p2pdma_map_addr(dev, provider, phys, size, dir, attrs, &addr) ?
+	       DMA_MAPPING_ERROR : addr;
+}
+EXPORT_SYMBOL_GPL(dma_map_p2p);
+
+/**
+ * p2pdma_is_bus_addr - is a DMA address a bus address?
+ * @dev: device that it is for, whose other DMA addresses come from an IOMMU
+ * @addr: the address, of peer memory
+ *
+ * The IOMMU layer keeps what the windows of a device's own host bridge have out
+ * of its IOVAs, and routes by bus address lead nowhere else.  The BAR doesn't
+ * tell: behind another host bridge its bus address may be an IOVA of @dev, and
+ * it may have moved, or be gone.
+ *
+ * Context: any; never sleeps.
+ * Return: true where it is.
+ */
+VISIBLE_IF_KUNIT bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr)
+{
+	struct pci_host_bridge *host;
+	struct resource_entry *window;
+
+	while (dev && !dev_is_pci(dev))
+		dev = dev->parent;
+	if (!dev)
+		return false;
+
+	host = pci_find_host_bridge(to_pci_dev(dev)->bus);
+	resource_list_for_each_entry(window, &host->windows) {
+		if (resource_type(window->res) == IORESOURCE_MEM &&
+		    addr >= window->res->start - window->offset &&
+		    addr <= window->res->end - window->offset)
+			return true;
+	}
+	return false;
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_is_bus_addr);
+
+/**
+ * dma_unmap_p2p - undo dma_map_p2p()
+ * @dev: as given there
+ * @provider: as given there
+ * @addr: as returned there
+ * @size: as given there, in bytes
+ * @dir: as given there
+ * @attrs: as given there
+ *
+ * It doesn't matter what has become of the route meanwhile, and nothing of
+ * @provider is looked at.
+ *
+ * Context: any; never sleeps.
+ */
+void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
+		   dma_addr_t addr, size_t size, enum dma_data_direction dir,
+		   unsigned long attrs)
+{
+	p2pdma_debug_unmapped(provider, dev);
+	if (p2pdma_translated(dev) && !p2pdma_is_bus_addr(dev, addr))
+		dma_unmap_resource(dev, addr, size, dir, attrs);
+}
+EXPORT_SYMBOL_GPL(dma_unmap_p2p);
 
 /**
  * pci_p2pdma_map_segment - map one scatterlist segment of provider memory
@@ -131,10 +413,12 @@ enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *sta
 	struct dev_pagemap *pgmap = sg_page(segment)->pgmap;
 
 	if (pgmap != state->pgmap) {
-		struct p2pdma_region *region = p2pdma_region(pgmap);
+		struct p2pdma_bar *bar = p2pdma_region(pgmap)->bar;
 
-		state->map = p2pdma_map_type(region, dev);
-		state->bus_off = region->bus_offset;
+		/* Nobody has said yet which direction the list is for. */
+		state->map = p2pdma_map_type(bar, pgmap->range.end, dev,
+					     P2PDMA_BOTH);
+		state->bus_off = bar->provider.bus_offset;
 		state->pgmap = pgmap;
 	}
 	if (state->map != PCI_P2PDMA_MAP_BUS_ADDR)

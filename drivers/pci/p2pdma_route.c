@@ -59,6 +59,7 @@ static const char * const p2pdma_slugs[] = {
 	[P2PDMA_REASON_BAR_MOVED]		= "bar-moved",
 	[P2PDMA_REASON_UNREADABLE]		= "unreadable",
 	[P2PDMA_REASON_NOT_PCI]			= "not-pci",
+	[P2PDMA_REASON_BOUNCED]			= "bounced",
 };
 
 static_assert(ARRAY_SIZE(p2pdma_slugs) == P2PDMA_REASON_MAX);
@@ -528,29 +529,26 @@ void p2pdma_route_find(struct pci_dev *provider, struct device *client,
 
 static_assert(P2PDMA_REASON_MAX <= 16);
 
-/* One client's entry in a provider's cache; there until the client is removed */
+/*
+ * One client's entry in a provider's cache; there until the client is removed.
+ * A device that comes to the same address in memory afterwards is a change of
+ * the fabric, so no verdict is taken for that of another device.
+ */
 struct p2pdma_known_route {
 	struct hlist_node node;
-	unsigned long client;	/* p2pdma_client_key() */
+	struct pci_dev *client;		/* may be gone */
 	u64 verdict;
 	struct rcu_head rcu;
 };
 
-static unsigned long p2pdma_client_key(struct pci_dev *client)
-{
-	/* A domain is an int that may go past 16 bits. */
-	unsigned long domain = pci_domain_nr(client->bus);
-
-	return domain << 16 | pci_dev_id(client);
-}
-
 /* Under RCU, or the cache's lock */
-static struct p2pdma_known_route *p2pdma_recall(struct p2pdma_route_cache *cache,
-						unsigned long client)
+static __always_inline struct p2pdma_known_route *
+p2pdma_recall(struct p2pdma_route_cache *cache, struct pci_dev *client)
 {
 	struct p2pdma_known_route *known;
 
-	hash_for_each_possible_rcu(cache->routes, known, node, client,
+	hash_for_each_possible_rcu(cache->routes, known, node,
+				   (unsigned long)client,
 				   lockdep_is_held(&cache->lock)) {
 		if (known->client == client)
 			return known;
@@ -559,13 +557,13 @@ static struct p2pdma_known_route *p2pdma_recall(struct p2pdma_route_cache *cache
 }
 
 /* 0 where there is none, which no verdict is: MAP_TYPE isn't */
-static u64 p2pdma_recall_verdict(struct p2pdma_route_cache *cache,
-				 struct pci_dev *client)
+static __always_inline u64
+p2pdma_recall_verdict(struct p2pdma_route_cache *cache, struct pci_dev *client)
 {
 	struct p2pdma_known_route *known;
 
 	guard(rcu)();
-	known = p2pdma_recall(cache, p2pdma_client_key(client));
+	known = p2pdma_recall(cache, client);
 	return known ? READ_ONCE(known->verdict) : 0;
 }
 
@@ -593,20 +591,20 @@ static u64 p2pdma_verdict_pack(const struct p2pdma_route *route, u32 generation)
 static bool p2pdma_remember(struct p2pdma_route_cache *cache,
 			    struct pci_dev *client, u64 verdict, u64 say)
 {
-	unsigned long key = p2pdma_client_key(client);
 	struct p2pdma_known_route *known;
 	u64 said = 0;
 
 	guard(spinlock_irqsave)(&cache->lock);
-	known = p2pdma_recall(cache, key);
+	known = p2pdma_recall(cache, client);
 	if (!known) {
 		/* Failing costs time at the next call, and says it again. */
 		known = kzalloc(sizeof(*known), GFP_ATOMIC | __GFP_NOWARN);
 		if (!known)
 			return say && p2pdma_log_limit();
-		known->client = key;
+		known->client = client;
 		known->verdict = verdict;
-		hash_add_rcu(cache->routes, &known->node, key);
+		hash_add_rcu(cache->routes, &known->node,
+			     (unsigned long)client);
 	} else if (!((known->verdict ^ verdict) & P2PDMA_VERDICT_JUDGED)) {
 		said = known->verdict & P2PDMA_VERDICT_SAID;
 	}
@@ -682,8 +680,8 @@ u64 p2pdma_verdict(struct p2pdma_route_cache *cache, struct pci_dev *provider,
  * @cache: cache of @provider
  * @provider: device with the memory
  * @client: PCI device that would access it, or a child of one
- * @reason: what p2pdma_verdict() doesn't know: %P2PDMA_REASON_BAR_MOVED or
- *	%P2PDMA_REASON_DMA_MASK
+ * @reason: what p2pdma_verdict() doesn't know: %P2PDMA_REASON_BAR_MOVED,
+ *	%P2PDMA_REASON_DMA_MASK or %P2PDMA_REASON_BOUNCED
  *
  * Says nothing where the log has it already.
  *
@@ -696,7 +694,8 @@ void p2pdma_verdict_refused(struct p2pdma_route_cache *cache,
 	struct pci_dev *pci_client = p2pdma_pci_client(client);
 	u32 generation = atomic_read_acquire(&p2pdma_generation);
 	u64 say = reason == P2PDMA_REASON_BAR_MOVED ? P2PDMA_SAID_BAR_MOVED :
-						      P2PDMA_SAID_DMA_MASK;
+		  reason == P2PDMA_REASON_BOUNCED ? P2PDMA_SAID_BOUNCED :
+						    P2PDMA_SAID_DMA_MASK;
 	struct p2pdma_facts facts;
 	struct p2pdma_route route;
 	u64 verdict;
@@ -781,14 +780,13 @@ void pci_p2pdma_config_written(struct pci_dev *pdev, int where)
 /* Whoever comes to this address next is somebody else. */
 static void p2pdma_forget(struct pci_dev *client)
 {
-	unsigned long key = p2pdma_client_key(client);
 	struct p2pdma_known_route *known;
 	struct p2pdma_route_cache *cache;
 
 	guard(spinlock_irqsave)(&p2pdma_cache_lock);
 	list_for_each_entry(cache, &p2pdma_caches, node) {
 		guard(spinlock)(&cache->lock);
-		known = p2pdma_recall(cache, key);
+		known = p2pdma_recall(cache, client);
 		if (known) {
 			hash_del_rcu(&known->node);
 			kfree_rcu(known, rcu);

@@ -64,15 +64,22 @@ static ssize_t p2pmem_show(struct device *dev, struct device_attribute *attr,
 
 /* ---- allocate ---- */
 
-/*
- * Clear provider memory, by whole words: memset() may write UC memory byte by
- * byte.  The read waits for the writes to arrive: another device's data may
- * come by another path, and must not be overtaken by zeros (PCIe Base
- * Specification 6.0, section 2.4.1: a completion pushes posted writes ahead of
- * it, but only on its own path).  It also tells where the device doesn't answer
- * and still has its last owner's data.
+/**
+ * p2pmem_zero - clear provider memory
+ * @addr: kernel address, a multiple of 8
+ * @size: bytes, a multiple of 8 and not 0
+ *
+ * By whole words: memset() may write UC memory byte by byte.  A read waits for
+ * the writes to arrive: another device's data may come by another path, and
+ * must not be overtaken by zeros (PCIe Base Specification 6.0, section 2.4.1: a
+ * completion pushes posted writes ahead of it, but only on its own path).  It
+ * also tells where the device doesn't answer and still has its last owner's
+ * data.
+ *
+ * Context: any; takes as long as @size.
+ * Return: 0; -EIO the device doesn't answer.
  */
-static int p2pmem_zero(void *addr, size_t size)
+int p2pmem_zero(void *addr, size_t size)
 {
 	u64 __iomem *word = (u64 __iomem __force *)addr;
 	u64 __iomem *last = word + size / sizeof(*word) - 1;

@@ -17,11 +17,25 @@
 
 #include <linux/bits.h>
 #include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
 #include <linux/errno.h>
 #include <linux/pci.h>
 #include <linux/sysfs.h>
 
 struct scatterlist;
+
+/**
+ * struct p2pdma_provider - a BAR whose memory other devices can reach
+ * @owner: the device with the BAR
+ * @bus_offset: bus address less CPU address, in bytes
+ *
+ * From pcim_p2pdma_provider(); valid until the owner's driver leaves.  It needs
+ * no struct pages.
+ */
+struct p2pdma_provider {
+	struct device *owner;
+	u64 bus_offset;
+};
 
 /**
  * enum p2pdma_reason - why a route is what it is
@@ -36,10 +50,12 @@ struct scatterlist;
  *	doesn't forward them, or that they don't reach
  * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
  * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
- * @P2PDMA_REASON_DMA_MASK: the client can't send to such high bus addresses
- * @P2PDMA_REASON_BAR_MOVED: the BAR isn't where its pages were made
+ * @P2PDMA_REASON_DMA_MASK: the client can't send to such high addresses
+ * @P2PDMA_REASON_BAR_MOVED: the BAR isn't where it was when it was registered
  * @P2PDMA_REASON_UNREADABLE: config space could not be read; ask again
  * @P2PDMA_REASON_NOT_PCI: the client is on no PCI bus
+ * @P2PDMA_REASON_BOUNCED: the client isn't trusted, or for another reason all
+ *	its DMA goes through bounce buffers
  * @P2PDMA_REASON_MAX: the number of reasons
  *
  * p2pdma_reason_name() gives each a name for people, the same everywhere.
@@ -58,6 +74,7 @@ enum p2pdma_reason {
 	P2PDMA_REASON_BAR_MOVED,
 	P2PDMA_REASON_UNREADABLE,
 	P2PDMA_REASON_NOT_PCI,
+	P2PDMA_REASON_BOUNCED,
 	P2PDMA_REASON_MAX,
 };
 
@@ -93,6 +110,18 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset);
 void pci_p2pmem_publish(struct pci_dev *pdev, bool publish);
 bool pci_has_p2pmem(struct pci_dev *pdev);
+
+/* Providers without struct pages, and memory of any provider by its address */
+int pcim_p2pdma_init(struct pci_dev *pdev);
+struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar);
+enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
+					     struct device *dev);
+dma_addr_t dma_map_p2p(struct device *dev, struct p2pdma_provider *provider,
+		       phys_addr_t phys, size_t size,
+		       enum dma_data_direction dir, unsigned long attrs);
+void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
+		   dma_addr_t addr, size_t size, enum dma_data_direction dir,
+		   unsigned long attrs);
 
 /* Orchestrators: who reaches whom, and which provider suits */
 int pci_p2pdma_distance_many(struct pci_dev *provider,
@@ -131,6 +160,38 @@ static inline bool pci_has_p2pmem(struct pci_dev *pdev)
 {
 	return false;
 }
+
+static inline int pcim_p2pdma_init(struct pci_dev *pdev)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev,
+							   int bar)
+{
+	return NULL;
+}
+
+static inline enum pci_p2pdma_map_type
+pci_p2pdma_map_type(struct p2pdma_provider *provider, struct device *dev)
+{
+	return PCI_P2PDMA_MAP_NOT_SUPPORTED;
+}
+
+static inline dma_addr_t dma_map_p2p(struct device *dev,
+				     struct p2pdma_provider *provider,
+				     phys_addr_t phys, size_t size,
+				     enum dma_data_direction dir,
+				     unsigned long attrs)
+{
+	return DMA_MAPPING_ERROR;
+}
+
+static inline void dma_unmap_p2p(struct device *dev,
+				 struct p2pdma_provider *provider,
+				 dma_addr_t addr, size_t size,
+				 enum dma_data_direction dir,
+				 unsigned long attrs) { }
 
 static inline int pci_p2pdma_distance_many(struct pci_dev *provider,
 					   struct device **clients,
@@ -197,6 +258,22 @@ static inline ssize_t pci_p2pdma_enable_show(char *page,
 }
 
 #endif /* CONFIG_PCI_P2PDMA */
+
+/**
+ * pci_p2pdma_bus_addr_map - bus address of memory of a provider
+ * @provider: the provider
+ * @paddr: CPU address inside its BAR
+ *
+ * For clients whose pci_p2pdma_map_type() is %PCI_P2PDMA_MAP_BUS_ADDR.
+ *
+ * Context: any; never sleeps.
+ * Return: the address that such a client sends to.
+ */
+static inline dma_addr_t
+pci_p2pdma_bus_addr_map(struct p2pdma_provider *provider, phys_addr_t paddr)
+{
+	return paddr + provider->bus_offset;
+}
 
 /**
  * pci_p2pdma_distance - how far one client is from a provider
