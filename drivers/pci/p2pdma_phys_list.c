@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PCI peer-to-peer DMA: lists of physical memory.
+ *
+ * A list is a chain of runs, each an array of ranges of one kind: system memory,
+ * or one provider's.  Two neighbouring ranges of a kind never touch, or they
+ * would be one.  A list owns no memory but itself: whoever builds it keeps the
+ * pages, and the providers, for as long as there are lists and mappings.
+ *
+ * Mapping is all or nothing.  What a device reaches by bus addresses gets those;
+ * all else goes through one contiguous piece of IOVA space where there is an
+ * IOMMU and the ranges fit together without a gap, and one by one elsewhere.
+ *
+ * Callers serialise changes of a list.
+ */
+
+#include <linux/array_size.h>
+#include <linux/dma-map-ops.h>
+#include <linux/dma-mapping.h>
+#include <linux/err.h>
+#include <linux/export.h>
+#include <linux/list.h>
+#include <linux/memremap.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+#include <linux/overflow.h>
+#include <linux/p2pdma-phys-list.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "p2pdma.h"
+
+struct p2pdma_phys_range {
+	phys_addr_t start;
+	size_t size;
+};
+
+/* Ranges of one kind; a neighbour may be of the same, where it was full */
+struct p2pdma_phys_run {
+	struct list_head node;		/* in p2pdma_phys_list::runs */
+	enum p2pdma_phys_kind kind;
+	struct p2pdma_provider *provider;
+	unsigned int count;		/* of ranges; never 0 */
+	unsigned int room;
+	struct p2pdma_phys_range ranges[] __counted_by(room);
+};
+
+/* Most lists are short; long ones are made of whole pages. */
+#define P2PDMA_RUN_LEAST	4
+#define P2PDMA_RUN_MOST							\
+	((PAGE_SIZE - sizeof(struct p2pdma_phys_run)) /			\
+	 sizeof(struct p2pdma_phys_range))
+
+struct p2pdma_phys_list {
+	struct list_head runs;
+	size_t size;			/* of all ranges, in bytes */
+};
+
+/* ---- Building ---- */
+
+/**
+ * p2pdma_phys_list_create - make an empty list
+ * @gfp: how to allocate memory
+ *
+ * Context: as @gfp says.
+ * Return: the list, for p2pdma_phys_list_free(); NULL without memory.
+ */
+struct p2pdma_phys_list *p2pdma_phys_list_create(gfp_t gfp)
+{
+	struct p2pdma_phys_list *list = kzalloc(sizeof(*list), gfp);
+
+	if (list)
+		INIT_LIST_HEAD(&list->runs);
+	return list;
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_create);
+
+/**
+ * p2pdma_phys_list_free - free a list
+ * @list: the list, or NULL; what it names, and mappings of it, stay
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_phys_list_free(struct p2pdma_phys_list *list)
+{
+	struct p2pdma_phys_run *run, *next;
+
+	if (!list)
+		return;
+	list_for_each_entry_safe(run, next, &list->runs, node)
+		kfree(run);
+	kfree(list);
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_free);
+
+static struct p2pdma_phys_run *p2pdma_run_create(struct p2pdma_provider *provider,
+						 unsigned int room, gfp_t gfp)
+{
+	struct p2pdma_phys_run *run = kzalloc(struct_size(run, ranges, room),
+					      gfp);
+
+	if (!run)
+		return NULL;
+	run->kind = provider ? P2PDMA_PHYS_PEER : P2PDMA_PHYS_CPU;
+	run->provider = provider;
+	run->room = room;
+	return run;
+}
+
+static struct p2pdma_phys_run *p2pdma_last_run(struct p2pdma_phys_list *list)
+{
+	return list_empty(&list->runs) ? NULL :
+	       list_last_entry(&list->runs, struct p2pdma_phys_run, node);
+}
+
+/*
+ * Is it memory that dma_map_page() can map?  The first page and the last tell of
+ * all: what lies between isn't looked at, as nobody does for a scatterlist.
+ */
+static bool p2pdma_is_system_memory(phys_addr_t start, phys_addr_t last)
+{
+	unsigned long pfns[] = { PHYS_PFN(start), PHYS_PFN(last) };
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(pfns); i++) {
+		if (!pfn_valid(pfns[i]) ||
+		    is_pci_p2pdma_page(pfn_to_page(pfns[i])))
+			return false;
+	}
+	return true;
+}
+
+/* A run at the end of @list with room for a range of @provider */
+static struct p2pdma_phys_run *p2pdma_open_run(struct p2pdma_phys_list *list,
+					       struct p2pdma_provider *provider,
+					       gfp_t gfp)
+{
+	struct p2pdma_phys_run *run = p2pdma_last_run(list);
+	unsigned int room = P2PDMA_RUN_LEAST;
+
+	if (run && run->provider == provider) {
+		if (run->count < run->room)
+			return run;
+		room = min(2 * run->room, P2PDMA_RUN_MOST);
+	}
+
+	run = p2pdma_run_create(provider, room, gfp);
+	if (run)
+		list_add_tail(&run->node, &list->runs);
+	return run;
+}
+
+/* The last range of @list, if that ends where memory of @provider begins */
+static struct p2pdma_phys_range *p2pdma_touching(struct p2pdma_phys_list *list,
+						 struct p2pdma_provider *provider,
+						 phys_addr_t start)
+{
+	struct p2pdma_phys_run *run = p2pdma_last_run(list);
+	struct p2pdma_phys_range *last;
+
+	if (!run || run->provider != provider)
+		return NULL;
+	last = &run->ranges[run->count - 1];
+	return last->start + last->size == start ? last : NULL;
+}
+
+/**
+ * p2pdma_phys_list_add - append memory to a list
+ * @list: the list
+ * @provider: whose memory it is, which p2pdma_phys_list_map() checks; NULL for
+ *	system memory
+ * @start: CPU address
+ * @size: bytes; neither needs any alignment
+ * @gfp: how to allocate memory
+ *
+ * What follows the last range of the same memory becomes a part of that.
+ *
+ * Context: as @gfp says.
+ * Return: 0; -EINVAL @size is 0, or it or the list's wraps, or it is no system
+ * memory though there is no @provider; -ENOMEM no memory.  After an error the
+ * list is as before.
+ */
+int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
+			 struct p2pdma_provider *provider, phys_addr_t start,
+			 size_t size, gfp_t gfp)
+{
+	struct p2pdma_phys_range *range;
+	struct p2pdma_phys_run *run;
+	phys_addr_t last;
+	size_t total;
+
+	if (!size || check_add_overflow(start, size - 1, &last) ||
+	    check_add_overflow(list->size, size, &total) ||
+	    (!provider && !p2pdma_is_system_memory(start, last)))
+		return -EINVAL;
+
+	range = p2pdma_touching(list, provider, start);
+	if (range) {
+		range->size += size;
+	} else {
+		run = p2pdma_open_run(list, provider, gfp);
+		if (!run)
+			return -ENOMEM;
+		run->ranges[run->count++] = (struct p2pdma_phys_range) {
+			start, size
+		};
+	}
+	list->size = total;
+	return 0;
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_add);
+
+/* Where byte @at of @list is, which has more; @at becomes its place in the range */
+static struct p2pdma_phys_run *p2pdma_run_at(struct p2pdma_phys_list *list,
+					     size_t *at, unsigned int *index)
+{
+	struct p2pdma_phys_run *run;
+
+	list_for_each_entry(run, &list->runs, node) {
+		for (*index = 0; *index < run->count; ++*index) {
+			if (*at < run->ranges[*index].size)
+				return run;
+			*at -= run->ranges[*index].size;
+		}
+	}
+	return NULL;
+}
+
+/**
+ * p2pdma_phys_list_split - cut a list in two
+ * @list: the list, which keeps what is in front
+ * @at: its bytes then
+ * @gfp: how to allocate memory
+ *
+ * Context: as @gfp says.
+ * Return: a new list of what is behind; ERR_PTR(-EINVAL) where one of the two
+ * would be empty; ERR_PTR(-ENOMEM) without memory.  After an error @list is as
+ * before.
+ */
+struct p2pdma_phys_list *p2pdma_phys_list_split(struct p2pdma_phys_list *list,
+						size_t at, gfp_t gfp)
+{
+	struct p2pdma_phys_run *run, *behind;
+	struct p2pdma_phys_list *rest;
+	struct p2pdma_phys_range *cut;
+	size_t keep = at;	/* of the range that is cut */
+	unsigned int index;
+	LIST_HEAD(front);
+
+	if (!at || at >= list->size)
+		return ERR_PTR(-EINVAL);
+
+	run = p2pdma_run_at(list, &keep, &index);
+	rest = p2pdma_phys_list_create(gfp);
+	behind = p2pdma_run_create(run->provider,
+				   max(run->count - index, P2PDMA_RUN_LEAST),
+				   gfp);
+	if (!rest || !behind) {
+		kfree(behind);
+		p2pdma_phys_list_free(rest);
+		return ERR_PTR(-ENOMEM);
+	}
+
+	cut = &run->ranges[index];
+	behind->count = run->count - index;
+	memcpy(behind->ranges, cut, behind->count * sizeof(*cut));
+	behind->ranges[0].start += keep;
+	behind->ranges[0].size -= keep;
+	cut->size = keep;
+	run->count = index + !!keep;
+	rest->size = list->size - at;
+	list->size = at;
+
+	list_cut_position(&front, &list->runs, &run->node);
+	list_splice(&list->runs, &rest->runs);
+	list_add(&behind->node, &rest->runs);
+	INIT_LIST_HEAD(&list->runs);
+	list_splice(&front, &list->runs);
+	if (!run->count) {
+		list_del(&run->node);
+		kfree(run);
+	}
+	return rest;
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_split);
+
+/* ---- Reading ---- */
+
+/**
+ * p2pdma_phys_list_size - how much memory a list names
+ * @list: the list
+ *
+ * Context: any; never sleeps.
+ * Return: bytes.
+ */
+size_t p2pdma_phys_list_size(const struct p2pdma_phys_list *list)
+{
+	return list->size;
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_size);
+
+/**
+ * p2pdma_phys_list_next - walk a list, range by range
+ * @list: the list, which doesn't change meanwhile
+ * @iter: where the walk is; zeroed before the first range
+ *
+ *	struct p2pdma_phys_iter iter = { };
+ *
+ *	while (p2pdma_phys_list_next(list, &iter))
+ *		...
+ *
+ * Context: any; never sleeps.
+ * Return: true with @iter filled in, or false behind the last range, and @iter
+ * is zeroed.
+ */
+bool p2pdma_phys_list_next(const struct p2pdma_phys_list *list,
+			   struct p2pdma_phys_iter *iter)
+{
+	const struct p2pdma_phys_run *run = iter->run;
+	unsigned int index = iter->index;
+
+	if (!run || index == run->count) {
+		const struct list_head *next = run ? run->node.next :
+						     list->runs.next;
+
+		if (next == &list->runs) {
+			*iter = (struct p2pdma_phys_iter) { };
+			return false;
+		}
+		run = list_entry(next, struct p2pdma_phys_run, node);
+		index = 0;
+	}
+
+	*iter = (struct p2pdma_phys_iter) {
+		.kind = run->kind,
+		.provider = run->provider,
+		.start = run->ranges[index].start,
+		.size = run->ranges[index].size,
+		.run = run,
+		.index = index + 1,
+	};
+	return true;
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_next);
+
+/* ---- Mapping ---- */
+
+/* One range of the list */
+struct p2pdma_phys_part {
+	struct p2pdma_provider *provider;	/* NULL: system memory */
+	phys_addr_t phys;
+	dma_addr_t addr;			/* once it is mapped */
+	size_t size;
+	bool by_bus;				/* has a bus address */
+	bool in_iova;				/* in the contiguous piece */
+};
+
+/* What unmapping needs; parts are mapped and unmapped in their order */
+struct p2pdma_phys_undo {
+	struct device *dev;
+	enum dma_data_direction dir;
+	unsigned long attrs;
+	struct dma_iova_state iova;
+	size_t linked;			/* bytes, from the start of @iova */
+	unsigned int mapped;		/* parts */
+	unsigned int count;
+	struct p2pdma_phys_part parts[] __counted_by(count);
+};
+
+static unsigned int p2pdma_count_ranges(const struct p2pdma_phys_list *list)
+{
+	const struct p2pdma_phys_run *run;
+	unsigned int count = 0;
+
+	list_for_each_entry(run, &list->runs, node)
+		count += run->count;
+	return count;
+}
+
+/* Note all parts, and which of them the IOMMU would translate if there is one */
+static int p2pdma_phys_plan(struct p2pdma_phys_undo *undo,
+			    const struct p2pdma_phys_list *list)
+{
+	struct p2pdma_phys_part *part = undo->parts;
+	enum pci_p2pdma_map_type map_type;
+	struct p2pdma_phys_iter iter = { };
+	int ret;
+
+	while (p2pdma_phys_list_next(list, &iter)) {
+		*part = (struct p2pdma_phys_part) {
+			.provider = iter.provider,
+			.phys = iter.start,
+			.size = iter.size,
+			.in_iova = true,
+		};
+		if (iter.provider) {
+			ret = p2pdma_map_check(undo->dev, iter.provider,
+					       iter.start, iter.size,
+					       undo->dir, &map_type);
+			if (ret)
+				return ret;
+			part->by_bus = map_type == PCI_P2PDMA_MAP_BUS_ADDR;
+			part->in_iova = !part->by_bus;
+		}
+		part++;
+	}
+	return 0;
+}
+
+/* Can @next follow @part in IOVA space, without a gap? */
+static bool p2pdma_phys_fits(struct device *dev,
+			     const struct p2pdma_phys_part *part,
+			     const struct p2pdma_phys_part *next)
+{
+	unsigned long mask = dma_get_merge_boundary(dev);
+
+	/* What is unmapped in one go has its caches maintained, or has none. */
+	if (!dev_is_dma_coherent(dev) && !part->provider != !next->provider)
+		return false;
+	return !((part->phys + part->size) & mask) && !(next->phys & mask);
+}
+
+/* One piece of IOVA space for all parts that want to be in it, or for none */
+static void p2pdma_phys_alloc_iova(struct p2pdma_phys_undo *undo)
+{
+	struct p2pdma_phys_part *part, *first = NULL, *last = NULL;
+	struct p2pdma_phys_part *end = undo->parts + undo->count;
+	size_t size = 0;
+
+	for (part = undo->parts; part < end; part++) {
+		if (!part->in_iova)
+			continue;
+		if (last && !p2pdma_phys_fits(undo->dev, last, part))
+			goto none;
+		if (!first)
+			first = part;
+		last = part;
+		size += part->size;
+	}
+	if (!first || dma_iova_try_alloc(undo->dev, &undo->iova, first->phys,
+					 size))
+		return;
+none:
+	for (part = undo->parts; part < end; part++)
+		part->in_iova = false;
+}
+
+/* What the IOMMU is told of a part in its space */
+static unsigned long p2pdma_phys_attrs(const struct p2pdma_phys_undo *undo,
+				       const struct p2pdma_phys_part *part)
+{
+	return undo->attrs | (part->provider ? DMA_ATTR_MMIO : 0);
+}
+
+static int p2pdma_phys_map_part(struct p2pdma_phys_undo *undo,
+				struct p2pdma_phys_part *part)
+{
+	int ret;
+
+	if (part->by_bus) {
+		part->addr = pci_p2pdma_bus_addr_map(part->provider,
+						     part->phys);
+		p2pdma_debug_mapped(part->provider, undo->dev);
+		return 0;
+	}
+
+	if (part->in_iova) {
+		ret = dma_iova_link(undo->dev, &undo->iova, part->phys,
+				    undo->linked, part->size, undo->dir,
+				    p2pdma_phys_attrs(undo, part));
+		if (ret)
+			return ret;
+		part->addr = undo->iova.addr + undo->linked;
+		undo->linked += part->size;
+		if (part->provider)
+			p2pdma_debug_mapped(part->provider, undo->dev);
+		return 0;
+	}
+
+	if (part->provider)
+		return p2pdma_map(undo->dev, part->provider, part->phys,
+				  part->size, undo->dir, undo->attrs,
+				  &part->addr);
+
+	part->addr = dma_map_page_attrs(undo->dev,
+					pfn_to_page(PHYS_PFN(part->phys)),
+					offset_in_page(part->phys), part->size,
+					undo->dir, undo->attrs);
+	return dma_mapping_error(undo->dev, part->addr) ? -ENOMEM : 0;
+}
+
+static void p2pdma_phys_unmap_part(struct p2pdma_phys_undo *undo,
+				   struct p2pdma_phys_part *part)
+{
+	if (part->in_iova) {
+		if (part->provider)
+			p2pdma_debug_unmapped(part->provider, undo->dev);
+	} else if (part->provider) {
+		dma_unmap_p2p(undo->dev, part->provider, part->addr,
+			      part->size, undo->dir, undo->attrs);
+	} else {
+		dma_unmap_page_attrs(undo->dev, part->addr, part->size,
+				     undo->dir, undo->attrs);
+	}
+}
+
+static void p2pdma_phys_unmap_all(struct p2pdma_phys_undo *undo)
+{
+	struct p2pdma_phys_part *part, *linked = NULL;
+	unsigned int i;
+
+	for (i = 0; i < undo->mapped; i++) {
+		part = &undo->parts[i];
+		p2pdma_phys_unmap_part(undo, part);
+		if (part->in_iova)
+			linked = part;
+	}
+	/* Either they are all of the same kind, or it makes no difference. */
+	if (dma_use_iova(&undo->iova))
+		dma_iova_destroy(undo->dev, &undo->iova, undo->linked,
+				 undo->dir,
+				 linked ? p2pdma_phys_attrs(undo, linked) : 0);
+}
+
+static int p2pdma_phys_map_all(struct p2pdma_phys_mapping *mapping)
+{
+	struct p2pdma_phys_undo *undo = mapping->undo;
+	struct p2pdma_phys_part *part;
+	unsigned int ranges = 0;
+	int ret;
+
+	while (undo->mapped < undo->count) {
+		part = &undo->parts[undo->mapped];
+		ret = p2pdma_phys_map_part(undo, part);
+		if (ret)
+			return ret;
+
+		/* Elsewhere, what touches is one in the list, or two devices'. */
+		if (undo->mapped && part[-1].in_iova && part->in_iova)
+			mapping->ranges[ranges - 1].size += part->size;
+		else
+			mapping->ranges[ranges++] = (struct p2pdma_dma_range) {
+				part->addr, part->size
+			};
+		undo->mapped++;
+	}
+	mapping->count = ranges;
+	return undo->linked ? dma_iova_sync(undo->dev, &undo->iova, 0,
+					    undo->linked) : 0;
+}
+
+static void p2pdma_phys_mapping_free(struct p2pdma_phys_mapping *mapping)
+{
+	if (mapping)
+		kvfree(mapping->undo);
+	kvfree(mapping);
+}
+
+static struct p2pdma_phys_mapping *p2pdma_phys_mapping_create(unsigned int count,
+							      gfp_t gfp)
+{
+	struct p2pdma_phys_mapping *mapping;
+
+	mapping = kvzalloc(struct_size(mapping, ranges, count), gfp);
+	if (!mapping)
+		return NULL;
+	mapping->undo = kvzalloc(struct_size(mapping->undo, parts, count), gfp);
+	if (!mapping->undo) {
+		p2pdma_phys_mapping_free(mapping);
+		return NULL;
+	}
+	mapping->count = count;
+	mapping->undo->count = count;
+	return mapping;
+}
+
+/**
+ * p2pdma_phys_list_map - map all memory of a list for a device
+ * @dev: device that will access it
+ * @list: the list; the mapping doesn't need it any more
+ * @dir: what @dev does: %DMA_TO_DEVICE reads the memory, %DMA_FROM_DEVICE
+ *	writes to it
+ * @attrs: DMA_ATTR_*
+ * @gfp: how to allocate memory for the mapping
+ *
+ * Memory of a peer that @dev reaches below the root complex gets bus addresses.
+ * All else gets one contiguous range of addresses where @dev is behind an IOMMU
+ * that the DMA API drives, it needs no bounce buffers, and everything but the
+ * start of the first range and the end of the last one is aligned to the IOMMU's
+ * granule.  Where not, each range is mapped by itself: as by dma_map_page() or
+ * dma_map_p2p().
+ *
+ * The work grows with the number of ranges in the list, and with their size
+ * only where system memory is bounced or has caches to maintain, and where an
+ * IOMMU is on the way.
+ *
+ * Providers and pages stay where they are until p2pdma_phys_list_unmap(); the
+ * rules of dma_map_p2p() and of dma_map_page() hold.
+ *
+ * Context: as @gfp says.  The caller holds @dev and the providers' devices.
+ * Return:
+ * * the mapping - mapped
+ * * ERR_PTR(-EINVAL) - @list is empty, names what isn't in a provider's BAR,
+ *   @dir is no direction, or @dev can't do DMA; nothing is mapped, as below
+ * * ERR_PTR(-EREMOTEIO) - @dev can't reach a provider that way, and the log
+ *   says why
+ * * ERR_PTR(-ENOMEM) - no memory, no room in the IOMMU, or no bounce buffers
+ */
+struct p2pdma_phys_mapping *
+p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
+		     enum dma_data_direction dir, unsigned long attrs,
+		     gfp_t gfp)
+{
+	struct p2pdma_phys_mapping *mapping;
+	int ret;
+
+	if (list_empty(&list->runs) || !valid_dma_direction(dir) ||
+	    !dev->dma_mask)
+		return ERR_PTR(-EINVAL);
+
+	mapping = p2pdma_phys_mapping_create(p2pdma_count_ranges(list), gfp);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	mapping->undo->dev = dev;
+	mapping->undo->dir = dir;
+	/* The list says itself what it is. */
+	mapping->undo->attrs = attrs & ~DMA_ATTR_MMIO;
+
+	ret = p2pdma_phys_plan(mapping->undo, list);
+	if (ret)
+		goto err_free;
+	p2pdma_phys_alloc_iova(mapping->undo);
+	ret = p2pdma_phys_map_all(mapping);
+	if (ret)
+		goto err_unmap;
+	return mapping;
+
+err_unmap:
+	/* The device has written nothing that anybody could want. */
+	mapping->undo->attrs |= DMA_ATTR_SKIP_CPU_SYNC;
+	p2pdma_phys_unmap_all(mapping->undo);
+err_free:
+	p2pdma_phys_mapping_free(mapping);
+	return ERR_PTR(ret);
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_map);
+
+/**
+ * p2pdma_phys_list_unmap - undo p2pdma_phys_list_map()
+ * @mapping: as returned there, or NULL; freed
+ *
+ * Context: where p2pdma_phys_list_map() had memory that allows to sleep, this
+ * may sleep too; any otherwise.
+ */
+void p2pdma_phys_list_unmap(struct p2pdma_phys_mapping *mapping)
+{
+	if (!mapping)
+		return;
+	p2pdma_phys_unmap_all(mapping->undo);
+	p2pdma_phys_mapping_free(mapping);
+}
+EXPORT_SYMBOL_GPL(p2pdma_phys_list_unmap);
