@@ -1,0 +1,503 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PCI peer-to-peer DMA: memory of a provider as dma-bufs.
+ *
+ * Any part of a BAR can be exported, with struct pages or without: importers
+ * get DMA addresses and nothing else, each by its own route.  Memory doesn't
+ * move, but its driver may leave at any time: then everything that others have
+ * of a buffer is taken away (p2pdma_buffer_revoke()), and what is left of the
+ * dma-buf refuses everything with -ENODEV until its last user drops it.  Where
+ * the memory comes from is not known here; see p2pdma_heap.c for one source.
+ *
+ * A buffer's reservation lock protects its state.  The lock is in the buffer, as
+ * is a reference on the inode of its file: teardown can find a buffer whose
+ * file is closed and whose dma-buf is about to go, and must not touch either.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/completion.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
+#include <linux/export.h>
+#include <linux/fs.h>
+#include <linux/io.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/p2pdma-dmabuf.h>
+#include <linux/pci.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/scatterlist.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include "p2pdma.h"
+
+/* sg_dma_len() has 32 bits. */
+#define P2PDMA_SEGMENT_SIZE	SZ_2G
+
+struct p2pdma_buffer {
+	struct kref refs;		/* of the dma-buf, and of a revocation */
+	struct dma_resv resv;		/* covers revoked and mappings */
+	struct dma_buf *dmabuf;		/* there until revoked */
+	struct inode *inode;		/* knows all user mappings */
+	struct p2pdma_provider *provider;	/* there until revoked */
+	phys_addr_t phys;
+	size_t size;			/* in bytes */
+	bool revoked;
+	struct list_head mappings;	/* of struct p2pdma_buffer_mapping */
+	struct list_head node;		/* in pci_p2pdma::buffers */
+	void (*release)(void *data);
+	void *data;
+	struct completion released;	/* release() has returned */
+};
+
+/* What one dma_buf_map_attachment() returned */
+struct p2pdma_buffer_mapping {
+	struct sg_table sgt;
+	struct list_head node;		/* in p2pdma_buffer::mappings; or undone */
+	struct device *dev;
+	dma_addr_t addr;
+	enum dma_data_direction dir;
+};
+
+/* Covers pci_p2pdma::buffers of all providers; taken alone */
+static DEFINE_SPINLOCK(p2pdma_buffers_lock);
+
+static void p2pdma_buffer_destroy(struct kref *refs)
+{
+	struct p2pdma_buffer *buffer = container_of(refs, struct p2pdma_buffer,
+						    refs);
+
+	dma_resv_fini(&buffer->resv);
+	if (buffer->inode)
+		iput(buffer->inode);
+	kfree(buffer);
+}
+
+/* ---- Revocation ---- */
+
+static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
+			       struct p2pdma_buffer_mapping *mapping)
+{
+	dma_resv_assert_held(&buffer->resv);
+	if (list_empty(&mapping->node))
+		return;
+	list_del_init(&mapping->node);
+	dma_unmap_p2p(mapping->dev, buffer->provider, mapping->addr,
+		      buffer->size, mapping->dir, 0);
+}
+
+/* A fence ends, by contract; where one doesn't, say who waits for it. */
+static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer)
+{
+	while (!dma_resv_wait_timeout(&buffer->resv, DMA_RESV_USAGE_BOOKKEEP,
+				      false, 10 * HZ))
+		dev_warn(buffer->provider->owner,
+			 "p2pdma: still waiting for a device to be done with a dma-buf of %zu bytes\n",
+			 buffer->size);
+}
+
+/*
+ * Take the memory from all who use it, and give it back to its owner.  Returns
+ * when that is done, also where somebody else did it.
+ */
+static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
+{
+	struct p2pdma_buffer_mapping *mapping, *next;
+	struct ww_acquire_ctx ctx;
+	bool revoked;
+
+	/* With a context, so that importers can lock what else they need. */
+	ww_acquire_init(&ctx, &reservation_ww_class);
+	/* The dma-buf, if it is on its way out, waits for this lock as well. */
+	dma_resv_lock(&buffer->resv, &ctx);
+	revoked = buffer->revoked;
+	buffer->revoked = true;
+	if (!revoked) {
+		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, true);
+		dma_buf_move_notify(buffer->dmabuf);
+		p2pdma_buffer_wait(buffer);
+		list_for_each_entry_safe(mapping, next, &buffer->mappings, node)
+			p2pdma_buffer_undo(buffer, mapping);
+	}
+	dma_resv_unlock(&buffer->resv);
+	ww_acquire_fini(&ctx);
+
+	if (revoked) {
+		wait_for_completion(&buffer->released);
+		return;
+	}
+	if (buffer->release)
+		buffer->release(buffer->data);
+	complete_all(&buffer->released);
+}
+
+/**
+ * p2pdma_dmabuf_revoke - take the memory of all dma-bufs of a device back
+ * @device: provider that nobody can find any more; nothing of it is exported
+ *	from now on
+ *
+ * Importers are told, devices are waited for, and what is still mapped is
+ * undone.  Nothing that an importer or a program holds can keep this from
+ * ending, but a fence that never signals.
+ *
+ * Context: may sleep.
+ */
+void p2pdma_dmabuf_revoke(struct pci_p2pdma *device)
+{
+	struct p2pdma_buffer *buffer;
+
+	for (;;) {
+		scoped_guard(spinlock, &p2pdma_buffers_lock) {
+			buffer = list_first_entry_or_null(&device->buffers,
+							  struct p2pdma_buffer,
+							  node);
+			if (!buffer)
+				return;
+			list_del_init(&buffer->node);
+			kref_get(&buffer->refs);
+		}
+		p2pdma_buffer_revoke(buffer);
+		kref_put(&buffer->refs, p2pdma_buffer_destroy);
+	}
+}
+
+/* ---- Devices ---- */
+
+/* A device that can never use the buffer hears it now, not when it is in need. */
+static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
+				struct dma_buf_attachment *attach)
+{
+	struct p2pdma_buffer *buffer = dmabuf->priv;
+	int ret = -ENODEV;
+
+	/* Also of importers that wouldn't let go when told to */
+	if (!attach->peer2peer)
+		return -EOPNOTSUPP;
+
+	dma_resv_lock(&buffer->resv, NULL);
+	if (!buffer->revoked)
+		ret = p2pdma_reachable(attach->dev, buffer->provider,
+				       buffer->phys, buffer->size);
+	dma_resv_unlock(&buffer->resv);
+	return ret;
+}
+
+/*
+ * Who pins memory doesn't let go of it when told to: a network adapter without
+ * page faults goes on, and writes into what belongs to somebody else by then.
+ */
+static int p2pdma_buffer_pin(struct dma_buf_attachment *attach)
+{
+	return -EOPNOTSUPP;
+}
+
+static void p2pdma_buffer_unpin(struct dma_buf_attachment *attach)
+{
+}
+
+static void p2pdma_buffer_free_table(struct sg_table *sgt)
+{
+	sgt->orig_nents = sgt->nents;
+	sg_free_table(sgt);
+}
+
+/* A table of DMA addresses; the list of pages is empty. */
+static int p2pdma_buffer_alloc_table(struct sg_table *sgt, size_t size)
+{
+	int ret = sg_alloc_table(sgt, DIV_ROUND_UP(size, P2PDMA_SEGMENT_SIZE),
+				 GFP_KERNEL);
+
+	sgt->orig_nents = 0;
+	return ret;
+}
+
+static void p2pdma_buffer_fill_table(struct sg_table *sgt, dma_addr_t addr,
+				     size_t size)
+{
+	struct scatterlist *sg;
+	size_t len;
+	int i;
+
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		len = min_t(size_t, size, P2PDMA_SEGMENT_SIZE);
+		sg_dma_address(sg) = addr;
+		sg_dma_len(sg) = len;
+		addr += len;
+		size -= len;
+	}
+}
+
+static struct sg_table *p2pdma_buffer_map(struct dma_buf_attachment *attach,
+					  enum dma_data_direction dir)
+{
+	struct p2pdma_buffer *buffer = attach->dmabuf->priv;
+	struct p2pdma_buffer_mapping *mapping;
+	int ret;
+
+	dma_resv_assert_held(&buffer->resv);
+	if (buffer->revoked)
+		return ERR_PTR(-ENODEV);
+
+	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
+	if (!mapping)
+		return ERR_PTR(-ENOMEM);
+	mapping->dev = attach->dev;
+	mapping->dir = dir;
+
+	ret = p2pdma_buffer_alloc_table(&mapping->sgt, buffer->size);
+	if (ret)
+		goto err_free;
+
+	ret = p2pdma_map(attach->dev, buffer->provider, buffer->phys,
+			 buffer->size, dir, 0, &mapping->addr);
+	if (ret)
+		goto err_table;
+
+	p2pdma_buffer_fill_table(&mapping->sgt, mapping->addr, buffer->size);
+	list_add(&mapping->node, &buffer->mappings);
+	return &mapping->sgt;
+
+err_table:
+	p2pdma_buffer_free_table(&mapping->sgt);
+err_free:
+	kfree(mapping);
+	return ERR_PTR(ret);
+}
+
+static void p2pdma_buffer_unmap(struct dma_buf_attachment *attach,
+				struct sg_table *sgt,
+				enum dma_data_direction dir)
+{
+	struct p2pdma_buffer_mapping *mapping =
+		container_of(sgt, struct p2pdma_buffer_mapping, sgt);
+
+	p2pdma_buffer_undo(attach->dmabuf->priv, mapping);
+	p2pdma_buffer_free_table(sgt);
+	kfree(mapping);
+}
+
+/* ---- CPUs ---- */
+
+/* Is the memory the provider's still, and where it was? */
+static bool p2pdma_buffer_alive(struct p2pdma_buffer *buffer)
+{
+	dma_resv_assert_held(&buffer->resv);
+	return !buffer->revoked &&
+	       p2pdma_bar_in_place(p2pdma_bar(buffer->provider));
+}
+
+static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
+					  enum dma_data_direction dir)
+{
+	struct p2pdma_buffer *buffer = dmabuf->priv;
+	bool alive;
+
+	dma_resv_lock(&buffer->resv, NULL);
+	alive = p2pdma_buffer_alive(buffer);
+	dma_resv_unlock(&buffer->resv);
+	return alive ? 0 : -ENODEV;
+}
+
+/*
+ * Nothing is cached.  But what the CPU wrote may still be on its way, and a
+ * device that is told to fetch it may be faster by another path: a read waits
+ * for the writes (see p2pmem_zero()).
+ */
+static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
+					enum dma_data_direction dir)
+{
+	struct p2pdma_buffer *buffer = dmabuf->priv;
+	void __iomem *addr;
+	int ret = 0;
+
+	dma_resv_lock(&buffer->resv, NULL);
+	if (!p2pdma_buffer_alive(buffer)) {
+		ret = -ENODEV;
+	} else if (dir != DMA_FROM_DEVICE) {
+		addr = ioremap(buffer->phys, PAGE_SIZE);
+		if (addr) {
+			readl(addr);
+			iounmap(addr);
+		} else {
+			ret = -ENOMEM;
+		}
+	}
+	dma_resv_unlock(&buffer->resv);
+	return ret;
+}
+
+static vm_fault_t p2pdma_buffer_fault(struct vm_fault *vmf)
+{
+	struct p2pdma_buffer *buffer = vmf->vma->vm_private_data;
+	vm_fault_t ret = VM_FAULT_SIGBUS;
+
+	/* Teardown may wait for a device meanwhile; whoever is killed needn't. */
+	if (dma_resv_lock_interruptible(&buffer->resv, NULL))
+		return VM_FAULT_NOPAGE;
+	if (p2pdma_buffer_alive(buffer))
+		ret = vmf_insert_pfn(vmf->vma, vmf->address,
+				     PHYS_PFN(buffer->phys) + vmf->pgoff);
+	dma_resv_unlock(&buffer->resv);
+	return ret;
+}
+
+static const struct vm_operations_struct p2pdma_buffer_vm_ops = {
+	.fault = p2pdma_buffer_fault,
+};
+
+/*
+ * Faults fill the mapping: a page that is mapped while the memory is taken away
+ * is either found by unmap_mapping_range(), or not mapped.
+ */
+static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
+			      struct vm_area_struct *vma)
+{
+	int ret;
+
+	/* Memory of a device can't be private. */
+	if (!(vma->vm_flags & VM_MAYSHARE))
+		return -EINVAL;
+
+	ret = p2pdma_buffer_begin_cpu_access(dmabuf, DMA_BIDIRECTIONAL);
+	if (ret)
+		return ret;
+
+	/* The kernel's own mappings aren't cached either; aliases must agree. */
+	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
+	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
+	vma->vm_ops = &p2pdma_buffer_vm_ops;
+	vma->vm_private_data = dmabuf->priv;
+	return 0;
+}
+
+/* ---- Beginning and end ---- */
+
+static void p2pdma_buffer_release(struct dma_buf *dmabuf)
+{
+	struct p2pdma_buffer *buffer = dmabuf->priv;
+
+	p2pdma_buffer_revoke(buffer);
+	scoped_guard(spinlock, &p2pdma_buffers_lock)
+		list_del_init(&buffer->node);
+	kref_put(&buffer->refs, p2pdma_buffer_destroy);
+}
+
+static const struct dma_buf_ops p2pdma_buffer_ops = {
+	.attach = p2pdma_buffer_attach,
+	.pin = p2pdma_buffer_pin,
+	.unpin = p2pdma_buffer_unpin,
+	.map_dma_buf = p2pdma_buffer_map,
+	.unmap_dma_buf = p2pdma_buffer_unmap,
+	.begin_cpu_access = p2pdma_buffer_begin_cpu_access,
+	.end_cpu_access = p2pdma_buffer_end_cpu_access,
+	.mmap = p2pdma_buffer_mmap,
+	.release = p2pdma_buffer_release,
+};
+
+/**
+ * p2pdma_export - give a part of a BAR to others as a dma-buf
+ * @provider: the BAR, from pcim_p2pdma_provider()
+ * @phys: CPU address of the part, page aligned
+ * @size: its bytes, whole pages
+ * @fd_flags: O_RDONLY, O_WRONLY or O_RDWR: what programs may do that map it
+ * @release: called once, when the memory has no user any more; NULL for none
+ * @data: for @release
+ *
+ * The part must behave like memory: no side effects, all sizes of access.  Parts
+ * may overlap; their buffers share the memory.
+ *
+ * Importers must be dynamic and say that they take peer memory
+ * (dma_buf_attach_ops::allow_peer2peer), and their devices must be able to
+ * reach it: dma_buf_dynamic_attach() refuses others with -EOPNOTSUPP and
+ * -EREMOTEIO, and the log says why the latter.  A device that can only read, or
+ * only write, may attach, and is refused the other direction when it maps.  Who
+ * maps it gets DMA addresses and no pages, in entries of up to 2 GiB.  Nobody can
+ * pin it, and kernel CPUs don't get at it by dma_buf_vmap().  Programs can map
+ * it; CPUs access it uncached.
+ *
+ * p2pdma_revoke() takes the memory back, and so does the core when the driver of
+ * @provider leaves, after its remove() has returned: users are told
+ * (move_notify()), their devices waited for (the fences in the dma-buf's
+ * reservation), and what they have is undone: programs get SIGBUS, every
+ * operation -ENODEV.  @release is called then, in process context with no locks
+ * held, or when the last user drops the buffer before that.  A driver whose
+ * @release needs what its remove() frees revokes its buffers there.
+ *
+ * Context: may sleep.  The caller makes sure that the provider's driver doesn't
+ * leave meanwhile.
+ * Return: the dma-buf; dma_buf_put() drops it, dma_buf_fd() makes a file of it.
+ * ERR_PTR(-EINVAL) not whole pages, or not in the BAR; ERR_PTR(-ENODEV) the BAR
+ * has moved; ERR_PTR(-ENOMEM); ERR_PTR(-EOPNOTSUPP) the kernel has no dma-bufs that
+ * move (CONFIG_DMABUF_MOVE_NOTIFY).
+ * On an error @release isn't called.
+ */
+struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
+			      phys_addr_t phys, size_t size, int fd_flags,
+			      void (*release)(void *data), void *data)
+{
+	DEFINE_DMA_BUF_EXPORT_INFO(info);
+	struct p2pdma_buffer *buffer;
+	struct dma_buf *dmabuf;
+
+	if (!provider || !PAGE_ALIGNED(phys) || !PAGE_ALIGNED(size) ||
+	    !p2pdma_bar_has(p2pdma_bar(provider), phys, size))
+		return ERR_PTR(-EINVAL);
+	if (!p2pdma_bar_in_place(p2pdma_bar(provider)))
+		return ERR_PTR(-ENODEV);
+
+	buffer = kzalloc(sizeof(*buffer), GFP_KERNEL);
+	if (!buffer)
+		return ERR_PTR(-ENOMEM);
+	kref_init(&buffer->refs);
+	dma_resv_init(&buffer->resv);
+	buffer->provider = provider;
+	buffer->phys = phys;
+	buffer->size = size;
+	INIT_LIST_HEAD(&buffer->mappings);
+	INIT_LIST_HEAD(&buffer->node);
+	buffer->release = release;
+	buffer->data = data;
+	init_completion(&buffer->released);
+
+	info.exp_name = "p2pdma";
+	info.ops = &p2pdma_buffer_ops;
+	info.size = size;
+	info.flags = fd_flags;
+	info.resv = &buffer->resv;
+	info.priv = buffer;
+	dmabuf = dma_buf_export(&info);
+	if (IS_ERR(dmabuf)) {
+		kref_put(&buffer->refs, p2pdma_buffer_destroy);
+		return dmabuf;
+	}
+
+	buffer->dmabuf = dmabuf;
+	buffer->inode = file_inode(dmabuf->file);
+	ihold(buffer->inode);
+	scoped_guard(spinlock, &p2pdma_buffers_lock)
+		list_add(&buffer->node,
+			 &p2pdma_bar(provider)->device->buffers);
+	return dmabuf;
+}
+EXPORT_SYMBOL_GPL(p2pdma_export);
+
+/**
+ * p2pdma_revoke - take the memory of a dma-buf back
+ * @dmabuf: from p2pdma_export(); the caller has a reference
+ *
+ * For a driver that needs its memory, or is about to reset the device: see
+ * p2pdma_export() for what becomes of its users.  Nothing happens where it has
+ * been done already.
+ *
+ * Context: may sleep.  The caller holds no lock that importers' fences wait for.
+ */
+void p2pdma_revoke(struct dma_buf *dmabuf)
+{
+	if (!WARN_ON_ONCE(dmabuf->ops != &p2pdma_buffer_ops))
+		p2pdma_buffer_revoke(dmabuf->priv);
+}
+EXPORT_SYMBOL_GPL(p2pdma_revoke);
