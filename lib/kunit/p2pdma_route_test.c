@@ -11,8 +11,6 @@
 #include <linux/array_size.h>
 #include <linux/string.h>
 
-#include <kunit/static_stub.h>
-
 #include "p2pdma_test.h"
 
 /* ---- Routes ---- */
@@ -728,63 +726,11 @@ static void cascade(struct kunit *test)
 
 #if P2PDMA_TEST_INTERNAL
 
-#define LOG_LINES	64
-#define LOG_LENGTH	256
-
-struct log {
-	struct device *about;		/* what all lines are about */
-	bool others;			/* or not all */
-	unsigned int count;
-	char lines[LOG_LINES][LOG_LENGTH];
-};
-
-/* In any context, so without memory to be allocated */
-static void log_line(struct device *client, const char *line)
-{
-	struct kunit *test = kunit_get_current_test();
-	struct log *log = test->priv;
-
-	if (log->count && client != log->about)
-		log->others = true;
-	log->about = client;
-	if (log->count < LOG_LINES)
-		strscpy(log->lines[log->count], line);
-	log->count++;
-}
-
-static struct log *log_start(struct kunit *test)
-{
-	struct log *log = kunit_kzalloc(test, sizeof(*log), GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, log);
-	test->priv = log;
-	kunit_activate_static_stub(test, p2pdma_log, log_line);
-	return log;
-}
-
-/* How many lines have @text in them? */
-static unsigned int log_count(struct kunit *test, struct log *log,
-			      const char *text)
-{
-	unsigned int i, found = 0;
-
-	KUNIT_ASSERT_LE(test, log->count, LOG_LINES);
-	for (i = 0; i < log->count; i++)
-		found += !!strstr(log->lines[i], text);
-	return found;
-}
-
-static void log_empty(struct log *log)
-{
-	log->count = 0;
-	log->others = false;
-}
-
 /* Each refusal is said once for a pair, until something about it changes. */
 static void d11_said_once(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = { ACS("d1", RR), { } };
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	struct pci_fabric *fabric;
 	struct pci_dev *a, *b, *c;
 	int i;
@@ -794,7 +740,7 @@ static void d11_said_once(struct kunit *test)
 	a = p2pdma_test_dev(test, fabric, "a");
 	b = p2pdma_test_provider(test, fabric, "b");
 	c = p2pdma_test_provider(test, fabric, "c");
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 
 	/* Who asks without wanting to know why isn't told. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &a->dev, false), -1);
@@ -803,17 +749,17 @@ static void d11_said_once(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		p2pdma_test_map(test, b, &a->dev);
 	pci_p2pdma_distance(b, &a->dev, true);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "no peer-to-peer DMA"), 1);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, pci_name(b)), 2);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "no peer-to-peer DMA"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, pci_name(b)), 2);
 
 	/* Another pair is another matter. */
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 	pci_p2pdma_distance(c, &a->dev, true);
 	p2pdma_test_map(test, c, &a->dev);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "no peer-to-peer DMA"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "no peer-to-peer DMA"), 1);
 
 	/* The fabric has changed, but not for these two. */
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 	pci_p2pdma_fabric_changed();
 	p2pdma_test_map(test, b, &a->dev);
 	pci_p2pdma_distance(b, &a->dev, true);
@@ -824,8 +770,8 @@ static void d11_said_once(struct kunit *test)
 	pci_fabric_set_egress(fabric, "d1", 2, true);
 	pci_p2pdma_fabric_changed();
 	p2pdma_test_map(test, b, &a->dev);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-egress"), 1);
-	log_empty(log);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-egress"), 1);
+	p2pdma_test_log_empty(log);
 	pci_fabric_set_acs(fabric, "d1", 0);
 	pci_p2pdma_fabric_changed();
 	p2pdma_test_map(test, b, &a->dev);
@@ -833,13 +779,13 @@ static void d11_said_once(struct kunit *test)
 	pci_fabric_set_acs(fabric, "d1", RR);
 	pci_p2pdma_fabric_changed();
 	p2pdma_test_map(test, b, &a->dev);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-redirect"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 1);
 }
 
 /* A BAR that is somewhere else, and addresses that are too high, are told. */
 static void d11_said_of_memory(struct kunit *test)
 {
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	struct pci_fabric *fabric;
 	struct pci_dev *a, *b;
 	void *page;
@@ -850,24 +796,24 @@ static void d11_said_of_memory(struct kunit *test)
 	b = p2pdma_test_provider(test, fabric, "b");
 	page = p2pdma_test_alloc(test, b, PAGE_SIZE);
 	KUNIT_ASSERT_EQ(test, 0, dma_set_mask(&a->dev, DMA_BIT_MASK(32)));
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 
 	p2pdma_test_map_page(test, page, &a->dev, NULL);
 	p2pdma_test_map_page(test, page, &a->dev, NULL);
 	pci_p2pdma_distance(b, &a->dev, true);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "dma-mask"), 1);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), 0);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-mask"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "fix:"), 0);
 
 	/* The fabric has changed, but not for these two. */
 	pci_p2pdma_fabric_changed();
 	p2pdma_test_map_page(test, page, &a->dev, NULL);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "dma-mask"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-mask"), 1);
 
 	KUNIT_ASSERT_EQ(test, 0, pci_fabric_move_bar(fabric, "b", 0));
 	p2pdma_test_map_page(test, page, &a->dev, NULL);
 	p2pdma_test_map_page(test, page, &a->dev, NULL);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "bar-moved"), 1);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), 0);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "bar-moved"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "fix:"), 0);
 }
 
 /**
@@ -949,7 +895,7 @@ static void explained(struct kunit *test)
 {
 	const struct log_case *param = test->param_value;
 	struct pci_dev *client, *provider, *port;
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	const char *fix = NULL;
 	char expected[80];
 	struct pci_fabric *fabric;
@@ -960,7 +906,7 @@ static void explained(struct kunit *test)
 	fabric = p2pdma_test_create(test, param->fabric, param->change);
 	client = p2pdma_test_dev(test, fabric, param->client);
 	provider = p2pdma_test_provider(test, fabric, param->provider);
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 	pci_p2pdma_distance(provider, &client->dev, true);
 
 	/* Both sides, and why */
@@ -978,17 +924,17 @@ static void explained(struct kunit *test)
 	/* The path, from either end */
 	snprintf(expected, sizeof(expected), "client side: %s",
 		 pci_name(client));
-	KUNIT_EXPECT_EQ(test, log_count(test, log, expected), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, expected), 1);
 	snprintf(expected, sizeof(expected), "provider side: %s",
 		 pci_name(provider));
-	KUNIT_EXPECT_EQ(test, log_count(test, log, expected), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, expected), 1);
 
 	/* A way out only where it is one */
 	for (i = 0; i < log->count; i++) {
 		if (strstarts(log->lines[i], "fix:"))
 			fix = log->lines[i];
 	}
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "fix:"), !!param->fix[0]);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "fix:"), !!param->fix[0]);
 	if (!param->fix[0] || !fix)
 		return;
 	if (!*param->fix[0]) {
@@ -1015,7 +961,7 @@ static void explained(struct kunit *test)
 /* Whatever the path's length, all of it is named, and nothing overruns. */
 static void d3_32_deep_cascade_explained(struct kunit *test)
 {
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	struct pci_fabric *fabric;
 	struct pci_dev *far, *near, *port;
 	char name[16];
@@ -1026,34 +972,35 @@ static void d3_32_deep_cascade_explained(struct kunit *test)
 				PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF);
 	far = p2pdma_test_dev(test, fabric, "far");
 	near = p2pdma_test_provider(test, fabric, "near");
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(near, &far->dev, true), -1);
 
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "acs-redirect"), 1);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, pci_name(far)), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, pci_name(far)), 1);
 	for (i = 0; i < DEEPEST; i++) {
 		snprintf(name, sizeof(name), "down%d", i);
 		port = p2pdma_test_dev(test, fabric, name);
-		KUNIT_EXPECT_GE_MSG(test, log_count(test, log, pci_name(port)),
+		KUNIT_EXPECT_GE_MSG(test, p2pdma_test_said(test, log, pci_name(port)),
 				    1, "%s isn't named", name);
 	}
-	for (i = 0; i < log->count && i < LOG_LINES; i++)
-		KUNIT_EXPECT_LT(test, strlen(log->lines[i]), LOG_LENGTH - 1);
+	for (i = 0; i < log->count && i < P2PDMA_TEST_LOG_LINES; i++)
+		KUNIT_EXPECT_LT(test, strlen(log->lines[i]),
+				P2PDMA_TEST_LOG_LENGTH - 1);
 }
 
 static void log_not_pci(struct kunit *test)
 {
 	struct device *other = p2pdma_test_child(test, NULL);
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	struct pci_fabric *fabric;
 	struct pci_dev *b;
 
 	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
 	b = p2pdma_test_provider(test, fabric, "b");
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 	pci_p2pdma_distance(b, other, true);
 	KUNIT_EXPECT_EQ(test, log->count, 1);
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "not-pci"), 1);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "not-pci"), 1);
 	KUNIT_EXPECT_PTR_EQ(test, log->about, other);
 }
 
@@ -1123,7 +1070,7 @@ static void admit(struct kunit *test)
 	static const struct p2pdma_test_change change[] = {
 		ID("id", NOBODY), { }
 	};
-	struct log *log = log_start(test);
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
 	struct p2pdma_route route;
 	struct pci_fabric *fabric;
 	struct pci_dev *a, *b;
@@ -1134,20 +1081,20 @@ static void admit(struct kunit *test)
 	fabric = p2pdma_test_create(test, &p2pdma_test_chipset, change);
 	a = p2pdma_test_dev(test, fabric, "a");
 	b = p2pdma_test_dev(test, fabric, "b");
-	log_empty(log);
+	p2pdma_test_log_empty(log);
 
 	KUNIT_EXPECT_EQ(test, p2pdma_admit_host_bridges(param->text),
 			param->accepted);
-	refused = log_count(test, log, "refused");
+	refused = p2pdma_test_said(test, log, "refused");
 	if (param->refused)
 		KUNIT_EXPECT_GE(test, refused, 1);
 	else
 		KUNIT_EXPECT_EQ(test, refused, 0);
 	if (param->refused)
-		KUNIT_EXPECT_EQ(test, log_count(test, log, param->refused),
+		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, param->refused),
 				refused);
 	/* What is accepted is loud, too. */
-	KUNIT_EXPECT_EQ(test, log_count(test, log, "CORRUPTED"),
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "CORRUPTED"),
 			param->accepted);
 
 	pci_p2pdma_route(b, &a->dev, &route);

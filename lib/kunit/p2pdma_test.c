@@ -479,6 +479,110 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 	return type;
 }
 
+/* ---- A driver's life ---- */
+
+/**
+ * p2pdma_test_probe - a driver is bound to a function
+ * @test: the test
+ * @pdev: the function, which has none
+ *
+ * What is registered from now on goes with the driver.
+ *
+ * Context: may sleep.
+ * Return: the driver, for p2pdma_test_leave(); ends the test where it can't be
+ * had.
+ */
+void *p2pdma_test_probe(struct kunit *test, struct pci_dev *pdev)
+{
+	void *driver = devres_open_group(&pdev->dev, NULL, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, driver);
+	return driver;
+}
+
+/**
+ * p2pdma_test_leave - the driver leaves a function, which stays
+ * @test: the test
+ * @pdev: the function
+ * @driver: from p2pdma_test_probe()
+ *
+ * Context: may sleep.
+ */
+void p2pdma_test_leave(struct kunit *test, struct pci_dev *pdev, void *driver)
+{
+	KUNIT_EXPECT_GE(test, devres_release_group(&pdev->dev, driver), 0);
+}
+
+/* ---- What the log says ---- */
+
+#if P2PDMA_TEST_INTERNAL
+
+/* In any context, so without memory to be allocated */
+static void log_line(struct device *client, const char *line)
+{
+	struct kunit *test = kunit_get_current_test();
+	struct p2pdma_test_log *log = test->priv;
+
+	if (log->count && client != log->about)
+		log->others = true;
+	log->about = client;
+	if (log->count < P2PDMA_TEST_LOG_LINES)
+		strscpy(log->lines[log->count], line);
+	log->count++;
+}
+
+/**
+ * p2pdma_test_log - keep what the core says about routes, instead of printing it
+ * @test: until it ends; its priv is taken
+ *
+ * Context: may sleep.
+ * Return: where it is kept; ends the test where there is no memory.
+ */
+struct p2pdma_test_log *p2pdma_test_log(struct kunit *test)
+{
+	struct p2pdma_test_log *log = kunit_kzalloc(test, sizeof(*log),
+						    GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, log);
+	test->priv = log;
+	kunit_activate_static_stub(test, p2pdma_log, log_line);
+	return log;
+}
+
+/**
+ * p2pdma_test_said - how many lines have a text in them?
+ * @test: the test; ends where there were more lines than the log keeps
+ * @log: the log
+ * @text: the text
+ *
+ * Context: any.
+ * Return: how many.
+ */
+unsigned int p2pdma_test_said(struct kunit *test, struct p2pdma_test_log *log,
+			      const char *text)
+{
+	unsigned int i, found = 0;
+
+	KUNIT_ASSERT_LE(test, log->count, P2PDMA_TEST_LOG_LINES);
+	for (i = 0; i < log->count; i++)
+		found += !!strstr(log->lines[i], text);
+	return found;
+}
+
+/**
+ * p2pdma_test_log_empty - forget what has been said
+ * @log: the log
+ *
+ * Context: any.
+ */
+void p2pdma_test_log_empty(struct p2pdma_test_log *log)
+{
+	log->count = 0;
+	log->others = false;
+}
+
+#endif /* P2PDMA_TEST_INTERNAL */
+
 /* ---- What decides about the root complex ---- */
 
 #if P2PDMA_TEST_INTERNAL
@@ -1160,6 +1264,64 @@ static void d6_domains_beyond_16_bits(struct kunit *test)
 			PCI_P2PDMA_MAP_BUS_ADDR);
 }
 
+/* So many that the cache can't tell them all apart by their hash alone */
+#define MANY_PORTS	20
+#define MANY_CLIENTS	(MANY_PORTS * 8)
+
+/* By turns, eight below the provider's switch and eight below a root port */
+static void many_clients(struct kunit *test)
+{
+	static const struct pci_fabric_node first[] = {
+		HOST("host", 1),
+		ROOT_PORT("rp", "host", 0),
+		UPSTREAM("up", "rp"),
+		DOWNSTREAM("d", "up", 0, 0),
+		ENDPOINT("provider", "d"),
+	};
+	static char names[MANY_PORTS + MANY_CLIENTS][8];
+	struct pci_fabric_node *nodes, *node;
+	struct pci_dev *provider, *client;
+	struct p2pdma_test_fabric many;
+	struct pci_fabric *fabric;
+	unsigned int i;
+
+	nodes = kunit_kcalloc(test, ARRAY_SIZE(first) + ARRAY_SIZE(names),
+			      sizeof(*nodes), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, nodes);
+	memcpy(nodes, first, sizeof(first));
+	node = &nodes[ARRAY_SIZE(first)];
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		unsigned int port = i < MANY_PORTS ? i : (i - MANY_PORTS) / 8;
+
+		scnprintf(names[i], sizeof(names[0]), "n%u", i);
+		if (i >= MANY_PORTS)
+			*node++ = (struct pci_fabric_node)
+				DEVICE(names[i], names[port],
+				       PCI_FABRIC_ENDPOINT, 0, i & 7, 0);
+		else if (i & 1)
+			*node++ = (struct pci_fabric_node)
+				ROOT_PORT(names[i], "host", i);
+		else
+			*node++ = (struct pci_fabric_node)
+				DOWNSTREAM(names[i], "up", i + 1, i + 1);
+	}
+
+	p2pdma_test_root(test, false, NULL);
+	many = (struct p2pdma_test_fabric) { nodes, node - nodes };
+	fabric = p2pdma_test_create(test, &many, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	for (i = 0; i < 2 * MANY_CLIENTS; i++) {
+		unsigned int number = i % MANY_CLIENTS;
+		bool reached = !(number / 8 & 1);
+
+		client = p2pdma_test_dev(test, fabric,
+					 names[MANY_PORTS + number]);
+		KUNIT_EXPECT_EQ(test, reached,
+				pci_p2pdma_distance(provider, &client->dev,
+						    false) >= 0);
+	}
+}
+
 /* Verdicts rest on the administrator's list too. */
 static void host_bridges_replaced(struct kunit *test)
 {
@@ -1189,6 +1351,7 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(d7_device_swapped),
 	KUNIT_CASE(d8_read_heals),
 	KUNIT_CASE(d6_domains_beyond_16_bits),
+	KUNIT_CASE(many_clients),
 	KUNIT_CASE(host_bridges_replaced),
 	{ }
 };

@@ -136,6 +136,33 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 					 struct pci_dev *provider,
 					 struct device *client);
 
+/* ---- A driver's life ---- */
+
+void *p2pdma_test_probe(struct kunit *test, struct pci_dev *pdev);
+void p2pdma_test_leave(struct kunit *test, struct pci_dev *pdev, void *driver);
+
+/* ---- What the log says ---- */
+
+#if P2PDMA_TEST_INTERNAL
+
+#define P2PDMA_TEST_LOG_LINES	64
+#define P2PDMA_TEST_LOG_LENGTH	256
+
+/* What the core has said about routes since this was last emptied */
+struct p2pdma_test_log {
+	struct device *about;		/* what all lines are about */
+	bool others;			/* or not all */
+	unsigned int count;
+	char lines[P2PDMA_TEST_LOG_LINES][P2PDMA_TEST_LOG_LENGTH];
+};
+
+struct p2pdma_test_log *p2pdma_test_log(struct kunit *test);
+unsigned int p2pdma_test_said(struct kunit *test, struct p2pdma_test_log *log,
+			      const char *text);
+void p2pdma_test_log_empty(struct p2pdma_test_log *log);
+
+#endif
+
 /* ---- What decides about the root complex ---- */
 
 void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted);

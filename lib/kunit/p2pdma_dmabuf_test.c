@@ -1,0 +1,386 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of PCI peer-to-peer DMA: memory without struct pages as dma-bufs,
+ * and the ways that it is taken back.  Programs and heaps are for tests in user
+ * space.
+ */
+
+#include <linux/dma-buf.h>
+#include <linux/dma-resv.h>
+#include <linux/err.h>
+#include <linux/fcntl.h>
+#include <linux/file.h>
+#include <linux/p2pdma-dmabuf.h>
+#include <linux/scatterlist.h>
+
+#include "p2pdma_test.h"
+
+#define TREE	(&p2pdma_test_tree)
+#define SIZE	SZ_64K
+#define OFFSET	SZ_8K
+
+/* Memory of b, exported; its importers */
+struct export {
+	struct kunit *test;
+	struct pci_fabric *fabric;
+	struct pci_dev *owner;
+	void *driver;
+	struct p2pdma_provider *provider;
+	phys_addr_t phys;
+	struct dma_buf *dmabuf;
+	unsigned int released;
+	unsigned int notified;
+};
+
+static void released(void *data)
+{
+	struct export *export = data;
+
+	export->released++;
+}
+
+static void notified(struct dma_buf_attachment *attachment)
+{
+	struct export *export = attachment->importer_priv;
+
+	export->notified++;
+}
+
+static const struct dma_buf_attach_ops importer = {
+	.allow_peer2peer = true,
+	.move_notify = notified,
+};
+
+static const struct dma_buf_attach_ops importer_of_pages = {
+	.move_notify = notified,
+};
+
+/* A driver that exports memory first of all */
+static void probe(struct export *export)
+{
+	struct kunit *test = export->test;
+
+	export->owner = p2pdma_test_dev(test, export->fabric, "b");
+	export->driver = p2pdma_test_probe(test, export->owner);
+	KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(export->owner), 0);
+	export->provider = pcim_p2pdma_provider(export->owner, 0);
+	KUNIT_ASSERT_NOT_NULL(test, export->provider);
+	export->phys = pci_resource_start(export->owner, 0) + OFFSET;
+	export->dmabuf = p2pdma_export(export->provider, export->phys, SIZE,
+				       O_RDWR, released, export);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, export->dmabuf);
+}
+
+static void create(struct kunit *test, struct export *export,
+		   const struct p2pdma_test_change *changes,
+		   const char *admitted)
+{
+	*export = (struct export) { .test = test };
+	p2pdma_test_root(test, false, admitted);
+	export->fabric = p2pdma_test_create(test, TREE, changes);
+	probe(export);
+}
+
+/* What put off its end until now has come to it. */
+static void drop(struct export *export)
+{
+	dma_buf_put(export->dmabuf);
+	flush_delayed_fput();
+}
+
+static struct dma_buf_attachment *attach(struct export *export,
+					 const char *client,
+					 const struct dma_buf_attach_ops *ops)
+{
+	struct pci_dev *pdev = p2pdma_test_dev(export->test, export->fabric,
+					       client);
+
+	return dma_buf_dynamic_attach(export->dmabuf, &pdev->dev, ops, export);
+}
+
+static struct sg_table *map(struct dma_buf_attachment *attachment,
+			    enum dma_data_direction dir)
+{
+	return dma_buf_map_attachment_unlocked(attachment, dir);
+}
+
+static void unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
+		  enum dma_data_direction dir)
+{
+	dma_buf_unmap_attachment_unlocked(attachment, sgt, dir);
+}
+
+/* Nobody gets at it, and nothing of it is left but the dma-buf itself. */
+static void expect_gone(struct export *export,
+			struct dma_buf_attachment *attachment)
+{
+	struct kunit *test = export->test;
+
+	KUNIT_EXPECT_EQ(test, export->notified, 1);
+	KUNIT_EXPECT_EQ(test, export->released, 1);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(map(attachment, DMA_TO_DEVICE)), -ENODEV);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(export, "a", &importer)), -ENODEV);
+	KUNIT_EXPECT_EQ(test, dma_buf_begin_cpu_access(export->dmabuf,
+						       DMA_TO_DEVICE), -ENODEV);
+	KUNIT_EXPECT_EQ(test, dma_buf_end_cpu_access(export->dmabuf,
+						     DMA_TO_DEVICE), -ENODEV);
+}
+
+static void mapped(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	attachment = attach(&export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	sgt = map(attachment, DMA_BIDIRECTIONAL);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	KUNIT_EXPECT_EQ(test, sgt->orig_nents, 0);
+	KUNIT_EXPECT_EQ(test, sgt->nents, 1);
+	KUNIT_EXPECT_EQ(test, sg_dma_len(sgt->sgl), SIZE);
+	KUNIT_EXPECT_EQ(test, sg_dma_address(sgt->sgl),
+			pci_bus_address(export.owner, 0) + OFFSET);
+	unmap(attachment, sgt, DMA_BIDIRECTIONAL);
+	dma_buf_detach(export.dmabuf, attachment);
+
+	/* The last user frees the memory, and the driver stays. */
+	KUNIT_EXPECT_EQ(test, export.released, 0);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	KUNIT_EXPECT_EQ(test, export.notified, 0);
+	p2pdma_test_leave(test, export.owner, export.driver);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+}
+
+static void revoked(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	attachment = attach(&export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	sgt = map(attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+
+	p2pdma_revoke(export.dmabuf);
+	expect_gone(&export, attachment);
+	/* Once is enough. */
+	p2pdma_revoke(export.dmabuf);
+	expect_gone(&export, attachment);
+
+	/* Its own, it can still undo. */
+	unmap(attachment, sgt, DMA_FROM_DEVICE);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+}
+
+static void driver_leaves(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	attachment = attach(&export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	sgt = map(attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+
+	p2pdma_test_leave(test, export.owner, export.driver);
+	expect_gone(&export, attachment);
+	unmap(attachment, sgt, DMA_FROM_DEVICE);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+}
+
+#define DRIVERS	1000
+#define ALIVE	16
+
+/* Buffers outlive their drivers, with attachments and what they have mapped. */
+static void drivers_leave(struct kunit *test)
+{
+	struct dma_buf_attachment *attachments[ALIVE] = { };
+	struct export *exports, *export;
+	struct sg_table *tables[ALIVE];
+	unsigned int nr, i;
+
+	exports = kunit_kcalloc(test, ALIVE, sizeof(*exports), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, exports);
+	create(test, &exports[0], NULL, NULL);
+	for (nr = 0; nr < DRIVERS + ALIVE; nr++) {
+		i = nr % ALIVE;
+		export = &exports[i];
+		if (attachments[i]) {
+			unmap(attachments[i], tables[i], DMA_FROM_DEVICE);
+			dma_buf_detach(export->dmabuf, attachments[i]);
+			drop(export);
+			KUNIT_ASSERT_EQ(test, export->released, 1);
+		}
+		if (nr >= DRIVERS)
+			continue;
+
+		if (nr) {
+			*export = (struct export) {
+				.test = test,
+				.fabric = exports[0].fabric,
+			};
+			probe(export);
+		}
+		attachments[i] = attach(export, "a", &importer);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachments[i]);
+		tables[i] = map(attachments[i], DMA_FROM_DEVICE);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, tables[i]);
+		p2pdma_test_leave(test, export->owner, export->driver);
+		expect_gone(export, attachments[i]);
+	}
+}
+
+static void bar_moved(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+
+	create(test, &export, NULL, NULL);
+	attachment = attach(&export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	KUNIT_ASSERT_EQ(test, pci_fabric_move_bar(export.fabric, "b", 0), 0);
+
+	KUNIT_EXPECT_EQ(test, PTR_ERR(map(attachment, DMA_TO_DEVICE)),
+			-EREMOTEIO);
+	KUNIT_EXPECT_EQ(test, dma_buf_begin_cpu_access(export.dmabuf,
+						       DMA_TO_DEVICE), -ENODEV);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(p2pdma_export(export.provider,
+						    export.phys, SIZE, O_RDWR,
+						    NULL, NULL)), -ENODEV);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+static void refused(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct p2pdma_test_log *log;
+	struct export export;
+	struct pci_dev *a;
+
+	log = p2pdma_test_log(test);
+	create(test, &export, NULL, NULL);
+	a = p2pdma_test_dev(test, export.fabric, "a");
+
+	/* No way through the root complex: said at once, with the reason. */
+	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "e", &importer)),
+			-EREMOTEIO);
+	KUNIT_EXPECT_EQ(test, 1, p2pdma_test_said(test, log,
+						  "host-bridge-not-listed"));
+	/* Who wants pages, or doesn't move */
+	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "a",
+					     &importer_of_pages)),
+			-EOPNOTSUPP);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(dma_buf_attach(export.dmabuf, &a->dev)),
+			-EOPNOTSUPP);
+
+	attachment = attach(&export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	dma_resv_lock(export.dmabuf->resv, NULL);
+	KUNIT_EXPECT_EQ(test, dma_buf_pin(attachment), -EOPNOTSUPP);
+	dma_resv_unlock(export.dmabuf->resv);
+	dma_buf_detach(export.dmabuf, attachment);
+
+	KUNIT_EXPECT_EQ(test, export.released, 0);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+/* Nothing but writes: it attaches, and is refused the other direction. */
+static void one_direction(struct kunit *test)
+{
+	static const struct p2pdma_test_change changes[] = {
+		{ "rp1", P2PDMA_TEST_ID, 0x80861234 },
+		{ "rp2", P2PDMA_TEST_ID, 0x80861234 },
+		{ }
+	};
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct sg_table *sgt;
+
+	create(test, &export, changes, "8086:1234:w");
+	attachment = attach(&export, "e", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	sgt = map(attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	KUNIT_EXPECT_EQ(test, sg_dma_address(sgt->sgl), export.phys);
+	unmap(attachment, sgt, DMA_FROM_DEVICE);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(map(attachment, DMA_TO_DEVICE)),
+			-EREMOTEIO);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(map(attachment, DMA_BIDIRECTIONAL)),
+			-EREMOTEIO);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+static void bad_arguments(struct kunit *test)
+{
+	struct p2pdma_provider *provider;
+	struct export export;
+	size_t bar;
+	int i;
+
+	create(test, &export, NULL, NULL);
+	provider = export.provider;
+	bar = pci_resource_len(export.owner, 0);
+	const struct {
+		struct p2pdma_provider *provider;
+		phys_addr_t phys;
+		size_t size;
+	} cases[] = {
+		{ NULL, export.phys, SIZE },
+		{ provider, export.phys + 8, SIZE },
+		{ provider, export.phys, SIZE - 8 },
+		{ provider, export.phys, 0 },
+		{ provider, export.phys, bar },
+		{ provider, export.phys - OFFSET - PAGE_SIZE, SIZE },
+		{ provider, export.phys, SIZE_MAX & PAGE_MASK },
+	};
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    PTR_ERR(p2pdma_export(cases[i].provider,
+							  cases[i].phys,
+							  cases[i].size, O_RDWR,
+							  released, &export)),
+				    "case %d", i);
+	KUNIT_EXPECT_EQ(test, export.released, 0);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+static struct kunit_case cases[] = {
+	KUNIT_CASE(mapped),
+	KUNIT_CASE(revoked),
+	KUNIT_CASE(driver_leaves),
+	KUNIT_CASE(drivers_leave),
+	KUNIT_CASE(bar_moved),
+	KUNIT_CASE(refused),
+	KUNIT_CASE(one_direction),
+	KUNIT_CASE(bad_arguments),
+	{ }
+};
+
+static struct kunit_suite suite = {
+	.name = "p2pdma_dmabuf",
+	.test_cases = cases,
+};
+
+kunit_test_suite(suite);
+
+MODULE_IMPORT_NS(DMA_BUF);
