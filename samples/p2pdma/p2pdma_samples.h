@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
+/*
+ * What user space may ask of the peer-to-peer DMA samples.
+ */
+#ifndef _P2PDMA_SAMPLES_H
+#define _P2PDMA_SAMPLES_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+/**
+ * struct p2pdma_copy - a copy from one DMA buffer to another
+ * @source: file descriptor of a DMA buffer that may be read
+ * @destination: file descriptor of a DMA buffer that may be written
+ * @source_offset: where to start in the source, in bytes
+ * @destination_offset: where to start in the destination, in bytes
+ * @length: bytes
+ */
+struct p2pdma_copy {
+	__s32 source;
+	__s32 destination;
+	__u64 source_offset;
+	__u64 destination_offset;
+	__u64 length;
+};
+
+/*
+ * On /dev/p2pdma_copy: copy by DMA, and return when it is done.  0, or -1 and
+ *
+ * EBADF, EINVAL	no DMA buffers; a range outside of them, or empty, or
+ *			overlapping the other; alignment that the engine lacks
+ * EACCES		a source not opened to be read, a destination not opened
+ *			to be written
+ * ENODEV		no DMA engine, or it left, or a buffer's memory did
+ * EREMOTEIO		the engine can't reach a buffer; nothing was copied
+ * EIO			the engine failed
+ * ETIMEDOUT		the engine didn't come to an end, and was stopped
+ * EINTR		a signal came; what the destination has is anything
+ * ENOMEM		no memory
+ *
+ * and whatever else the driver says that made a buffer.
+ */
+#define P2PDMA_COPY	_IOW('P', 0xd0, struct p2pdma_copy)
+
+/**
+ * struct p2pdma_export - a part of a BAR as a DMA buffer
+ * @offset: where it starts in the BAR, in bytes, at a page
+ * @size: bytes, whole pages
+ *
+ * Buffers of the same part share the memory.
+ */
+struct p2pdma_export {
+	__u64 offset;
+	__u64 size;
+};
+
+/*
+ * On /dev/p2pdma-<PCI device>: make a DMA buffer.  Its file descriptor, or -1
+ * and EINVAL (the range), ENODEV (the device is gone), EMFILE, ENOMEM.
+ */
+#define P2PDMA_EXPORT	_IOW('P', 0xd1, struct p2pdma_export)
+
+#endif /* _P2PDMA_SAMPLES_H */
