@@ -50,7 +50,7 @@ class Qmp:
             raise ConnectionError("QEMU is gone")
         return json.loads(line)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         self.stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
         self.stream.flush()
         while True:
@@ -124,6 +124,7 @@ class Guest:
             "LAB_PATIENCE": str(max(int(self.timeout) - 30, 10)),
             "LAB_NAME": f"{self.machine.name}-{self.kernel}",
             "P2PDMA_ROUTE": self.machine.route,
+            "P2PDMA_MODULES": str(BUILD / "selftests" / self.kernel / "modules"),
         }
         if self.interactive:
             size = shutil.get_terminal_size()
@@ -183,6 +184,9 @@ class Guest:
         self.control, self.verdict_port, qmp = ours
         try:
             self.qmp = Qmp(qmp)
+            # Behind an IOMMU it grows fast: only from dma-begin to dma-end
+            if not self.interactive:
+                self.trace_events(False)
             self.serve(start + self.timeout if self.timeout else None, on_line)
         except (ConnectionError, json.JSONDecodeError):
             self.problem = self.problem or "QEMU went away"
@@ -243,15 +247,21 @@ class Guest:
         word, _, ident = line.strip().partition(" ")
         try:
             if word == "dma-begin":
-                self.dma_start, self.bars = self.trace.position(), self.provider_bars()
+                self.trace_events(True)
+                self.dma_start, self.bars = self.trace.position(), self.memory_bars()
                 return "ok"
             if word == "dma-end":
-                self.bars = list({*self.bars, *self.provider_bars()})
+                self.trace_events(False)
+                # Also those that have gone meanwhile
+                self.bars = list({*self.bars, *self.memory_bars()})
                 ranges, asked = self.trace.data(self.dma_start)
-                inside, outside, unknown = trace.split(ranges, self.bars)
+                inside, outside, unknown = trace.split(ranges, [where for _, *where in self.bars])
                 text = f"ok peer={inside} other={outside}"
                 if unknown:
                     text += f" iova={unknown}"
+                for what, ranges in zip(("read", "written"), self.trace.moves(self.dma_start)):
+                    for place, length in trace.places(ranges, self.bars).items():
+                        text += f" {what}:{place}={length}"
                 if inside + outside + unknown != asked:
                     text = f"error commands asked for {asked} bytes, addresses cover {inside + outside + unknown}"
                 return text
@@ -272,10 +282,15 @@ class Guest:
             return f"error {error}"
         return f"error unknown request '{word}' (there are: dma-begin, dma-end, unplug ID, plug ID)"
 
-    def provider_bars(self):
-        """[(first address, end)] of all memory peers may reach, as QEMU has it now."""
+    def trace_events(self, enable):
+        for event in trace.EVENTS:
+            self.qmp.command("trace-event-set-state", name=event, enable=enable)
+
+    def memory_bars(self):
+        """[(PCI device, first address, end)] of all memory peers may reach, as QEMU has it now."""
         wanted = self.machine.memory_bars()
-        return [(region["address"], region["address"] + region["size"])
+        return [(f"0000:{device['bus']:02x}:{device['slot']:02x}.{device['function']}",
+                 region["address"], region["address"] + region["size"])
                 for device in self.pci_devices()
                 for region in device["regions"]
                 if region["bar"] in wanted.get(device["qdev_id"], ()) and region["type"] == "memory"

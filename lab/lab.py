@@ -43,13 +43,13 @@ def selftests(machine, kernel, wanted):
         there = (folder / "kselftest-list.txt").read_text().split()
     except FileNotFoundError:
         raise machines.Error(f"no selftests for kernel '{kernel}'; run: make selftests KERNEL={kernel}") from None
-    titles = [name.split(":")[1] for name in there]
-    for name in (*wanted, *machine.tests, *machine.without):
-        if name not in titles:
-            raise machines.Error(f"there is no test '{name}'; there are: {' '.join(titles)}")
-    run = [name for name in titles if name in wanted or
-           not wanted and name in (machine.tests or titles) and name not in machine.without]
-    chosen = "" if run == titles else "".join(f" -t p2pdma:{name}" for name in run)
+    tests = {name.split(":")[1]: name for name in there}
+    for name in (*wanted, *machine.tests, *machine.without, *machine.also):
+        if name not in tests:
+            raise machines.Error(f"there is no test '{name}'; there are: {' '.join(tests)}")
+    ours = [title for title, name in tests.items() if name.startswith("p2pdma:")]
+    run = wanted or [name for name in machine.tests or ours if name not in machine.without] + machine.also
+    chosen = "".join(f" -t {name}" for title, name in tests.items() if title in run)
     return f"{folder}/run_kselftest.sh -o {TEST_TIMEOUT[kernel]}{chosen}"
 
 

@@ -18,6 +18,7 @@ A machine file has (all but description and devices may be left out):
                host-bridge, iova or refused
   tests        run only these of the selftests
   without      run all but these
+  also         run these of the kernel's own selftests, too
   debug        false: `make check` leaves this machine out with the debug kernel
   allow        console lines, as patterns, that are no splat on this machine
 
@@ -32,7 +33,7 @@ MACHINES = pathlib.Path(__file__).resolve().parent / "machines"
 ROUTES = ("bus-address", "host-bridge", "iova", "refused")
 
 # Which BAR of a device model is the memory peers may reach.
-MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "pci-testdev": (0, 2), "qxl": (0, 1)}
+MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "bochs-display": (0,), "pci-testdev": (0, 2), "qxl": (0, 1)}
 
 
 class Error(Exception):
@@ -55,6 +56,7 @@ class Machine:
     route: str = ""
     tests: list = dataclasses.field(default_factory=list)
     without: list = dataclasses.field(default_factory=list)
+    also: list = dataclasses.field(default_factory=list)
     debug: bool = True
     allow: list = dataclasses.field(default_factory=list)
 

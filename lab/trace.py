@@ -1,21 +1,26 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads from QEMU's trace which addresses NVMe controllers were given for data.
+"""Reads from QEMU's trace which addresses devices were given for data.
 
-QEMU logs each command when a controller takes it up, then every address range
-the command maps. Only ranges of read and write commands are counted: not
+NVMe: QEMU logs each command when a controller takes it up, then every address
+range the command maps. Only ranges of read and write commands are counted: not
 those of admin commands, nor queues or PRP lists (they are read without being
-mapped). Behind a virtual IOMMU the ranges are IOVAs; the IOMMU's own
-log of the translations that follow gives the physical pages.
+mapped). LSI 53C895A: QEMU logs each memory move, with source and destination.
+
+Behind a virtual IOMMU the ranges are IOVAs; the IOMMU's own log of the
+translations that follow gives the physical pages.
 """
+import collections
 import re
 
 EVENTS = ("pci_nvme_io_cmd", "pci_nvme_admin_cmd", "pci_nvme_read", "pci_nvme_write",
-          "pci_nvme_map_addr", "vtd_dmar_translate")
+          "pci_nvme_map_addr", "lsi_memcpy", "vtd_dmar_translate")
 
 PAGE = 4096
 LINE = re.compile(r"\b(" + "|".join(EVENTS) + r") (.*)")
 COUNT = re.compile(r"\bcount (\d+)")
 RANGE = re.compile(r"addr 0x([0-9a-f]+) len (\d+)")
+MOVE = re.compile(r"dest 0x([0-9a-f]+) src 0x([0-9a-f]+) count (\d+)")
+MOVE_PART = 4096        # QEMU reads and writes so many bytes by turns
 TRANSLATED = re.compile(r"iova 0x([0-9a-f]+) -> gpa 0x([0-9a-f]+) mask 0x([0-9a-f]+)")
 
 
@@ -28,7 +33,7 @@ class DmaTrace:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def data(self, start):
-        """([(physical address, bytes)], bytes the commands asked for) since start.
+        """([(physical address, bytes)], bytes the commands asked for) since start, of NVMe.
 
         A range whose IOVA was never translated has address None.
         """
@@ -68,6 +73,52 @@ class DmaTrace:
         return ranges, asked
 
 
+    def moves(self, start):
+        """([(physical address, bytes)] read, the same written) since start, by memory moves.
+
+        A range whose IOVA was never translated has address None.
+        """
+        read, written = [], []
+        # [where it belongs, IOVA, bytes] of the last move. QEMU translates each
+        # of its accesses at once, in order, and does nothing else in between.
+        waiting = collections.deque()
+        with open(self.path, errors="replace") as trace:
+            trace.seek(start)
+            for line in trace:
+                match = LINE.search(line)
+                if not match:
+                    continue
+                event, text = match.groups()
+                if event == "lsi_memcpy":
+                    while waiting:
+                        to, _, length = waiting.popleft()
+                        to.append((None, length))
+                    destination, source, count = MOVE.search(text).groups()
+                    destination, source, count = int(destination, 16), int(source, 16), int(count)
+                    if not self.iommu:
+                        read.append((source, count))
+                        written.append((destination, count))
+                        continue
+                    for at in range(0, count, MOVE_PART):
+                        part = min(MOVE_PART, count - at)
+                        waiting.append([read, source + at, part])
+                        waiting.append([written, destination + at, part])
+                elif event == "vtd_dmar_translate" and waiting:
+                    iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
+                    to, address, length = waiting[0]
+                    if not iova <= address <= iova | mask:
+                        continue
+                    part = min(length, (iova | mask) + 1 - address)
+                    to.append((physical + address - iova, part))
+                    if part < length:
+                        waiting[0][1:] = address + part, length - part
+                    else:
+                        waiting.popleft()
+        for to, _, length in waiting:
+            to.append((None, length))
+        return read, written
+
+
 def split(ranges, bars):
     """(bytes inside any of bars, bytes elsewhere, bytes at unknown addresses)"""
     inside = outside = unknown = 0
@@ -79,3 +130,16 @@ def split(ranges, bars):
         else:
             outside += length
     return inside, outside, unknown
+
+
+def places(ranges, bars):
+    """{device: bytes} of ranges; other where no BAR of bars is, iova where the address isn't known.
+
+    bars: [(device, first address, end)]
+    """
+    found = collections.Counter()
+    for address, length in ranges:
+        names = ["iova"] if address is None else \
+            [name for name, start, end in bars if start <= address and address + length <= end]
+        found[names[0] if names else "other"] += length
+    return found
