@@ -280,6 +280,43 @@ TEST_F(hotplug, mapping)
 		EXPECT_EQ(0, try_io(bdf, self->disk));
 }
 
+/* So do dma-bufs, and the heap that they come from; all of the rest stays. */
+TEST_F(hotplug, buffer)
+{
+	const char *bdf = self->provider.bdf;
+	char path[PATH_MAX];
+	int heap, fd;
+	void *p;
+
+	snprintf(path, sizeof(path), "/dev/dma_heap/p2pmem-%s", bdf);
+	if (!wait_for(!access(path, F_OK), 10))
+		SKIP(return, "this kernel has no heap for peer memory");
+	heap = open(path, O_RDWR);
+	ASSERT_LE(0, heap);
+	fd = heap_allocate(heap, LENGTH, O_RDWR);
+	ASSERT_LE(0, fd);
+	p = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	fill(p, LENGTH, 74);
+
+	ASSERT_EQ(0, variant->way->go(self->target));
+	if (variant->provider_goes) {
+		EXPECT_EQ(-1, access(path, F_OK));
+		EXPECT_FALSE(can_touch(p));
+		EXPECT_EQ(-ENODEV, heap_allocate(heap, page, O_RDWR));
+	} else {
+		EXPECT_EQ(-1, first_wrong(p, LENGTH, 74));
+	}
+
+	ASSERT_EQ(0, variant->way->come(self->target));
+	EXPECT_TRUE(wait_for(!access(path, F_OK), SECONDS));
+	EXPECT_EQ(!variant->provider_goes, can_touch(p));
+	munmap(p, LENGTH);
+	close(fd);
+	close(heap);
+	EXPECT_TRUE(all_is_back(self));
+}
+
 /* What a process tells that does I/O until it can't. */
 struct report {
 	long done;

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/dma-heap.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -13,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -159,6 +161,16 @@ void *p2pmem_map(const char *bdf, size_t length)
 	close(fd);
 	errno = saved;
 	return p;
+}
+
+int heap_allocate(int heap, __u64 size, int flags)
+{
+	struct dma_heap_allocation_data data = {
+		.len = size,
+		.fd_flags = flags | O_CLOEXEC,
+	};
+
+	return ioctl(heap, DMA_HEAP_IOCTL_ALLOC, &data) ? -errno : (int)data.fd;
 }
 
 int pci_bars(const char *bdf, struct bar bar[6])
@@ -449,7 +461,8 @@ int write_after_protection(void *at, size_t length)
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
 }
 
-int module_load(void)
+/* A module that lies beside the test program. */
+int module_load_named(const char *name)
 {
 	char self[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n;
@@ -464,10 +477,10 @@ int module_load(void)
 		return -errno;
 	self[n] = '\0';
 	*strrchr(self, '/') = '\0';
-	snprintf(path, sizeof(path), "%s/test_modules/p2pdma_test.ko", self);
+	snprintf(path, sizeof(path), "%s/test_modules/%s.ko", self, name);
 
 	/* One left by a test that was killed is not the one to test with. */
-	module_unload();
+	module_unload_named(name);
 
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
@@ -477,18 +490,37 @@ int module_load(void)
 	return error;
 }
 
-int module_unload(void)
+int module_unload_named(const char *name)
 {
-	return syscall(SYS_delete_module, "p2pdma_test", O_NONBLOCK) ? -errno : 0;
+	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
 }
 
-static bool is_bound_to_module(const char *path, void *data)
+int module_load(void)
+{
+	return module_load_named("p2pdma_test");
+}
+
+int module_unload(void)
+{
+	return module_unload_named("p2pdma_test");
+}
+
+static bool is_bound(const char *path, void *data)
 {
 	const char *bdf = strrchr(path, '/') + 1;
 
 	if (strchr(bdf, ':'))
 		add_device(data, bdf);
 	return false;
+}
+
+void find_bound(const char *driver, struct devices *found)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s", driver);
+	found->nr = 0;
+	any_entry(path, is_bound, found);
 }
 
 void find_test_devices(struct devices *found)
@@ -499,8 +531,7 @@ void find_test_devices(struct devices *found)
 	if (given && *given)
 		add_words(found, given);
 	else
-		any_entry("/sys/bus/pci/drivers/p2pdma_test",
-			  is_bound_to_module, found);
+		find_bound("p2pdma_test", found);
 }
 
 /*

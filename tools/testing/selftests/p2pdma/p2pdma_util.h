@@ -65,6 +65,9 @@ bool p2pmem_exists(const char *bdf);
 int p2pmem_open(const char *bdf, int flags);
 void *p2pmem_map(const char *bdf, size_t length);	/* or MAP_FAILED */
 
+/* A dma-buf of a heap of /dev/dma_heap, or -errno. */
+int heap_allocate(int heap, __u64 size, int flags);
+
 /* PCI devices and their drivers. */
 #define BAR_IO		0x100
 #define BAR_MEM		0x200
@@ -113,6 +116,10 @@ int write_after_protection(void *at, size_t length);
 
 int module_load(void);
 int module_unload(void);
+/* Any other of test_modules/, and what its driver is bound to. */
+int module_load_named(const char *name);
+int module_unload_named(const char *name);
+void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
 int test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
 

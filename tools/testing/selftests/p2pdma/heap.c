@@ -1,0 +1,1278 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Peer memory as dma-bufs: the heap that programs allocate from, mappings of
+ * its buffers, importers, and what is left of all that when the provider loses
+ * its driver. `available` is compared after every step, exactly.
+ *
+ * The provider is an NVMe controller with a CMB, or else a device of the test
+ * module. Importers are the module p2pdma_importer, in the name of a disk; no
+ * device does DMA.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dma-buf.h>
+#include <linux/dma-heap.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define MODULE		"p2pdma_test"
+#define DEBUG		"/sys/kernel/debug/"
+#define SECONDS		90		/* for a device to come back */
+#define CYCLES		1000		/* of a device of the module */
+#define CYCLES_SLOW	50		/* of controllers, and of large memory */
+#define LARGE		(1024 * MiB)	/* nobody wants to clear more */
+#define ROUNDS		20
+#define ALIVE		16		/* buffers of unbound providers */
+
+static size_t page;
+
+/* ---- A device with published memory ---- */
+
+static struct source {
+	char bdf[BDF_LEN];
+	char driver[NAME_MAX];
+	char heap[64];			/* path */
+	int bar;			/* where the memory is */
+	struct bar memory;		/* that BAR */
+	long long all;			/* available when the test began */
+} source;
+
+static bool of_module(void)
+{
+	return !strcmp(source.driver, MODULE);
+}
+
+static bool heap_exists(void)
+{
+	return !access(source.heap, F_OK);
+}
+
+static long long available(void)
+{
+	return p2pmem_number(source.bdf, "available");
+}
+
+static int go(void)
+{
+	return pci_unbind(source.bdf);
+}
+
+/* Returns when there is a heap again. */
+static int come(void)
+{
+	int error = pci_bind(source.bdf, source.driver);
+
+	if (!error && of_module())
+		error = test_add(source.bdf, source.bar, 0, 0);
+	if (!error && of_module())
+		error = test_call(source.bdf, "publish", "1");
+	if (!error && !wait_for(heap_exists() && available() == source.all,
+				SECONDS))
+		error = -ETIMEDOUT;
+	return error;
+}
+
+/* 0, or why there is none to test with. */
+static const char *find_source(void)
+{
+	const char *bdf = provider();
+	struct bar bars[6];
+	int i;
+
+	page = sysconf(_SC_PAGESIZE);
+	if (getuid())
+		return "needs root";
+	if (bdf) {
+		snprintf(source.bdf, BDF_LEN, "%s", bdf);
+		if (pci_driver(bdf, source.driver) || pci_bars(bdf, bars))
+			return "the provider has no driver";
+		/* The CMB is the only prefetchable BAR, and the largest. */
+		for (i = 0; i < 6; i++) {
+			if (!(bars[i].flags & BAR_MEM) ||
+			    bars[i].length <= source.memory.length)
+				continue;
+			source.bar = i;
+			source.memory = bars[i];
+		}
+	} else {
+		if (module_load())
+			return "no test_modules/p2pdma_test.ko";
+		if (test_device(source.bdf, &source.bar, &source.memory) ||
+		    test_add(source.bdf, source.bar, 0, 0) ||
+		    test_call(source.bdf, "publish", "1")) {
+			module_unload();
+			return "no device with peer memory";
+		}
+		snprintf(source.driver, sizeof(source.driver), MODULE);
+	}
+	snprintf(source.heap, sizeof(source.heap), "/dev/dma_heap/p2pmem-%s",
+		 source.bdf);
+	source.all = available();
+	if (!wait_for(heap_exists(), 10))
+		return access("/dev/dma_heap", F_OK) ?
+			"this kernel has no dma-heaps" :
+			"this kernel has no heap for peer memory";
+	return NULL;
+}
+
+static void end_source(struct __test_metadata *_metadata)
+{
+	char driver[NAME_MAX];
+
+	if (pci_driver(source.bdf, driver))
+		EXPECT_EQ(0, come());
+	/* Closed files go back a little later than close(). */
+	EXPECT_TRUE(wait_for(available() == source.all, 10))
+		TH_LOG("available %lld, was %lld", available(), source.all);
+	if (of_module())
+		EXPECT_EQ(0, module_unload());
+}
+
+/* ---- Buffers ---- */
+
+static int heap_open(void)
+{
+	int fd = open(source.heap, O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+static void *map(int fd, size_t size)
+{
+	return mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+}
+
+static int sync_cpu(int fd, __u64 flags)
+{
+	struct dma_buf_sync sync = { .flags = flags };
+
+	return ioctl(fd, DMA_BUF_IOCTL_SYNC, &sync) ? -errno : 0;
+}
+
+static int begin(int fd)
+{
+	return sync_cpu(fd, DMA_BUF_SYNC_START | DMA_BUF_SYNC_RW);
+}
+
+static int end(int fd)
+{
+	return sync_cpu(fd, DMA_BUF_SYNC_END | DMA_BUF_SYNC_RW);
+}
+
+#define EXPECT_TAKEN(bytes) \
+	EXPECT_EQ(source.all - (long long)(bytes), available())
+
+/* Is nothing left of a buffer but its file, and @p where it was mapped? */
+static void expect_revoked(struct __test_metadata *_metadata, int fd, char *p,
+			   size_t size)
+{
+	EXPECT_FALSE(can_touch(p));
+	EXPECT_FALSE(can_touch(p + size - 1));
+	EXPECT_EQ(-ENODEV, begin(fd));
+	EXPECT_EQ(-ENODEV, end(fd));
+	errno = 0;
+	EXPECT_EQ(MAP_FAILED, map(fd, size));
+	EXPECT_EQ(ENODEV, errno);
+	EXPECT_EQ((off_t)size, lseek(fd, 0, SEEK_END));
+}
+
+/* ---- The heap ---- */
+
+FIXTURE(heap)
+{
+	int fd;
+};
+
+FIXTURE_SETUP(heap)
+{
+	const char *why = find_source();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->fd = heap_open();
+	ASSERT_LE(0, self->fd);
+	ASSERT_LE((long long)(8 * MiB), source.all);
+}
+
+FIXTURE_TEARDOWN(heap)
+{
+	close(self->fd);
+	end_source(_metadata);
+}
+
+TEST_F(heap, sizes)
+{
+	static const struct {
+		__u64 size;
+		int error;
+	} refused[] = {
+		{ 0, -EINVAL },
+		{ ~0ULL, -EINVAL },		/* 0 when rounded up */
+		{ ~0ULL << 12, -ENOMEM },
+		{ 1ULL << 63, -ENOMEM },
+		{ 1ULL << 32 << 10, -ENOMEM },
+	};
+	static const size_t sizes[] = {
+		1, 4095, 4096, 4097, 65536, 65537, MiB, MiB + 1, 4 * MiB,
+	};
+	size_t i, pages;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(refused); i++) {
+		EXPECT_EQ(refused[i].error,
+			  heap_allocate(self->fd, refused[i].size, O_RDWR))
+			TH_LOG("%#llx bytes", refused[i].size);
+		EXPECT_TAKEN(0);
+	}
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, source.all + 1, O_RDWR));
+	EXPECT_TAKEN(0);
+
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		pages = (sizes[i] + page - 1) / page;
+		fd = heap_allocate(self->fd, sizes[i], O_RDWR);
+		ASSERT_LE(0, fd) TH_LOG("%zu bytes", sizes[i]);
+		EXPECT_TAKEN(pages * page);
+		EXPECT_EQ((off_t)(pages * page), lseek(fd, 0, SEEK_END));
+		close(fd);
+		EXPECT_TAKEN(0);
+	}
+}
+
+TEST_F(heap, flags)
+{
+	struct dma_heap_allocation_data data;
+
+	EXPECT_EQ(-EINVAL, heap_allocate(self->fd, page, O_RDWR | O_DIRECT));
+
+	data = (struct dma_heap_allocation_data){ .len = page, .heap_flags = 1 };
+	EXPECT_EQ(-1, ioctl(self->fd, DMA_HEAP_IOCTL_ALLOC, &data));
+	EXPECT_EQ(EINVAL, errno);
+	data = (struct dma_heap_allocation_data){ .len = page, .fd = 1 };
+	EXPECT_EQ(-1, ioctl(self->fd, DMA_HEAP_IOCTL_ALLOC, &data));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, ioctl(self->fd, DMA_HEAP_IOCTL_ALLOC, NULL));
+	EXPECT_EQ(EFAULT, errno);
+	EXPECT_TAKEN(0);
+}
+
+TEST_F(heap, exhausted)
+{
+	int fd[4096], nr = 0, last = 0;
+	size_t size = source.all / 8 & ~(MiB - 1);
+
+	if (source.all > (long long)LARGE)
+		SKIP(return, "takes too long with so much memory");
+
+	while (nr < 4096) {
+		last = heap_allocate(self->fd, size, O_RDWR);
+		if (last < 0)
+			break;
+		fd[nr++] = last;
+		EXPECT_TAKEN(nr * size);
+	}
+	EXPECT_EQ(-ENOMEM, last);
+	EXPECT_GT((long long)size, available());
+	EXPECT_EQ(source.all / (long long)size, nr);
+
+	/* The rest can be had as well, page by page. */
+	last = heap_allocate(self->fd, page, O_RDWR);
+	EXPECT_EQ(available() + (last >= 0 ? (long long)page : 0) >=
+		  (long long)page, last >= 0);
+	close(last);
+
+	ASSERT_LT(1, nr);
+	close(fd[0]);
+	fd[0] = heap_allocate(self->fd, size, O_RDWR);
+	EXPECT_LE(0, fd[0]);
+	while (nr)
+		close(fd[--nr]);
+	EXPECT_TAKEN(0);
+}
+
+/* Whoever had it before: a buffer, or a mapping of p2pmem/allocate. */
+TEST_F(heap, zeroed)
+{
+	size_t size = MiB;
+	int round, fd;
+	char *p;
+
+	for (round = 0; round < 3; round++) {
+		p = p2pmem_map(source.bdf, size);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		fill(p, size, 101 + round);
+		munmap(p, size);
+
+		fd = heap_allocate(self->fd, size, O_RDWR);
+		ASSERT_LE(0, fd);
+		p = map(fd, size);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		EXPECT_EQ(-1, first_nonzero(p, size));
+		fill(p, size, 111 + round);
+		munmap(p, size);
+		close(fd);
+	}
+	fd = heap_allocate(self->fd, size, O_RDWR);
+	p = map(fd, size);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ(-1, first_nonzero(p, size));
+	munmap(p, size);
+	close(fd);
+}
+
+/* The test module can take the memory back from the public. */
+TEST_F(heap, unpublished)
+{
+	int heap, fd;
+	char *p;
+
+	if (!of_module())
+		SKIP(return, "the driver publishes for good");
+
+	fd = heap_allocate(self->fd, page, O_RDWR);
+	ASSERT_LE(0, fd);
+	p = map(fd, page);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+
+	ASSERT_EQ(0, test_call(source.bdf, "publish", "0"));
+	EXPECT_EQ(-ENODEV, heap_allocate(self->fd, page, O_RDWR));
+	EXPECT_TRUE(wait_for(!heap_exists(), 10));
+	EXPECT_EQ(-ENODEV, heap_allocate(self->fd, page, O_RDWR));
+
+	/* What was allocated is still good. */
+	EXPECT_EQ(0, begin(fd));
+	fill(p, page, 121);
+	EXPECT_EQ(-1, first_wrong(p, page, 121));
+
+	ASSERT_EQ(0, test_call(source.bdf, "publish", "1"));
+	EXPECT_TRUE(wait_for(heap_exists(), 10));
+	/* It is another heap. */
+	EXPECT_EQ(-ENODEV, heap_allocate(self->fd, page, O_RDWR));
+	heap = heap_open();
+	ASSERT_LE(0, heap);
+	EXPECT_TAKEN(page);
+	munmap(p, page);
+	close(fd);
+	fd = heap_allocate(heap, page, O_RDWR);
+	EXPECT_LE(0, fd);
+	close(fd);
+	close(heap);
+}
+
+/* However often that changes, what counts is the last word. */
+TEST_F(heap, published_again_and_again)
+{
+	int i;
+
+	if (!of_module())
+		SKIP(return, "the driver publishes for good");
+
+	for (i = 0; i < 201; i++)
+		ASSERT_EQ(0, test_call(source.bdf, "publish", "%d", i % 2));
+	EXPECT_TRUE(wait_for(!heap_exists(), 10));
+	for (i = 0; i < 200; i++)
+		ASSERT_EQ(0, test_call(source.bdf, "publish", "%d", i % 2));
+	EXPECT_TRUE(wait_for(heap_exists(), 10));
+}
+
+/* ---- Mappings ---- */
+
+FIXTURE(buffer)
+{
+	int heap, fd;
+	size_t size;
+};
+
+FIXTURE_SETUP(buffer)
+{
+	const char *why = find_source();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->heap = heap_open();
+	ASSERT_LE(0, self->heap);
+	self->size = 64 * page;
+	self->fd = heap_allocate(self->heap, self->size, O_RDWR);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(buffer)
+{
+	close(self->fd);
+	close(self->heap);
+	end_source(_metadata);
+}
+
+TEST_F(buffer, shared)
+{
+	char *p = map(self->fd, self->size), *q, *r;
+	int status;
+	pid_t child;
+
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	q = map(self->fd, self->size);
+	ASSERT_NE(MAP_FAILED, (void *)q);
+	r = mmap(NULL, 2 * page, PROT_READ, MAP_SHARED, self->fd, 3 * page);
+	ASSERT_NE(MAP_FAILED, (void *)r);
+
+	EXPECT_EQ(0, begin(self->fd));
+	fill(p, self->size, 131);
+	EXPECT_EQ(0, end(self->fd));
+	EXPECT_EQ(-1, first_wrong(q, self->size, 131));
+	EXPECT_EQ(0, memcmp(r, p + 3 * page, 8));
+
+	child = fork();
+	if (!child) {
+		fill(q, self->size, 132);
+		_exit(first_wrong(p, self->size, 132) == -1 ? 0 : 1);
+	}
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(-1, first_wrong(p, self->size, 132));
+
+	EXPECT_EQ(0, munmap(p + page, page));
+	EXPECT_TRUE(can_touch(p + 2 * page));
+
+	EXPECT_TAKEN(self->size);
+	munmap(q, self->size);
+	munmap(r, 2 * page);
+	munmap(p, self->size);
+}
+
+TEST_F(buffer, outlives_its_file)
+{
+	int fd = heap_allocate(self->heap, page, O_RDWR);
+	char *p = map(fd, page);
+
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	close(fd);
+	EXPECT_TAKEN(self->size + page);
+	fill(p, page, 133);
+	EXPECT_EQ(-1, first_wrong(p, page, 133));
+	munmap(p, page);
+	EXPECT_TAKEN(self->size);
+}
+
+TEST_F(buffer, refused)
+{
+	const int rw = PROT_READ | PROT_WRITE;
+	const struct {
+		const char *name;
+		size_t length;
+		int prot, flags;
+		off_t offset;
+	} cases[] = {
+		{ "private",	 page, rw, MAP_PRIVATE, 0 },
+		{ "private, r/o", page, PROT_READ, MAP_PRIVATE, 0 },
+		{ "too long",	 self->size + page, rw, MAP_SHARED, 0 },
+		{ "beyond",	 page, rw, MAP_SHARED, self->size },
+		{ "half beyond", 2 * page, rw, MAP_SHARED, self->size - page },
+		{ "far beyond",	 page, rw, MAP_SHARED, 1LL << 50 },
+	};
+	char *p;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		errno = 0;
+		EXPECT_EQ(MAP_FAILED, mmap(NULL, cases[i].length, cases[i].prot,
+					   cases[i].flags, self->fd,
+					   cases[i].offset))
+			TH_LOG("%s: not refused", cases[i].name);
+		EXPECT_EQ(EINVAL, errno) TH_LOG("%s: %m", cases[i].name);
+	}
+
+	/* Nothing fills what would be added. */
+	p = map(self->fd, page);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ(MAP_FAILED, mremap(p, page, 2 * page, MREMAP_MAYMOVE));
+	munmap(p, page);
+
+	EXPECT_EQ(-EINVAL, sync_cpu(self->fd, 0));
+	EXPECT_EQ(-EINVAL, sync_cpu(self->fd, 8 | DMA_BUF_SYNC_RW));
+}
+
+TEST_F(buffer, protection)
+{
+	int fd = heap_allocate(self->heap, page, O_RDONLY);
+	char *p;
+
+	ASSERT_LE(0, fd);
+	errno = 0;
+	EXPECT_EQ(MAP_FAILED, map(fd, page));
+	EXPECT_EQ(EACCES, errno);
+	p = mmap(NULL, page, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_TRUE(can_touch(p));
+	EXPECT_EQ(-1, first_nonzero(p, page));
+	EXPECT_EQ(-1, mprotect(p, page, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
+	munmap(p, page);
+	close(fd);
+
+	p = map(self->fd, self->size);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ(0, write_after_protection(p, self->size));
+	munmap(p, self->size);
+}
+
+/* ---- The provider leaves ---- */
+
+TEST_F(buffer, unbound)
+{
+	int copy = dup(self->fd), heap, status;
+	char *p = map(self->fd, self->size), *untouched, *q;
+	pid_t child;
+
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	fill(p, self->size, 141);
+	untouched = map(self->fd, self->size);
+	child = fork();
+	if (!child) {
+		/* Also where only another process has it mapped */
+		_exit(!wait_for(!can_touch(p), SECONDS) ||
+		      can_touch(p + self->size - 1));
+	}
+
+	ASSERT_EQ(0, go());
+	EXPECT_FALSE(heap_exists());
+	expect_revoked(_metadata, self->fd, p, self->size);
+	EXPECT_FALSE(can_touch(untouched));
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(-ENODEV, heap_allocate(self->heap, page, O_RDWR));
+	close(copy);
+
+	/* All memory is back, and there is a new heap. */
+	ASSERT_EQ(0, come());
+	EXPECT_TAKEN(0);
+	expect_revoked(_metadata, self->fd, p, self->size);
+	EXPECT_EQ(-ENODEV, heap_allocate(self->heap, page, O_RDWR));
+	heap = heap_open();
+	ASSERT_LE(0, heap);
+	copy = heap_allocate(heap, self->size, O_RDWR);
+	ASSERT_LE(0, copy);
+	q = map(copy, self->size);
+	ASSERT_NE(MAP_FAILED, (void *)q);
+	EXPECT_EQ(-1, first_nonzero(q, self->size));
+	EXPECT_FALSE(can_touch(p));
+	munmap(q, self->size);
+	close(copy);
+	close(heap);
+	munmap(p, self->size);
+	munmap(untouched, self->size);
+}
+
+/*
+ * A path to the file, without the file: the kernel keeps the buffer, and
+ * nobody can reach it.
+ */
+TEST_F(buffer, unbound_with_path)
+{
+	char link[64];
+	int path, status;
+	pid_t child;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", self->fd);
+	path = open(link, O_PATH | O_CLOEXEC);
+	ASSERT_LE(0, path);
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_TAKEN(self->size);
+
+	child = fork();
+	if (!child)
+		_exit(go() ? 1 : 0);
+	ASSERT_TRUE(wait_for(waitpid(child, &status, WNOHANG) == child,
+			     SECONDS));
+	EXPECT_EQ(0, status);
+	ASSERT_EQ(0, come());
+	EXPECT_TAKEN(0);
+	close(path);
+	EXPECT_TAKEN(0);
+}
+
+/* Each time with a buffer alive, and those of the last rounds still open. */
+TEST_F_TIMEOUT(buffer, many_times_unbound, 900)
+{
+	bool quick = of_module() && source.all <= (long long)LARGE;
+	int cycles = quick ? CYCLES : CYCLES_SLOW;
+	int fd[ALIVE], heap, i, nr;
+	char *p[ALIVE];
+
+	if (strcmp(expected_route(), "bus-address"))
+		SKIP(return, "takes long, and no device takes part: one route will do");
+	/*
+	 * With KASAN and kmemleak all of them would take half an hour; KUnit
+	 * has as many there, without struct pages.
+	 */
+	if (!access(DEBUG "kmemleak", F_OK))
+		cycles /= 10;
+
+	for (i = 0; i < ALIVE; i++)
+		fd[i] = -1;
+	for (nr = 0; nr < cycles; nr++) {
+		i = nr % ALIVE;
+		if (fd[i] >= 0) {
+			munmap(p[i], self->size);
+			close(fd[i]);
+		}
+
+		heap = heap_open();
+		ASSERT_LE(0, heap) TH_LOG("round %d", nr);
+		fd[i] = heap_allocate(heap, self->size, O_RDWR);
+		close(heap);
+		ASSERT_LE(0, fd[i]) TH_LOG("round %d", nr);
+		p[i] = map(fd[i], self->size);
+		ASSERT_NE(MAP_FAILED, (void *)p[i]);
+		fill(p[i], page, nr);
+		ASSERT_EQ(-1, first_wrong(p[i], page, nr));
+
+		ASSERT_EQ(0, go());
+		ASSERT_FALSE(can_touch(p[i])) TH_LOG("round %d", nr);
+		ASSERT_EQ(-ENODEV, begin(fd[i])) TH_LOG("round %d", nr);
+		ASSERT_EQ(0, come()) TH_LOG("round %d", nr);
+	}
+	TH_LOG("%d times", nr);
+	for (i = 0; i < ALIVE && fd[i] >= 0; i++) {
+		expect_revoked(_metadata, fd[i], p[i], self->size);
+		munmap(p[i], self->size);
+		close(fd[i]);
+	}
+}
+
+/* Allocation, mapping, use and closing have no regard to who comes or goes. */
+static void use_for_ever(void)
+{
+	int heap, fd;
+	char *p;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		heap = heap_open();
+		fd = heap_allocate(heap, 16 * page, O_RDWR);
+		p = map(fd, 16 * page);
+		if (p != MAP_FAILED) {
+			begin(fd);
+			can_touch(p + 15 * page);
+			end(fd);
+			munmap(p, 16 * page);
+		}
+		if (fd >= 0)
+			close(fd);
+		if (heap >= 0)
+			close(heap);
+	}
+}
+
+TEST_F_TIMEOUT(buffer, unbound_in_use, 300)
+{
+	int rounds = access(DEBUG "kmemleak", F_OK) ? ROUNDS : ROUNDS / 4;
+	pid_t child[3];
+	int i, round, status;
+
+	if (strcmp(expected_route(), "bus-address"))
+		SKIP(return, "takes long, and no device takes part: one route will do");
+	for (i = 0; i < 3; i++) {
+		child[i] = fork();
+		if (!child[i])
+			use_for_ever();
+	}
+	for (round = 0; round < rounds; round++) {
+		ASSERT_EQ(0, go());
+		EXPECT_FALSE(heap_exists());
+		ASSERT_EQ(0, pci_bind(source.bdf, source.driver));
+		if (of_module()) {
+			ASSERT_EQ(0, test_add(source.bdf, source.bar, 0, 0));
+			ASSERT_EQ(0, test_call(source.bdf, "publish", "1"));
+		}
+		ASSERT_TRUE(wait_for(heap_exists(), SECONDS));
+		usleep(20 * 1000);
+	}
+	for (i = 0; i < 3; i++) {
+		kill(child[i], SIGKILL);
+		EXPECT_EQ(child[i], waitpid(child[i], &status, 0));
+	}
+}
+
+/* ---- Importers ---- */
+
+#define IMPORTER	"/sys/kernel/debug/p2pdma_importer/"
+
+FIXTURE(import)
+{
+	int heap, fd;
+	size_t size;
+	char client[BDF_LEN];
+};
+
+FIXTURE_SETUP(import)
+{
+	const char *why;
+	struct disks disks;
+
+	scratch_disks(&disks);
+	if (!disks.nr || disk_bdf(disks.path[0], self->client))
+		SKIP(return, "no disk in P2PDMA_SCRATCH");
+	why = find_source();
+	if (why)
+		SKIP(return, "%s", why);
+	ASSERT_EQ(0, module_load_named("p2pdma_importer"));
+	self->heap = heap_open();
+	ASSERT_LE(0, self->heap);
+	self->size = MiB;
+	self->fd = heap_allocate(self->heap, self->size, O_RDWR);
+	ASSERT_LE(0, self->fd);
+}
+
+FIXTURE_TEARDOWN(import)
+{
+	close(self->fd);
+	close(self->heap);
+	EXPECT_EQ(0, module_unload_named("p2pdma_importer"));
+	end_source(_metadata);
+}
+
+static bool is_refused(void)
+{
+	return !strcmp(expected_route(), "refused");
+}
+
+static int say(int fd, const char *format, ...) __printf(2, 3);
+
+static int say(int fd, const char *format, ...)
+{
+	char line[128];
+	va_list args;
+
+	va_start(args, format);
+	vsnprintf(line, sizeof(line), format, args);
+	va_end(args);
+	return write(fd, line, strlen(line)) < 0 ? -errno : 0;
+}
+
+static int importer_open(void)
+{
+	int fd = open(IMPORTER "importer", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* An importer that has attached, or -errno. */
+static int import_buffer(int buffer, const char *client, const char *kind)
+{
+	int fd = importer_open(), error;
+
+	if (fd < 0)
+		return fd;
+	error = say(fd, "attach %d %s %s", buffer, client, kind);
+	if (error)
+		close(fd);
+	return error ?: fd;
+}
+
+#define MAX_RANGES	16
+
+struct told {
+	int notified, signaled;
+	unsigned long long value;
+	int nr;
+	unsigned long long address[MAX_RANGES], length[MAX_RANGES];
+};
+
+static struct told ask(int fd)
+{
+	struct told told = {};
+	char answer[512] = "";
+	int n = 0, at;
+
+	test_answer(fd, answer, sizeof(answer));
+	if (sscanf(answer, "%d %d %llx%n", &told.notified, &told.signaled,
+		   &told.value, &at) != 3)
+		return told;
+	while (told.nr < MAX_RANGES &&
+	       sscanf(answer + at, " %llx %llx%n", &told.address[told.nr],
+		      &told.length[told.nr], &n) == 2) {
+		told.nr++;
+		at += n;
+	}
+	return told;
+}
+
+/* Is what was mapped, from @offset in the BAR on, what the route lets expect? */
+static void expect_mapped(struct __test_metadata *_metadata, int fd,
+			  const struct bar *bar, size_t size)
+{
+	struct told told = ask(fd);
+	unsigned long long total = 0;
+	int i;
+
+	EXPECT_LT(0, told.nr);
+	for (i = 0; i < told.nr; i++) {
+		EXPECT_EQ(0UL, told.address[i] % page);
+		if (i)
+			EXPECT_EQ(told.address[i - 1] + told.length[i - 1],
+				  told.address[i]);
+		total += told.length[i];
+		if (!strcmp(expected_route(), "iova")) {
+			/* IOVAs begin below 4 GiB, and the BAR isn't one. */
+			EXPECT_TRUE(told.address[i] + told.length[i] <=
+				    bar->start ||
+				    told.address[i] >= bar->start + bar->length);
+			continue;
+		}
+		EXPECT_LE(bar->start, told.address[i]);
+		EXPECT_GE(bar->start + bar->length,
+			  told.address[i] + told.length[i]);
+	}
+	EXPECT_EQ(size, total);
+}
+
+TEST_F(import, attach)
+{
+	int fd = import_buffer(self->fd, self->client, "dynamic");
+
+	if (is_refused()) {
+		EXPECT_EQ(-EREMOTEIO, fd);
+		return;
+	}
+	ASSERT_LE(0, fd);
+	close(fd);
+
+	/* The buffer is held by who imports it. */
+	fd = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, fd);
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_TAKEN(self->size);
+	close(fd);
+	EXPECT_TAKEN(0);
+}
+
+/* Whatever the route, who can't take memory away or has no use for it. */
+TEST_F(import, attach_others)
+{
+	EXPECT_EQ(-EOPNOTSUPP, import_buffer(self->fd, self->client, "static"));
+	EXPECT_EQ(-EOPNOTSUPP, import_buffer(self->fd, self->client, "pages"));
+}
+
+TEST_F(import, provider_itself)
+{
+	int fd = import_buffer(self->fd, source.bdf, "dynamic");
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, say(fd, "map both"));
+	EXPECT_EQ(1, ask(fd).nr);
+	close(fd);
+}
+
+TEST_F(import, map)
+{
+	static const char * const directions[] = { "read", "write", "both" };
+	struct told first;
+	size_t i;
+	int fd;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	fd = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, fd);
+	for (i = 0; i < ARRAY_SIZE(directions); i++) {
+		ASSERT_EQ(0, say(fd, "map %s", directions[i]));
+		expect_mapped(_metadata, fd, &source.memory, self->size);
+	}
+	EXPECT_EQ(0, say(fd, "unmap"));
+	first = ask(fd);
+	EXPECT_EQ(0, say(fd, "map both"));
+	EXPECT_EQ(first.nr, ask(fd).nr);
+	EXPECT_EQ(0, ask(fd).notified);
+	for (i = 0; i < 3; i++)
+		EXPECT_EQ(0, say(fd, "unmap"));
+	EXPECT_EQ(0, say(fd, "detach"));
+	close(fd);
+}
+
+/* Neither could be taken back. */
+TEST_F(import, neither_pinned_nor_vmapped)
+{
+	int fd = import_buffer(self->fd, source.bdf, "dynamic");
+
+	/* Any device will do. */
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EOPNOTSUPP, say(fd, "pin"));
+	EXPECT_EQ(-EINVAL, say(fd, "vmap"));
+	close(fd);
+}
+
+TEST_F(import, unbound)
+{
+	int fd, other;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	fd = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, say(fd, "map read"));
+	ASSERT_EQ(0, say(fd, "map write"));
+	other = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, say(other, "map both"));
+
+	/* Nobody lets go, but everybody is told. */
+	ASSERT_EQ(0, go());
+	EXPECT_EQ(1, ask(fd).notified);
+	EXPECT_EQ(1, ask(other).notified);
+	EXPECT_EQ(-ENODEV, say(fd, "map read"));
+	EXPECT_EQ(-ENODEV, import_buffer(self->fd, self->client, "dynamic"));
+	EXPECT_EQ(0, say(fd, "unmap"));
+
+	ASSERT_EQ(0, come());
+	EXPECT_TAKEN(0);
+	EXPECT_EQ(-ENODEV, say(fd, "map read"));
+	EXPECT_EQ(0, say(fd, "unmap"));
+	EXPECT_EQ(0, say(fd, "detach"));
+	EXPECT_EQ(1, ask(fd).notified);
+	close(fd);
+	close(other);	/* with what it has mapped */
+}
+
+/* What a device is still busy with is waited for. */
+TEST_F(import, slow)
+{
+	struct told told;
+	int fd;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	fd = import_buffer(self->fd, self->client, "slow");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, say(fd, "map both"));
+	ASSERT_EQ(0, go());
+	told = ask(fd);
+	EXPECT_EQ(1, told.notified);
+	EXPECT_EQ(1, told.signaled);
+	close(fd);
+}
+
+/* The client's driver may go as well. */
+TEST_F(import, unbound_many_times)
+{
+	int fd[ALIVE], i, heap, buffer;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	for (i = 0; i < ALIVE; i++) {
+		heap = heap_open();
+		ASSERT_LE(0, heap);
+		buffer = heap_allocate(heap, self->size, O_RDWR);
+		ASSERT_LE(0, buffer);
+		close(heap);
+		fd[i] = import_buffer(buffer, self->client, i % 2 ? "dynamic" : "slow");
+		close(buffer);
+		ASSERT_LE(0, fd[i]);
+		ASSERT_EQ(0, say(fd[i], "map both"));
+		ASSERT_EQ(0, go());
+		EXPECT_EQ(1, ask(fd[i]).notified);
+		ASSERT_EQ(0, come());
+	}
+	for (i = 0; i < ALIVE; i++)
+		close(fd[i]);
+}
+
+/* ---- Every allocation failing in turn ---- */
+
+static bool inject_slab_faults(void)
+{
+	/* These are only there if pages can fail, too. */
+	file_write(DEBUG "fail_page_alloc/min-order", "100");
+	file_write(DEBUG "fail_page_alloc/verbose", "0");
+	return !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
+	       !file_write(DEBUG "failslab/verbose", "0") &&
+	       !access("/proc/thread-self/fail-nth", F_OK);
+}
+
+/* Calls with the @nth allocation failing; tells whether it came to that one. */
+static int failing(int nth, int (*call)(void *data), void *data, bool *failed)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR), ret;
+	char count[16], left[16];
+
+	if (fd < 0)
+		return -ENODEV;
+	snprintf(count, sizeof(count), "%d", nth);
+	if (pwrite(fd, count, strlen(count), 0) < 0)
+		return -ENODEV;
+	ret = call(data);
+
+	/* Zero is left once it has failed; asking may have been what failed. */
+	left[0] = '0';
+	*failed = pread(fd, left, sizeof(left), 0) > 0 && left[0] == '0';
+	while (pwrite(fd, "0", 1, 0) < 0)
+		;
+	close(fd);
+	return ret;
+}
+
+struct call {
+	int fd, buffer;
+	size_t size;
+	const char *client;
+};
+
+static int call_allocate(void *data)
+{
+	struct call *call = data;
+
+	return heap_allocate(call->fd, call->size, O_RDWR);
+}
+
+static int call_attach(void *data)
+{
+	struct call *call = data;
+
+	return say(call->fd, "attach %d %s dynamic", call->buffer, call->client);
+}
+
+static int call_map(void *data)
+{
+	struct call *call = data;
+
+	return say(call->fd, "map both");
+}
+
+TEST_F_TIMEOUT(import, no_memory, 600)
+{
+	struct call alloc = { .fd = self->heap, .size = page };
+	struct call import = { .buffer = self->fd, .client = self->client };
+	const struct {
+		int (*call)(void *data);
+		const char *undo;
+	} calls[] = { { call_attach, "detach" }, { call_map, "unmap" } };
+	bool failed = true;
+	int nth, ret;
+	size_t i;
+
+	if (!inject_slab_faults())
+		SKIP(return, "no fault injection in this kernel");
+
+	for (nth = 1; failed; nth++) {
+		ASSERT_GT(1000, nth);
+		ret = failing(nth, call_allocate, &alloc, &failed);
+		if (ret < 0) {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(-ENOMEM, ret) TH_LOG("allocation %d", nth);
+			EXPECT_TRUE(wait_for(available() == source.all -
+					     (long long)self->size, 10));
+		} else {
+			close(ret);
+		}
+	}
+	TH_LOG("allocate: %d allocations failed in turn", nth - 2);
+	EXPECT_LT(2, nth - 2);
+
+	if (is_refused())
+		return;
+	import.fd = importer_open();
+	ASSERT_LE(0, import.fd);
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		failed = true;
+		for (nth = 1; failed; nth++) {
+			ASSERT_GT(1000, nth);
+			ret = failing(nth, calls[i].call, &import, &failed);
+			if (ret < 0) {
+				EXPECT_TRUE(failed);
+				EXPECT_EQ(-ENOMEM, ret)
+					TH_LOG("call %zu, allocation %d", i,
+					       nth);
+			} else if (failed) {
+				EXPECT_EQ(0, say(import.fd, "%s", calls[i].undo));
+			}
+		}
+		TH_LOG("call %zu: %d allocations failed in turn", i, nth - 2);
+		EXPECT_LT(0, nth - 2);
+	}
+	close(import.fd);
+}
+
+/* ---- Memory without pages ---- */
+
+FIXTURE(export)
+{
+	char bdf[BDF_LEN];
+	int bar;
+	struct bar big;
+};
+
+FIXTURE_SETUP(export)
+{
+	int fd;
+
+	page = sysconf(_SC_PAGESIZE);
+	if (getuid())
+		SKIP(return, "needs root");
+	if (module_load())
+		SKIP(return, "no test_modules/p2pdma_test.ko");
+	if (test_device(self->bdf, &self->bar, &self->big)) {
+		module_unload();
+		SKIP(return, "no test device with 8 MiB of memory");
+	}
+	ASSERT_EQ(0, module_load_named("p2pdma_importer"));
+	fd = open(IMPORTER "exporter", O_RDWR | O_CLOEXEC);
+	if (say(fd, "%s 0 0 0", self->bdf) == -EOPNOTSUPP) {
+		close(fd);
+		module_unload_named("p2pdma_importer");
+		module_unload();
+		SKIP(return, "this kernel doesn't export peer memory");
+	}
+	close(fd);
+}
+
+FIXTURE_TEARDOWN(export)
+{
+	EXPECT_EQ(0, module_unload_named("p2pdma_importer"));
+	EXPECT_EQ(0, module_unload());
+}
+
+/* A dma-buf, or -errno */
+static int export(const char *bdf, int bar, __u64 offset, __u64 size)
+{
+	int fd = open(IMPORTER "exporter", O_RDWR | O_CLOEXEC), error;
+	char answer[16];
+
+	if (fd < 0)
+		return -errno;
+	error = say(fd, "%s %d %lld %lld", bdf, bar, (long long)offset,
+		    (long long)size);
+	if (!error)
+		error = test_answer(fd, answer, sizeof(answer));
+	close(fd);
+	return error ?: atoi(answer);
+}
+
+static long long released(void)
+{
+	return file_number(IMPORTER "released");
+}
+
+TEST_F(export, refused)
+{
+	const __u64 length = self->big.length;
+	const struct {
+		__u64 offset, size;
+	} cases[] = {
+		{ 0, 0 }, { 0, page - 1 }, { 0, page + 8 }, { 8, page },
+		{ 0, length + page }, { length, page },
+		{ length - page, 2 * page }, { -page, page }, { 0, -page },
+		{ page, -page }, { page, 0 - 2 * page },
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++)
+		EXPECT_EQ(-EINVAL, export(self->bdf, self->bar, cases[i].offset,
+					  cases[i].size))
+			TH_LOG("case %zu", i);
+	EXPECT_EQ(-ENXIO, export(self->bdf, 6, 0, page));
+	EXPECT_EQ(-ENXIO, export(self->bdf, -1, 0, page));
+	EXPECT_EQ(0, released());
+	EXPECT_FALSE(p2pmem_exists(self->bdf));
+}
+
+TEST_F(export, mapped)
+{
+	size_t size = 2 * MiB;
+	int fd = export(self->bdf, self->bar, MiB, size), again;
+	char *p, *q;
+
+	ASSERT_LE(0, fd);
+	EXPECT_FALSE(p2pmem_exists(self->bdf));
+	p = map(fd, size);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ(0, begin(fd));
+	fill(p, size, 161);
+	EXPECT_EQ(0, end(fd));
+
+	/* It is what it says: another one over its second half sees the same. */
+	again = export(self->bdf, self->bar, 2 * MiB, MiB);
+	ASSERT_LE(0, again);
+	q = map(again, MiB);
+	ASSERT_NE(MAP_FAILED, (void *)q);
+	EXPECT_EQ(*(__u64 *)(p + MiB), *(__u64 *)q);
+	EXPECT_EQ(*(__u64 *)(p + size - 8), *(__u64 *)(q + MiB - 8));
+	clear(q, MiB);
+	EXPECT_EQ(-1, first_nonzero(p + MiB, MiB));
+	EXPECT_EQ((ssize_t)MiB, first_wrong(p, size, 161));
+
+	EXPECT_EQ(0, released());
+	munmap(q, MiB);
+	close(again);
+	EXPECT_EQ(1, released());
+	close(fd);
+	EXPECT_EQ(1, released());
+	munmap(p, size);
+	EXPECT_EQ(2, released());
+}
+
+/* All of a BAR, in as many entries as it takes. */
+TEST_F(export, imported)
+{
+	char client[BDF_LEN];
+	struct disks disks;
+	int buffer, fd;
+
+	scratch_disks(&disks);
+	if (!disks.nr || disk_bdf(disks.path[0], client))
+		SKIP(return, "no disk in P2PDMA_SCRATCH");
+
+	buffer = export(self->bdf, self->bar, 0, self->big.length);
+	ASSERT_LE(0, buffer);
+	fd = import_buffer(buffer, client, "dynamic");
+	if (is_refused()) {
+		EXPECT_EQ(-EREMOTEIO, fd);
+		close(buffer);
+		return;
+	}
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, say(fd, "map both"));
+	expect_mapped(_metadata, fd, &self->big, self->big.length);
+	EXPECT_EQ((int)((self->big.length + (1ULL << 31) - 1) >> 31),
+		  ask(fd).nr);
+	close(buffer);
+	EXPECT_EQ(0, released());
+
+	ASSERT_EQ(0, pci_unbind(self->bdf));
+	EXPECT_EQ(1, ask(fd).notified);
+	EXPECT_EQ(1, released());
+	EXPECT_EQ(-ENODEV, say(fd, "map both"));
+	ASSERT_EQ(0, pci_bind(self->bdf, MODULE));
+	close(fd);
+	EXPECT_EQ(1, released());
+}
+
+TEST_F(export, unbound)
+{
+	int fd[3], i;
+	char *p[3];
+
+	for (i = 0; i < 3; i++) {
+		fd[i] = export(self->bdf, self->bar, i * page, 2 * page);
+		ASSERT_LE(0, fd[i]);
+		p[i] = map(fd[i], 2 * page);
+		ASSERT_NE(MAP_FAILED, (void *)p[i]);
+		fill(p[i], 2 * page, i);
+	}
+	ASSERT_EQ(0, pci_unbind(self->bdf));
+	EXPECT_EQ(3, released());
+	EXPECT_EQ(-ENXIO, export(self->bdf, self->bar, 0, page));
+	for (i = 0; i < 3; i++) {
+		expect_revoked(_metadata, fd[i], p[i], 2 * page);
+		munmap(p[i], 2 * page);
+		close(fd[i]);
+	}
+	EXPECT_EQ(3, released());
+	ASSERT_EQ(0, pci_bind(self->bdf, MODULE));
+}
+
+TEST_HARNESS_MAIN
