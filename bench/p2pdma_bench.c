@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts what P2PDMA's hot paths cost, on a PCI fabric made in software.
+ * Counts what P2PDMA's hot paths and registration cost, on a PCI fabric made
+ * in software.
  *
  * Loading the module runs everything once and logs one line for each figure:
  * its name, the median of the rounds, and how many calls a round has.  It
  * takes time stamp counters, which count instructions in a QEMU machine with
  * "-icount shift=0" (see bench/bench); on any other machine the figures mean
  * little.  Nothing is subtracted, neither loops nor the calls through a
- * pointer.
+ * pointer.  Figures whose names end in _ram are bytes instead.
  *
  * The module builds and runs on this P2PDMA as well as on the one that comes
- * with Linux 6.12.  It doesn't compare.
+ * with Linux 6.12, where the figures of what that can't do are left out.  It
+ * doesn't compare.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -18,6 +20,8 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/kallsyms.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/scatterlist.h>
@@ -28,11 +32,22 @@
 
 #include <pci_fabric.h>
 
+/* The core of Linux 6.12 has no such macro, and no memory without pages. */
+#ifdef P2PDMA_READ
+#include <linux/p2pdma-phys-list.h>
+#define BENCH_WITHOUT_PAGES	1
+#else
+#define BENCH_WITHOUT_PAGES	0
+#endif
+
 #define BENCH_FUNCTIONS		8	/* of each endpoint */
 #define BENCH_PORTS		32	/* with providers below; one more has the client */
 #define BENCH_PROVIDERS		(BENCH_PORTS * BENCH_FUNCTIONS)
-#define BENCH_ABOVE		3	/* host bridge, root port, upstream port */
-#define BENCH_NODES		(BENCH_ABOVE + BENCH_PORTS + 1 + BENCH_PROVIDERS + 1)
+
+#define BENCH_BAR		0	/* of each provider; with pages */
+#define BENCH_BAR_SIZE		SZ_2M
+#define BENCH_HUGE_BAR		2	/* without */
+#define BENCH_HUGE_BAR_SIZE	SZ_1G
 
 #define BENCH_SEGMENT		SZ_128K
 #define BENCH_SEGMENTS		256
@@ -47,8 +62,9 @@ static enum pci_p2pdma_map_type
 (*map_function)(struct pci_p2pdma_map_state *state, struct device *dev,
 		struct scatterlist *segment);
 static struct pci_dev *providers[BENCH_PROVIDERS];
-static void *memory[2];			/* of the first providers */
-static struct device *client;
+static void *memory[2];			/* all of BENCH_BAR of the first ones */
+static struct device *near, *far;	/* below the same switch, and not */
+static struct device *client;		/* one of these */
 static struct scatterlist segments[BENCH_SEGMENTS];
 static struct pci_p2pdma_map_state map_state;
 
@@ -56,25 +72,62 @@ static struct pci_p2pdma_map_state map_state;
  * struct bench - one figure
  * @name: in the log
  * @calls: in a round; a round is far shorter than a timer tick, and the median
- *	of the rounds is one without a tick
+ *	of the rounds is one without a tick.  (Registering pages takes many
+ *	ticks, which are little beside it.)
  * @call: what is counted; false where it didn't work
- * @segments: length of the list, for mappings
- * @providers: the list's segments lie in these by turns
+ * @far: the client is behind the same host bridge, but not below the switch
+ * @segments: length of the scatterlist, for mappings
+ * @ranges: length of the list of physical memory, for mappings
+ * @providers: what is in the list lies in these by turns
+ * @size: bytes mapped, or of each segment or range, 0 for BENCH_SEGMENT
+ * @spare: name of the device that is registered, and not any more after each
+ *	round
+ * @ram: name of another figure, memory that a GiB of it takes, in bytes
+ * @rounds: 0 for BENCH_ROUNDS
  */
 struct bench {
 	const char *name;
 	unsigned int calls;
 	bool (*call)(const struct bench *bench);
+	bool far;
 	unsigned int segments;
+	unsigned int ranges;
 	unsigned int providers;
+	size_t size;
+	const char *spare;
+	const char *ram;
+	unsigned int rounds;
 };
+
+static void log_figure(const char *name, s64 total, unsigned int calls)
+{
+	pr_info("%s %lld %u\n", name, total, calls);
+}
+
+/* Of system memory, in bytes; with what the CPUs have set aside */
+static s64 free_memory(void)
+{
+	struct zone *zones = NODE_DATA(first_online_node)->node_zones;
+	s64 pages = 0;
+	int i, cpu;
+
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		if (!populated_zone(&zones[i]))
+			continue;
+		pages += zone_page_state_snapshot(&zones[i], NR_FREE_PAGES);
+		for_each_online_cpu(cpu)
+			pages += per_cpu_ptr(zones[i].per_cpu_pageset,
+					     cpu)->count;
+	}
+	return pages << PAGE_SHIFT;
+}
 
 static bool map_list(const struct bench *bench)
 {
 	int mapped = dma_map_sg_attrs(client, segments, bench->segments,
 				      DMA_BIDIRECTIONAL, 0);
 
-	if (mapped <= 0 || !sg_dma_is_bus_address(segments))
+	if (mapped <= 0 || sg_dma_is_bus_address(segments) == bench->far)
 		return false;
 	dma_unmap_sg_attrs(client, segments, bench->segments,
 			   DMA_BIDIRECTIONAL, 0);
@@ -106,16 +159,147 @@ static bool distance(const struct bench *bench)
 	return pci_p2pdma_distance(providers[0], client, false) == 4;
 }
 
+static struct pci_dev *spare;
+
+static bool register_pages(const struct bench *bench)
+{
+	return !pci_p2pdma_add_resource(spare, 0, 0, 0);
+}
+
+#if BENCH_WITHOUT_PAGES
+static struct p2pdma_provider *huge[2];	/* BENCH_HUGE_BAR of the first ones */
+static phys_addr_t huge_start[2];
+static dma_addr_t huge_addr;		/* where the first one is for the client */
+static struct p2pdma_phys_list *list;
+
+static bool map_p2p(const struct bench *bench)
+{
+	dma_addr_t addr = dma_map_p2p(client, huge[0], huge_start[0],
+				      bench->size, DMA_BIDIRECTIONAL, 0);
+
+	if (addr != huge_addr)
+		return false;
+	dma_unmap_p2p(client, huge[0], addr, bench->size,
+		      DMA_BIDIRECTIONAL, 0);
+	return true;
+}
+
+static bool map_phys_list(const struct bench *bench)
+{
+	struct p2pdma_phys_mapping *mapping;
+	bool good;
+
+	mapping = p2pdma_phys_list_map(client, list, DMA_BIDIRECTIONAL, 0,
+				       GFP_KERNEL);
+	if (IS_ERR(mapping))
+		return false;
+	good = mapping->count == bench->ranges &&
+	       mapping->ranges[0].addr == huge_addr;
+	p2pdma_phys_list_unmap(mapping);
+	return good;
+}
+
+static bool register_bars(const struct bench *bench)
+{
+	return !pcim_p2pdma_init(spare);
+}
+
+/* What calls without pages work on */
+static int prepare_huge(const struct bench *bench)
+{
+	unsigned int i, of;
+	int error = 0;
+
+	for (i = 0; i < ARRAY_SIZE(huge); i++) {
+		huge[i] = pcim_p2pdma_provider(providers[i], BENCH_HUGE_BAR);
+		huge_start[i] = pci_resource_start(providers[i],
+						   BENCH_HUGE_BAR);
+		if (!huge[i])
+			return -ENODEV;
+	}
+	huge_addr = bench->far ? huge_start[0] :
+		    pci_bus_address(providers[0], BENCH_HUGE_BAR);
+
+	p2pdma_phys_list_free(list);
+	list = p2pdma_phys_list_create(GFP_KERNEL);
+	if (!list)
+		return -ENOMEM;
+	for (i = 0; !error && i < bench->ranges; i++) {
+		of = i % bench->providers;
+		error = p2pdma_phys_list_add(list, huge[of], huge_start[of],
+					     bench->size ?: BENCH_SEGMENT,
+					     GFP_KERNEL);
+	}
+	return error;
+}
+
+/* All BARs, as they are */
+static int register_huge(void)
+{
+	s64 before = free_memory();
+	unsigned int i;
+	int error;
+
+	for (i = 0; i < BENCH_PROVIDERS; i++) {
+		error = pcim_p2pdma_init(providers[i]);
+		if (error)
+			return error;
+	}
+	log_figure("bars_ram", before - free_memory(), BENCH_PROVIDERS);
+	return 0;
+}
+
+static void release_huge(void)
+{
+	p2pdma_phys_list_free(list);
+}
+
+#else /* !BENCH_WITHOUT_PAGES */
+
+static int prepare_huge(const struct bench *bench)
+{
+	return 0;
+}
+
+static int register_huge(void)
+{
+	return 0;
+}
+
+static void release_huge(void) { }
+
+#endif /* !BENCH_WITHOUT_PAGES */
+
 static const struct bench benches[] = {
-	{ "map_segment_first", 100, map_first, 1, 1 },
-	{ "map_segment_later", 100, map_later, 1, 1 },
-	{ "map_sg_1", 100, map_list, 1, 1 },
-	{ "map_sg_16", 16, map_list, 16, 1 },
-	{ "map_sg_256", 4, map_list, 256, 1 },
-	{ "map_sg_16_by_turns", 16, map_list, 16, 2 },
-	{ "map_sg_256_by_turns", 4, map_list, 256, 2 },
+	{ "map_segment_first", 100, map_first, .segments = 1, .providers = 1 },
+	{ "map_segment_later", 100, map_later, .segments = 1, .providers = 1 },
+	{ "map_sg_1", 100, map_list, .segments = 1, .providers = 1 },
+	{ "map_sg_2m", 100, map_list, .segments = 1, .providers = 1,
+	  .size = SZ_2M },
+	{ "map_sg_16", 16, map_list, .segments = 16, .providers = 1 },
+	{ "map_sg_32_by_turns", 16, map_list, .segments = 32, .providers = 2 },
+	{ "map_sg_256", 4, map_list, .segments = 256, .providers = 1 },
+	{ "map_sg_16_by_turns", 16, map_list, .segments = 16, .providers = 2 },
+	{ "map_sg_256_by_turns", 4, map_list, .segments = 256, .providers = 2 },
+	{ "map_sg_far", 100, map_list, .far = true, .segments = 1,
+	  .providers = 1 },
 	{ "distance", 100, distance },
 	{ "find_many_256", 1, find_provider },
+	{ "register_pages_64m", 1, register_pages, .spare = "spare64m" },
+	{ "register_pages_8g", 1, register_pages, .spare = "spare8g",
+	  .ram = "pages_ram", .rounds = 3 },
+#if BENCH_WITHOUT_PAGES
+	{ "map_p2p_128k", 100, map_p2p, .size = SZ_128K },
+	{ "map_p2p_2m", 100, map_p2p, .size = SZ_2M },
+	{ "map_p2p_1g", 100, map_p2p, .size = SZ_1G },
+	{ "map_p2p_far_128k", 100, map_p2p, .far = true, .size = SZ_128K },
+	{ "map_p2p_far_1g", 100, map_p2p, .far = true, .size = SZ_1G },
+	{ "map_phys_list_1g", 100, map_phys_list, .ranges = 1, .providers = 1,
+	  .size = SZ_1G },
+	{ "map_phys_list_32", 16, map_phys_list, .ranges = 32, .providers = 2 },
+	{ "register_bars_64m", 1, register_bars, .spare = "spare64m" },
+	{ "register_bars_8g", 1, register_bars, .spare = "spare8g" },
+#endif
 };
 
 static int compare(const void *a, const void *b)
@@ -125,40 +309,95 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static int run(const struct bench *bench)
+/* What @bench's calls work on */
+static int prepare(const struct bench *bench, struct pci_fabric *fabric)
 {
-	u64 took[BENCH_ROUNDS];
-	unsigned int i, round;
-	bool good;
+	unsigned int i;
 
+	client = bench->far ? far : near;
 	sg_init_table(segments, BENCH_SEGMENTS);
 	for (i = 0; i < bench->segments; i++)
 		sg_set_buf(&segments[i], memory[i % bench->providers],
-			   BENCH_SEGMENT);
+			   bench->size ?: BENCH_SEGMENT);
 	if (bench->segments)
 		sg_mark_end(&segments[bench->segments - 1]);
 
-	/* The first call fills caches of routes */
-	good = bench->call(bench);
-	for (round = 0; round < BENCH_ROUNDS; round++) {
-		u64 start = get_cycles();
+	spare = bench->spare ? pci_fabric_dev(fabric, bench->spare) : NULL;
+	if (bench->spare && !spare)
+		return -ENODEV;
+	return prepare_huge(bench);
+}
 
+static int run(const struct bench *bench, struct pci_fabric *fabric)
+{
+	unsigned int rounds = bench->rounds ?: BENCH_ROUNDS;
+	u64 took[BENCH_ROUNDS], ram[BENCH_ROUNDS];
+	bool good = true;
+	unsigned int i;
+	int round;
+	int error;
+
+	error = prepare(bench, fabric);
+
+	/* The one before the first fills caches of routes, and of memory */
+	for (round = -1; !error && round < (int)rounds; round++) {
+		s64 before = free_memory();
+		u64 start;
+
+		if (bench->spare &&
+		    !devres_open_group(&spare->dev, NULL, GFP_KERNEL))
+			return -ENOMEM;
+		start = get_cycles();
 		for (i = 0; i < bench->calls; i++)
 			good &= bench->call(bench);
-		took[round] = get_cycles() - start;
+		if (round >= 0) {
+			took[round] = get_cycles() - start;
+			ram[round] = before - free_memory();
+		}
+		if (bench->spare)
+			devres_release_group(&spare->dev, NULL);
 	}
-	if (!good) {
+	if (error || !good) {
 		pr_err("%s failed\n", bench->name);
-		return -EREMOTEIO;
+		return error ?: -EREMOTEIO;
 	}
 
-	sort(took, BENCH_ROUNDS, sizeof(took[0]), compare, NULL);
-	pr_info("%s %llu %u\n", bench->name, took[BENCH_ROUNDS / 2],
-		bench->calls);
+	sort(took, rounds, sizeof(took[0]), compare, NULL);
+	log_figure(bench->name, took[rounds / 2], bench->calls);
+	if (bench->ram) {
+		sort(ram, rounds, sizeof(ram[0]), compare, NULL);
+		log_figure(bench->ram, ram[rounds / 2],
+			   pci_resource_len(spare, 0) / SZ_1G);
+	}
 	return 0;
 }
 
-/* All providers and the client below one switch */
+/* What there is one of, or two */
+static const struct pci_fabric_node single_nodes[] = {
+	/* An offset, so that bus addresses are no CPU addresses */
+	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1, .node = 1,
+	  .offset = 8ULL * SZ_1G },
+	/* A device that says that the host bridge forwards */
+	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .vendor = PCI_VENDOR_ID_INTEL, .device_id = 0x3c00 },
+	{ .name = "up", .below = "root", .kind = PCI_FABRIC_UPSTREAM },
+	{ .name = "root1", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .device = 1 },
+	{ .name = "far", .below = "root1", .kind = PCI_FABRIC_ENDPOINT },
+	{ .name = "root2", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .device = 2 },
+	{ .name = "spare64m", .below = "root2", .kind = PCI_FABRIC_ENDPOINT,
+	  .bar = { { SZ_64M } } },
+	{ .name = "root3", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
+	  .device = 3 },
+	{ .name = "spare8g", .below = "root3", .kind = PCI_FABRIC_ENDPOINT,
+	  .bar = { { 8ULL * SZ_1G } } },
+};
+
+#define BENCH_SINGLE	ARRAY_SIZE(single_nodes)
+#define BENCH_NODES	(BENCH_SINGLE + BENCH_PORTS + 1 + BENCH_PROVIDERS + 1)
+
+/* All providers and the near client below one switch */
 static struct pci_fabric *build(void)
 {
 	static char names[BENCH_NODES][16];
@@ -170,17 +409,8 @@ static struct pci_fabric *build(void)
 	if (!nodes)
 		return ERR_PTR(-ENOMEM);
 
-	nodes[0] = (struct pci_fabric_node) {
-		.name = "host", .kind = PCI_FABRIC_HOST, .domain = 1, .node = 1,
-	};
-	nodes[1] = (struct pci_fabric_node) {
-		.name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
-	};
-	nodes[2] = (struct pci_fabric_node) {
-		.name = "up", .below = "root", .kind = PCI_FABRIC_UPSTREAM,
-	};
-
-	node = &nodes[BENCH_ABOVE];
+	memcpy(nodes, single_nodes, sizeof(single_nodes));
+	node = &nodes[BENCH_SINGLE];
 	for (i = 0; i <= BENCH_PORTS; i++, node++) {
 		node->name = names[node - nodes];
 		scnprintf(names[node - nodes], sizeof(names[0]), "down%u", i);
@@ -193,11 +423,13 @@ static struct pci_fabric *build(void)
 	for (i = 0; i <= BENCH_PROVIDERS; i++, node++) {
 		node->name = names[node - nodes];
 		scnprintf(names[node - nodes], sizeof(names[0]), "end%u", i);
-		node->below = names[BENCH_ABOVE + i / BENCH_FUNCTIONS];
+		node->below = names[BENCH_SINGLE + i / BENCH_FUNCTIONS];
 		node->kind = PCI_FABRIC_ENDPOINT;
 		node->function = i % BENCH_FUNCTIONS;
-		if (i < BENCH_PROVIDERS)
-			node->bar[0].size = SZ_2M;
+		if (i < BENCH_PROVIDERS) {
+			node->bar[BENCH_BAR].size = BENCH_BAR_SIZE;
+			node->bar[BENCH_HUGE_BAR].size = BENCH_HUGE_BAR_SIZE;
+		}
 	}
 
 	fabric = pci_fabric_create(nodes, BENCH_NODES);
@@ -209,19 +441,24 @@ static struct pci_fabric *build(void)
 			providers[i] = pci_fabric_dev(fabric, name);
 		}
 		scnprintf(name, sizeof(name), "end%u", BENCH_PROVIDERS);
-		client = &pci_fabric_dev(fabric, name)->dev;
+		near = &pci_fabric_dev(fabric, name)->dev;
+		far = &pci_fabric_dev(fabric, "far")->dev;
 	}
 	kfree(nodes);
 	return fabric;
 }
 
+/* All BARs as they are, where the core can do that, then some with pages */
 static int register_all(void)
 {
 	unsigned int i;
 	int error;
 
+	error = register_huge();
+	if (error)
+		return error;
 	for (i = 0; i < BENCH_PROVIDERS; i++) {
-		error = pci_p2pdma_add_resource(providers[i], 0, 0, 0);
+		error = pci_p2pdma_add_resource(providers[i], BENCH_BAR, 0, 0);
 		if (error) {
 			pr_err("%s: can't register: %pe\n",
 			       pci_name(providers[i]), ERR_PTR(error));
@@ -230,11 +467,12 @@ static int register_all(void)
 		pci_p2pmem_publish(providers[i], true);
 	}
 	for (i = 0; i < ARRAY_SIZE(memory); i++) {
-		memory[i] = pci_alloc_p2pmem(providers[i], BENCH_SEGMENT);
+		memory[i] = pci_alloc_p2pmem(providers[i], BENCH_BAR_SIZE);
 		if (!memory[i])
 			return -ENOMEM;
 	}
-	return dma_set_mask_and_coherent(client, DMA_BIT_MASK(64));
+	return dma_set_mask_and_coherent(near, DMA_BIT_MASK(64)) ?:
+	       dma_set_mask_and_coherent(far, DMA_BIT_MASK(64));
 }
 
 static int __init p2pdma_bench_init(void)
@@ -259,11 +497,13 @@ static int __init p2pdma_bench_init(void)
 
 	error = register_all();
 	for (i = 0; !error && i < ARRAY_SIZE(benches); i++)
-		error = run(&benches[i]);
+		error = run(&benches[i], fabric);
 
+	release_huge();
 	for (i = 0; i < ARRAY_SIZE(memory); i++) {
 		if (memory[i])
-			pci_free_p2pmem(providers[i], memory[i], BENCH_SEGMENT);
+			pci_free_p2pmem(providers[i], memory[i],
+					BENCH_BAR_SIZE);
 	}
 	pci_fabric_destroy(fabric);
 	return error;
