@@ -255,15 +255,16 @@ class Guest:
                 # Also those that have gone meanwhile
                 self.bars = list({*self.bars, *self.memory_bars()})
                 ranges, asked = self.trace.data(self.dma_start)
-                inside, outside, unknown = trace.split(ranges, [where for _, *where in self.bars])
-                text = f"ok peer={inside} other={outside}"
+                found = trace.places(ranges, self.bars)
+                if found.total() != asked:
+                    return f"error commands asked for {asked} bytes, addresses cover {found.total()}"
+                outside, unknown = found.pop("other", 0), found.pop("iova", 0)
+                text = f"ok peer={found.total()} other={outside}"
                 if unknown:
                     text += f" iova={unknown}"
                 for what, ranges in zip(("read", "written"), self.trace.moves(self.dma_start)):
                     for place, length in trace.places(ranges, self.bars).items():
                         text += f" {what}:{place}={length}"
-                if inside + outside + unknown != asked:
-                    text = f"error commands asked for {asked} bytes, addresses cover {inside + outside + unknown}"
                 return text
             if word == "unplug":
                 self.machine.device(ident)

@@ -32,6 +32,13 @@ class DmaTrace:
     def position(self):
         return self.path.stat().st_size if self.path.exists() else 0
 
+    def events(self, start):
+        """(event, the rest of its line) of each since start."""
+        with open(self.path, errors="replace") as trace:
+            trace.seek(start)
+            for match in filter(None, map(LINE.search, trace)):
+                yield match.groups()
+
     def data(self, start):
         """([(physical address, bytes)], bytes the commands asked for) since start, of NVMe.
 
@@ -40,38 +47,31 @@ class DmaTrace:
         ranges, asked = [], 0
         waiting = {}        # IOVA page -> [index into ranges], oldest first
         counting = False
-        with open(self.path, errors="replace") as trace:
-            trace.seek(start)
-            for line in trace:
-                match = LINE.search(line)
-                if not match:
+        for event, text in self.events(start):
+            if event in ("pci_nvme_read", "pci_nvme_write"):
+                counting = True
+                asked += int(COUNT.search(text)[1])
+            elif event.endswith("_cmd"):
+                counting = False
+            elif event == "pci_nvme_map_addr" and counting:
+                address, length = RANGE.search(text).groups()
+                address, length = int(address, 16), int(length)
+                if not self.iommu:
+                    ranges.append((address, length))
                     continue
-                event, text = match.groups()
-                if event in ("pci_nvme_read", "pci_nvme_write"):
-                    counting = True
-                    asked += int(COUNT.search(text)[1])
-                elif event.endswith("_cmd"):
-                    counting = False
-                elif event == "pci_nvme_map_addr" and counting:
-                    address, length = RANGE.search(text).groups()
-                    address, length = int(address, 16), int(length)
-                    if not self.iommu:
-                        ranges.append((address, length))
-                        continue
-                    while length:
-                        part = min(length, PAGE - address % PAGE)
-                        waiting.setdefault(address // PAGE, []).append(len(ranges))
-                        ranges.append((None, part))
-                        address, length = address + part, length - part
-                elif event == "vtd_dmar_translate":
-                    iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
-                    queue = waiting.get(iova // PAGE)
-                    if queue:
-                        index = queue.pop(0)
-                        offset = iova & mask & ~(PAGE - 1)
-                        ranges[index] = ((physical & ~mask) + offset, ranges[index][1])
+                while length:
+                    part = min(length, PAGE - address % PAGE)
+                    waiting.setdefault(address // PAGE, []).append(len(ranges))
+                    ranges.append((None, part))
+                    address, length = address + part, length - part
+            elif event == "vtd_dmar_translate":
+                iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
+                queue = waiting.get(iova // PAGE)
+                if queue:
+                    index = queue.pop(0)
+                    offset = iova & mask & ~(PAGE - 1)
+                    ranges[index] = ((physical & ~mask) + offset, ranges[index][1])
         return ranges, asked
-
 
     def moves(self, start):
         """([(physical address, bytes)] read, the same written) since start, by memory moves.
@@ -82,54 +82,35 @@ class DmaTrace:
         # [where it belongs, IOVA, bytes] of the last move. QEMU translates each
         # of its accesses at once, in order, and does nothing else in between.
         waiting = collections.deque()
-        with open(self.path, errors="replace") as trace:
-            trace.seek(start)
-            for line in trace:
-                match = LINE.search(line)
-                if not match:
+        for event, text in self.events(start):
+            if event == "lsi_memcpy":
+                while waiting:
+                    to, _, length = waiting.popleft()
+                    to.append((None, length))
+                destination, source, count = MOVE.search(text).groups()
+                destination, source, count = int(destination, 16), int(source, 16), int(count)
+                if not self.iommu:
+                    read.append((source, count))
+                    written.append((destination, count))
                     continue
-                event, text = match.groups()
-                if event == "lsi_memcpy":
-                    while waiting:
-                        to, _, length = waiting.popleft()
-                        to.append((None, length))
-                    destination, source, count = MOVE.search(text).groups()
-                    destination, source, count = int(destination, 16), int(source, 16), int(count)
-                    if not self.iommu:
-                        read.append((source, count))
-                        written.append((destination, count))
-                        continue
-                    for at in range(0, count, MOVE_PART):
-                        part = min(MOVE_PART, count - at)
-                        waiting.append([read, source + at, part])
-                        waiting.append([written, destination + at, part])
-                elif event == "vtd_dmar_translate" and waiting:
-                    iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
-                    to, address, length = waiting[0]
-                    if not iova <= address <= iova | mask:
-                        continue
-                    part = min(length, (iova | mask) + 1 - address)
-                    to.append((physical + address - iova, part))
-                    if part < length:
-                        waiting[0][1:] = address + part, length - part
-                    else:
-                        waiting.popleft()
+                for at in range(0, count, MOVE_PART):
+                    part = min(MOVE_PART, count - at)
+                    waiting.append([read, source + at, part])
+                    waiting.append([written, destination + at, part])
+            elif event == "vtd_dmar_translate" and waiting:
+                iova, physical, mask = (int(x, 16) for x in TRANSLATED.search(text).groups())
+                to, address, length = waiting[0]
+                if not iova <= address <= iova | mask:
+                    continue
+                part = min(length, (iova | mask) + 1 - address)
+                to.append((physical + address - iova, part))
+                if part < length:
+                    waiting[0][1:] = address + part, length - part
+                else:
+                    waiting.popleft()
         for to, _, length in waiting:
             to.append((None, length))
         return read, written
-
-
-def split(ranges, bars):
-    """(bytes inside any of bars, bytes elsewhere, bytes at unknown addresses)"""
-    inside = outside = unknown = 0
-    for address, length in ranges:
-        if address is None:
-            unknown += length
-        elif any(start <= address and address + length <= end for start, end in bars):
-            inside += length
-        else:
-            outside += length
-    return inside, outside, unknown
 
 
 def places(ranges, bars):

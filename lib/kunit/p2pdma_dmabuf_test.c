@@ -110,6 +110,27 @@ static void unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
 	dma_buf_unmap_attachment_unlocked(attachment, sgt, dir);
 }
 
+/* The client a has all of it mapped, to write there */
+static struct sg_table *attach_and_map(struct export *export,
+				       struct dma_buf_attachment **attachment)
+{
+	struct kunit *test = export->test;
+	struct sg_table *sgt;
+
+	*attachment = attach(export, "a", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, *attachment);
+	sgt = map(*attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	return sgt;
+}
+
+static void unmap_and_detach(struct export *export, struct sg_table *sgt,
+			     struct dma_buf_attachment *attachment)
+{
+	unmap(attachment, sgt, DMA_FROM_DEVICE);
+	dma_buf_detach(export->dmabuf, attachment);
+}
+
 /* Nobody gets at it, and nothing of it is left but the dma-buf itself. */
 static void expect_gone(struct export *export,
 			struct dma_buf_attachment *attachment)
@@ -133,17 +154,13 @@ static void mapped(struct kunit *test)
 	struct sg_table *sgt;
 
 	create(test, &export, NULL, NULL);
-	attachment = attach(&export, "a", &importer);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
-	sgt = map(attachment, DMA_BIDIRECTIONAL);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	sgt = attach_and_map(&export, &attachment);
 	KUNIT_EXPECT_EQ(test, sgt->orig_nents, 0);
 	KUNIT_EXPECT_EQ(test, sgt->nents, 1);
 	KUNIT_EXPECT_EQ(test, sg_dma_len(sgt->sgl), SIZE);
 	KUNIT_EXPECT_EQ(test, sg_dma_address(sgt->sgl),
 			pci_bus_address(export.owner, 0) + OFFSET);
-	unmap(attachment, sgt, DMA_BIDIRECTIONAL);
-	dma_buf_detach(export.dmabuf, attachment);
+	unmap_and_detach(&export, sgt, attachment);
 
 	/* The last user frees the memory, and the driver stays. */
 	KUNIT_EXPECT_EQ(test, export.released, 0);
@@ -161,10 +178,7 @@ static void revoked(struct kunit *test)
 	struct sg_table *sgt;
 
 	create(test, &export, NULL, NULL);
-	attachment = attach(&export, "a", &importer);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
-	sgt = map(attachment, DMA_FROM_DEVICE);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	sgt = attach_and_map(&export, &attachment);
 
 	p2pdma_revoke(export.dmabuf);
 	expect_gone(&export, attachment);
@@ -173,8 +187,7 @@ static void revoked(struct kunit *test)
 	expect_gone(&export, attachment);
 
 	/* Its own, it can still undo. */
-	unmap(attachment, sgt, DMA_FROM_DEVICE);
-	dma_buf_detach(export.dmabuf, attachment);
+	unmap_and_detach(&export, sgt, attachment);
 	drop(&export);
 	p2pdma_test_leave(test, export.owner, export.driver);
 	KUNIT_EXPECT_EQ(test, export.released, 1);
@@ -187,15 +200,11 @@ static void driver_leaves(struct kunit *test)
 	struct sg_table *sgt;
 
 	create(test, &export, NULL, NULL);
-	attachment = attach(&export, "a", &importer);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
-	sgt = map(attachment, DMA_FROM_DEVICE);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	sgt = attach_and_map(&export, &attachment);
 
 	p2pdma_test_leave(test, export.owner, export.driver);
 	expect_gone(&export, attachment);
-	unmap(attachment, sgt, DMA_FROM_DEVICE);
-	dma_buf_detach(export.dmabuf, attachment);
+	unmap_and_detach(&export, sgt, attachment);
 	drop(&export);
 	KUNIT_EXPECT_EQ(test, export.released, 1);
 }
@@ -218,8 +227,7 @@ static void drivers_leave(struct kunit *test)
 		i = nr % ALIVE;
 		export = &exports[i];
 		if (attachments[i]) {
-			unmap(attachments[i], tables[i], DMA_FROM_DEVICE);
-			dma_buf_detach(export->dmabuf, attachments[i]);
+			unmap_and_detach(export, tables[i], attachments[i]);
 			drop(export);
 			KUNIT_ASSERT_EQ(test, export->released, 1);
 		}
@@ -233,10 +241,7 @@ static void drivers_leave(struct kunit *test)
 			};
 			probe(export);
 		}
-		attachments[i] = attach(export, "a", &importer);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachments[i]);
-		tables[i] = map(attachments[i], DMA_FROM_DEVICE);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, tables[i]);
+		tables[i] = attach_and_map(export, &attachments[i]);
 		p2pdma_test_leave(test, export->owner, export->driver);
 		expect_gone(export, attachments[i]);
 	}
