@@ -5,10 +5,9 @@
  * A driver registers its device's BARs, as addresses that others can map, and
  * parts of them with struct pages, which form one pool for each device.  Kernel
  * users take memory from it, find the provider that suits their devices, and
- * hear how far it is.  Which way two
- * devices reach each other is p2pdma_route.c's business, DMA addresses are
- * p2pdma_map.c's, user space is p2pdma_sysfs.c's
- * and p2pdma_dmabuf.c's.
+ * hear how far it is.  Which way two devices reach each other is
+ * p2pdma_route.c's business, DMA addresses are p2pdma_map.c's, user space is
+ * p2pdma_sysfs.c's and p2pdma_dmabuf.c's.
  *
  * Lifetime: the first registration of a device makes its struct pci_p2pdma
  * and one devres action.  That action takes everything apart, in an order of
@@ -59,37 +58,58 @@ static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
 
 /* ---- Memory ---- */
 
-/* Take contiguous memory, and as many references on its region as asked for */
-static void *p2pdma_alloc(struct pci_p2pdma *provider, size_t size,
-			  unsigned long refs, struct p2pdma_region **region)
+/* Give back what has no reference, in pieces of @each, as allocated */
+static noinline void *p2pdma_undo(struct p2pdma_region *region, void *addr,
+				  size_t size, size_t each)
+{
+	void *end = addr + size;
+
+	for (; addr < end; addr += each)
+		p2pdma_pool_free(region->chunk, addr, each);
+	return NULL;
+}
+
+static noinline void *p2pdma_undo_put(struct p2pdma_region *region, void *addr,
+				      size_t size, size_t each)
+{
+	p2pdma_undo(region, addr, size, each);
+	percpu_ref_put(&region->pgmap.ref);
+	return NULL;
+}
+
+/*
+ * Take contiguous memory: for the kernel, with one reference on its region, or
+ * for a user (@each is PAGE_SIZE) with one for each page.
+ */
+static __always_inline void *p2pdma_alloc(struct pci_p2pdma *provider,
+					  size_t size, size_t each,
+					  struct p2pdma_region **region)
 {
 	void *owner, *addr;
 
-	addr = p2pdma_pool_alloc(provider->pool, size, &owner);
+	addr = each < size ?
+	       p2pdma_pool_alloc_pages(provider->pool, size, &owner) :
+	       p2pdma_pool_alloc(provider->pool, size, &owner);
 	if (!addr)
 		return NULL;
 
 	*region = owner;
-	if (!percpu_ref_tryget_live_rcu(&(*region)->pgmap.ref)) {
-		p2pdma_pool_free(provider->pool, addr, size);
-		return NULL;
-	}
+	if (unlikely(!percpu_ref_tryget_live_rcu(&(*region)->pgmap.ref)))
+		return p2pdma_undo(*region, addr, size, each);
 	/* Nobody else's memory must be taken for it. */
-	if (!p2pdma_bar_in_place((*region)->bar)) {
-		p2pdma_pool_free(provider->pool, addr, size);
-		percpu_ref_put(&(*region)->pgmap.ref);
-		return NULL;
-	}
-	percpu_ref_get_many(&(*region)->pgmap.ref, refs - 1);
+	if (unlikely(!p2pdma_bar_in_place((*region)->bar)))
+		return p2pdma_undo_put(*region, addr, size, each);
+	if (each < size)
+		percpu_ref_get_many(&(*region)->pgmap.ref, size / each - 1);
 	return addr;
 }
 
 /* With the last reference @region, and its provider, may vanish at once. */
-static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
-			unsigned long refs)
+static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size)
 {
-	p2pdma_pool_free(region->bar->device->pool, addr, size);
-	percpu_ref_put_many(&region->pgmap.ref, refs);
+	/* What is refused has no reference. */
+	if (likely(p2pdma_pool_free(region->chunk, addr, size)))
+		percpu_ref_put(&region->pgmap.ref);
 }
 
 /**
@@ -101,14 +121,13 @@ static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size,
  * Each page holds a reference on @region and is freed by itself, by
  * p2pdma_free_user() or with the last reference on the page.
  *
- * Context: any; never sleeps.
+ * Context: any but NMI; never sleeps.
  * Return: kernel address of contiguous pages; NULL where @pdev is no provider
  * (any more) or has no such piece left.
  */
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region)
 {
-	unsigned long pages = size >> PAGE_SHIFT;
 	struct pci_p2pdma *provider;
 	void *addr;
 
@@ -118,9 +137,9 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 	if (!provider)
 		return NULL;
 
-	addr = p2pdma_alloc(provider, size, pages, region);
+	addr = p2pdma_alloc(provider, size, PAGE_SIZE, region);
 	if (addr)
-		atomic_long_add(pages, &provider->user_pages);
+		atomic_long_add(size >> PAGE_SHIFT, &provider->user_pages);
 	return addr;
 }
 
@@ -130,16 +149,17 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
  * @addr: kernel address of the first one
  * @size: bytes, a multiple of PAGE_SIZE
  *
- * Context: any; never sleeps.
+ * Context: any but NMI; never sleeps.
  */
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 {
-	unsigned long pages = size >> PAGE_SHIFT;
 	atomic_long_t *out = &region->bar->device->user_pages;
+	void *end = addr + size;
 
-	if (!atomic_long_sub_return(pages, out))
+	if (!atomic_long_sub_return(size >> PAGE_SHIFT, out))
 		wake_up_var(out);
-	p2pdma_free(region, addr, size, pages);
+	for (; addr < end; addr += PAGE_SIZE)
+		p2pdma_free(region, addr, PAGE_SIZE);
 }
 
 /* The last mapping of a user's page is gone, and so is all DMA to it. */
@@ -158,7 +178,8 @@ static const struct dev_pagemap_ops p2pdma_pgmap_ops = {
 };
 
 /* The region of @pdev that @addr lies in, or NULL for any other address */
-static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
+static noinline struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev,
+						       void *addr)
 {
 	struct p2pdma_region *region;
 	struct page *page;
@@ -175,6 +196,34 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
 	return region->bar->device->pdev == pdev ? region : NULL;
 }
 
+/* The same, at once where @pdev is bound and @addr in its first region */
+static __always_inline struct p2pdma_region *
+p2pdma_region_of_bound(struct pci_dev *pdev, void *addr)
+{
+	struct pci_p2pdma *provider;
+	struct p2pdma_region *region;
+
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	region = provider ? READ_ONCE(provider->first_region) : NULL;
+	if (likely(region && (size_t)(addr - region->start) < region->size))
+		return region;
+	return p2pdma_region_of(pdev, addr);
+}
+
+/* Take memory for the kernel; less than a page may share its page. */
+static __always_inline void *p2pdma_alloc_kernel(struct pci_dev *pdev,
+						 size_t size)
+{
+	struct p2pdma_region *region;
+	struct pci_p2pdma *provider;
+
+	/* Teardown waits for readers before the pool goes. */
+	guard(rcu)();
+	provider = p2pdma_of(pdev);
+	return provider ? p2pdma_alloc(provider, size, size, &region) : NULL;
+}
+
 /**
  * pci_alloc_p2pmem - allocate memory of a provider
  * @pdev: the provider; its memory needn't be published
@@ -184,19 +233,16 @@ static struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev, void *addr)
  * the CPU may only touch it through accessors such as memcpy_toio().  The
  * driver core waits for it to be freed, after the driver's remove().
  *
- * Context: any; never sleeps.
+ * Context: any but NMI; never sleeps.
  * Return: kernel address; NULL where @pdev is no provider, or has no piece of
  * @size left, or its BAR has moved since, or @size is 0.
  */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 {
-	struct p2pdma_region *region;
-	struct pci_p2pdma *provider;
-
-	/* Teardown waits for readers before the pool goes. */
-	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	return provider ? p2pdma_alloc(provider, size, 1, &region) : NULL;
+	/* Devices want their queues page aligned, however short they are. */
+	if (unlikely(size - 1 < PAGE_SIZE - 1))
+		size = PAGE_SIZE;
+	return p2pdma_alloc_kernel(pdev, size);
 }
 EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
 
@@ -207,18 +253,19 @@ EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
  * @size: as pci_alloc_p2pmem() was given it, in bytes
  *
  * May be called after @pdev has lost its driver, as long as memory is out.
- * An address that isn't @pdev's is refused with a warning.
+ * What isn't @pdev's, isn't allocated, or was with another address or size, is
+ * refused with a warning, and nothing changes.
  *
- * Context: any; never sleeps.
+ * Context: any but NMI; never sleeps.
  */
 void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size)
 {
-	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
+	struct p2pdma_region *region = p2pdma_region_of_bound(pdev, addr);
 
 	if (WARN_ONCE(!region, "%s: %p isn't peer-to-peer memory of it\n",
 		      pci_name(pdev), addr))
 		return;
-	p2pdma_free(region, addr, size, 1);
+	p2pdma_free(region, addr, size);
 }
 EXPORT_SYMBOL_GPL(pci_free_p2pmem);
 
@@ -251,6 +298,10 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
  * @nents: where to put the number of entries
  * @length: bytes
  *
+ * Less than a page, such as NVMe metadata, may share its page with other such
+ * memory, though never with memory of user space.  It is aligned to a 64th of a
+ * page then.
+ *
  * Context: may sleep.
  * Return: the list, of one contiguous entry; NULL as pci_alloc_p2pmem(), or
  * where there is no memory for the list, and @nents is as before.
@@ -259,7 +310,7 @@ struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 					 unsigned int *nents, u32 length)
 {
 	struct scatterlist *sgl = kmalloc(sizeof(*sgl), GFP_KERNEL);
-	void *addr = sgl ? pci_alloc_p2pmem(pdev, length) : NULL;
+	void *addr = sgl ? p2pdma_alloc_kernel(pdev, length) : NULL;
 
 	if (!addr) {
 		kfree(sgl);
@@ -267,7 +318,7 @@ struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 	}
 
 	sg_init_table(sgl, 1);
-	sg_set_page(sgl, virt_to_page(addr), length, 0);
+	sg_set_page(sgl, virt_to_page(addr), length, offset_in_page(addr));
 	*nents = 1;
 	return sgl;
 }
@@ -285,7 +336,7 @@ void pci_p2pmem_free_sgl(struct pci_dev *pdev, struct scatterlist *sgl)
 	struct scatterlist *sg;
 
 	for (sg = sgl; sg; sg = sg_next(sg))
-		pci_free_p2pmem(pdev, page_address(sg_page(sg)), sg->length);
+		pci_free_p2pmem(pdev, sg_virt(sg), sg->length);
 	kfree(sgl);
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
@@ -323,12 +374,18 @@ static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
 		return PTR_ERR(addr);
 	}
 
-	ret = p2pdma_pool_add(provider->pool, addr, range_len(range), region);
+	ret = p2pdma_pool_add(provider->pool, addr, range_len(range), region,
+			      &region->chunk);
 	if (ret) {
 		p2pdma_region_destroy(region);
 		return ret;
 	}
 
+	region->start = addr;
+	region->size = range_len(range);
+	if (!provider->first_region)
+		/* Last: whoever frees by way of it sees the rest. */
+		smp_store_release(&provider->first_region, region);
 	list_add_tail_rcu(&region->node, &provider->regions);
 	return 0;
 }

@@ -25,6 +25,8 @@
  *                    away, and so while importers are told and fences waited for
  *   p2pdma_cache_lock, p2pdma_route_cache::lock
  *
+ * In the pool, from any context: p2pdma_pool::lock, then p2pdma_slab::lock.
+ *
  * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
  * bridges, p2pdma_buffers_lock for a provider's list of dma-bufs, and
  * p2pdma_holders_lock (irq-safe) for what clients have mapped.
@@ -54,6 +56,7 @@
 
 struct attribute_group;
 struct dma_heap;
+struct p2pdma_chunk;
 struct p2pdma_pool;
 
 /* ---- p2pdma_pool.c: memory by address and size; knows nothing of PCI ---- */
@@ -61,11 +64,17 @@ struct p2pdma_pool;
 struct p2pdma_pool *p2pdma_pool_create(int nid);
 void p2pdma_pool_destroy(struct p2pdma_pool *pool);
 int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
-		    void *owner);
+		    void *owner, struct p2pdma_chunk **new);
 void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner);
-void p2pdma_pool_free(struct p2pdma_pool *pool, void *addr, size_t size);
+void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
+			      void **owner);
+bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
 size_t p2pdma_pool_size(struct p2pdma_pool *pool);
 size_t p2pdma_pool_available(struct p2pdma_pool *pool);
+void p2pdma_pool_warn(const char *what, void *addr, size_t size);
+#if IS_ENABLED(CONFIG_KUNIT)
+const char *p2pdma_pool_check(struct p2pdma_pool *pool);
+#endif
 
 /* ---- p2pdma_host.c: which root complexes forward between devices ---- */
 
@@ -273,6 +282,7 @@ struct pci_p2pdma {
 	/* Memory with struct pages */
 	struct p2pdma_pool *pool;
 	struct list_head regions;	/* of struct p2pdma_region */
+	struct p2pdma_region *first_region;	/* of these; for RCU readers */
 	bool published;
 	atomic_long_t user_pages;	/* taken for user mappings, not yet free */
 	pgoff_t user_offset;		/* of all its mappings in p2pdma_user_mapping() */
@@ -292,6 +302,9 @@ struct pci_p2pdma {
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;
+	struct p2pdma_chunk *chunk;	/* of the pool */
+	void *start;
+	size_t size;			/* in bytes */
 	struct list_head node;		/* in pci_p2pdma::regions */
 	struct dev_pagemap pgmap;
 };
