@@ -9,15 +9,11 @@
 
 #include <linux/array_size.h>
 #include <linux/cleanup.h>
-#include <linux/dcache.h>
-#include <linux/debugfs.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
-#include <linux/fs.h>
 #include <linux/ioport.h>
 #include <linux/kernfs.h>
 #include <linux/limits.h>
-#include <linux/sched.h>
 #include <linux/string.h>
 
 #include "p2pdma_test.h"
@@ -286,83 +282,6 @@ static struct kunit_suite provider_suite = {
 
 /* ---- No memory ---- */
 
-#ifdef CONFIG_FAILSLAB
-
-struct setting {
-	bool *ignore_wait;
-	unsigned long *verbose;
-	bool old_ignore_wait;
-	unsigned long old_verbose;
-};
-
-/* What user space would write to by way of debugfs */
-static void *failslab_value(const char *name)
-{
-	struct dentry *dir = debugfs_lookup("failslab", NULL);
-	struct dentry *file = dir ? debugfs_lookup(name, dir) : NULL;
-	void *value = file ? d_inode(file)->i_private : NULL;
-
-	dput(file);
-	dput(dir);
-	return value;
-}
-
-static void restore_setting(void *data)
-{
-	struct setting *setting = data;
-
-	current->fail_nth = 0;
-	*setting->ignore_wait = setting->old_ignore_wait;
-	*setting->verbose = setting->old_verbose;
-}
-
-/* From now on current->fail_nth is for all allocations, and silent. */
-static void inject_faults(struct kunit *test)
-{
-	struct setting *setting = kunit_kzalloc(test, sizeof(*setting),
-						GFP_KERNEL);
-
-	KUNIT_ASSERT_NOT_NULL(test, setting);
-	setting->ignore_wait = failslab_value("ignore-gfp-wait");
-	setting->verbose = failslab_value("verbose");
-	KUNIT_ASSERT_NOT_NULL(test, setting->ignore_wait);
-	KUNIT_ASSERT_NOT_NULL(test, setting->verbose);
-	setting->old_ignore_wait = *setting->ignore_wait;
-	setting->old_verbose = *setting->verbose;
-	*setting->ignore_wait = false;
-	*setting->verbose = 0;
-	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
-							   restore_setting,
-							   setting));
-}
-
-static void fail_nth(unsigned int nth)
-{
-	current->fail_nth = nth;
-}
-
-/* Did it come to fail? */
-static bool failed(void)
-{
-	return !current->fail_nth;
-}
-
-#else
-
-static void inject_faults(struct kunit *test)
-{
-	kunit_skip(test, "no fault injection in this kernel");
-}
-
-static void fail_nth(unsigned int nth) { }
-
-static bool failed(void)
-{
-	return false;
-}
-
-#endif
-
 static int add_bar(struct pci_dev *pdev)
 {
 	return pci_p2pdma_add_resource(pdev, 0, 0, 0);
@@ -403,7 +322,7 @@ static void no_memory(struct kunit *test)
 	bool hit;
 	int ret;
 
-	inject_faults(test);
+	p2pdma_test_inject_faults(test);
 	fabric = p2pdma_test_create(test, &test_fabric, NULL);
 	pdev = p2pdma_test_dev(test, fabric, "provider");
 
@@ -412,10 +331,10 @@ static void no_memory(struct kunit *test)
 		if (param->initialised)
 			KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(pdev), 0);
 
-		fail_nth(nth);
+		p2pdma_test_fail_nth(nth);
 		ret = param->register_it(pdev);
-		hit = failed();
-		fail_nth(0);
+		hit = p2pdma_test_failed();
+		p2pdma_test_fail_nth(0);
 
 		if (ret) {
 			refused++;
@@ -446,7 +365,8 @@ static void no_memory(struct kunit *test)
 	if (param->initialised && param->register_it == pcim_p2pdma_init)
 		KUNIT_EXPECT_EQ(test, nth, 1);
 	else
-		KUNIT_EXPECT_GT(test, refused, 2);
+		/* A page for slabs, in one round alone, may hide one of three. */
+		KUNIT_EXPECT_GE(test, refused, 2);
 }
 
 static struct kunit_case memory_cases[] = {

@@ -6,12 +6,16 @@
 
 #include <linux/array_size.h>
 #include <linux/bitmap.h>
+#include <linux/cleanup.h>
 #include <linux/math.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/panic.h>
+#include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/string.h>
+
+#include <kunit/static_stub.h>
 
 #include "p2pdma_test.h"
 
@@ -280,6 +284,158 @@ static void scatterlist(struct kunit *test)
 	/* All of it came back. */
 	p2pdma_test_alloc(test, provider, SZ_4M);
 }
+
+#if P2PDMA_TEST_INTERNAL
+/* ---- What only this core's pool does ---- */
+
+#define PARTS		256
+#define PART_SIZE	SZ_512
+
+static size_t available(struct pci_dev *pdev)
+{
+	guard(rcu)();
+	return p2pdma_pool_available(p2pdma_of(pdev)->pool);
+}
+
+/*
+ * Requests below a page share pages with each other, and user space gets none
+ * of those.
+ */
+static void parts_of_pages(struct kunit *test)
+{
+	unsigned int i, nents, shared, user, others = 0, overlaps = 0;
+	struct p2pdma_region *region;
+	struct scatterlist **sgls;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	unsigned long *seen;
+	void *addr, *start;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	start = pci_alloc_p2pmem(provider, SZ_4M);
+	KUNIT_ASSERT_NOT_NULL(test, start);
+	pci_free_p2pmem(provider, start, SZ_4M);
+
+	sgls = kunit_kcalloc(test, PARTS, sizeof(*sgls), GFP_KERNEL);
+	seen = kunit_kcalloc(test, BITS_TO_LONGS(SZ_4M / PART_SIZE),
+			     sizeof(*seen), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, sgls);
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+
+	for (i = 0; i < PARTS; i++) {
+		sgls[i] = pci_p2pmem_alloc_sgl(provider, &nents, PART_SIZE);
+		if (!sgls[i] || nents != 1 || sgls[i]->length != PART_SIZE)
+			break;
+		addr = sg_virt(sgls[i]);
+		if ((addr - start) % PART_SIZE ||
+		    __test_and_set_bit((addr - start) / PART_SIZE, seen))
+			overlaps++;
+	}
+	shared = i;
+	KUNIT_EXPECT_EQ(test, shared, PARTS);
+	KUNIT_EXPECT_EQ(test, overlaps, 0);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PARTS * PART_SIZE);
+
+	/* All the rest is for users. */
+	while (true) {
+		addr = p2pdma_alloc_user(provider, PAGE_SIZE, &region);
+		if (!addr)
+			break;
+		others++;
+		if (find_next_bit(seen, SZ_4M / PART_SIZE,
+				  (addr - start) / PART_SIZE) <
+		    (addr - start + PAGE_SIZE) / PART_SIZE)
+			overlaps++;
+		bitmap_set(seen, (addr - start) / PART_SIZE,
+			   PAGE_SIZE / PART_SIZE);
+	}
+	KUNIT_EXPECT_EQ(test, others,
+			(SZ_4M - PARTS * PART_SIZE) / PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, overlaps, 0);
+	KUNIT_EXPECT_EQ(test, available(provider), 0);
+
+	for (i = 1; i < shared; i += 2) {
+		__clear_bit((sg_virt(sgls[i]) - start) / PART_SIZE, seen);
+		pci_p2pmem_free_sgl(provider, sgls[i]);
+	}
+	/* Half of each page is somebody's: no page is free for users. */
+	KUNIT_EXPECT_EQ(test, available(provider), 0);
+	KUNIT_EXPECT_NULL(test,
+			  p2pdma_alloc_user(provider, PAGE_SIZE, &region));
+	for (i = 0; i < shared; i += 2) {
+		__clear_bit((sg_virt(sgls[i]) - start) / PART_SIZE, seen);
+		pci_p2pmem_free_sgl(provider, sgls[i]);
+	}
+	KUNIT_EXPECT_EQ(test, available(provider), PARTS * PART_SIZE);
+
+	/* What is left are the users' pages. */
+	for (user = 0; user < SZ_4M / PAGE_SIZE; user++) {
+		if (test_bit(user * (PAGE_SIZE / PART_SIZE), seen))
+			p2pdma_free_user(region, start + user * PAGE_SIZE,
+					 PAGE_SIZE);
+	}
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+}
+
+static unsigned int refused;
+
+static void count_refused(const char *what, void *addr, size_t size)
+{
+	refused++;
+}
+
+static const struct bad_free_case {
+	const char *name;
+	long offset;
+	size_t size;
+} bad_free_cases[] = {
+	{ "shorter", 0, PAGE_SIZE },
+	{ "longer", 0, 4 * PAGE_SIZE },
+	{ "nothing", 0, 0 },
+	{ "all_before_the_end", PAGE_SIZE, 2 * PAGE_SIZE },
+	{ "not_a_page", 64, 3 * PAGE_SIZE },
+	{ "free", SZ_2M, PAGE_SIZE },
+	{ "beyond_the_end", 0, SZ_8M },
+};
+
+KUNIT_ARRAY_PARAM_DESC(bad_free, bad_free_cases, name);
+
+/*
+ * A bad free is refused with one warning, and takes no reference: the provider
+ * still waits for the good one, and only for that.
+ */
+static void bad_free(struct kunit *test)
+{
+	const struct bad_free_case *param = test->param_value;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	void *addr;
+
+	refused = 0;
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	addr = pci_alloc_p2pmem(provider, 3 * PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+
+	kunit_activate_static_stub(test, p2pdma_pool_warn, count_refused);
+	pci_free_p2pmem(provider, addr + param->offset, param->size);
+	KUNIT_EXPECT_EQ(test, refused, 1);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - 3 * PAGE_SIZE);
+
+	pci_free_p2pmem(provider, addr, 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused, 1);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+	pci_free_p2pmem(provider, addr, 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused, 2);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+	kunit_deactivate_static_stub(test, p2pdma_pool_warn);
+
+	/* Nothing is out, and nothing is given twice. */
+	addr = p2pdma_test_alloc(test, provider, SZ_4M);
+	p2pdma_test_none_left(test, provider, 1);
+}
+#endif /* P2PDMA_TEST_INTERNAL */
 
 static void publish(struct kunit *test)
 {
@@ -662,6 +818,10 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(virt_to_bus),
 	KUNIT_CASE(alloc),
 	KUNIT_CASE(scatterlist),
+#if P2PDMA_TEST_INTERNAL
+	KUNIT_CASE(parts_of_pages),
+	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
+#endif
 	KUNIT_CASE(publish),
 	KUNIT_CASE(unplugged),
 	KUNIT_CASE(distance_many),

@@ -8,14 +8,18 @@
  */
 
 #include <linux/array_size.h>
+#include <linux/dcache.h>
+#include <linux/debugfs.h>
 #include <linux/device.h>
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
 #include <linux/platform_device.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/sprintf.h>
 #include <linux/stdarg.h>
 #include <linux/string.h>
@@ -478,6 +482,103 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 	pci_free_p2pmem(provider, page, PAGE_SIZE);
 	return type;
 }
+
+/* ---- Failing allocations ---- */
+
+#ifdef CONFIG_FAILSLAB
+
+struct failslab_setting {
+	bool *ignore_wait;
+	unsigned long *verbose;
+	bool old_ignore_wait;
+	unsigned long old_verbose;
+};
+
+/* What user space would write to by way of debugfs */
+static void *failslab_value(const char *name)
+{
+	struct dentry *dir = debugfs_lookup("failslab", NULL);
+	struct dentry *file = dir ? debugfs_lookup(name, dir) : NULL;
+	void *value = file ? d_inode(file)->i_private : NULL;
+
+	dput(file);
+	dput(dir);
+	return value;
+}
+
+static void restore_setting(void *data)
+{
+	struct failslab_setting *setting = data;
+
+	current->fail_nth = 0;
+	*setting->ignore_wait = setting->old_ignore_wait;
+	*setting->verbose = setting->old_verbose;
+}
+
+/**
+ * p2pdma_test_inject_faults - let p2pdma_test_fail_nth() work for all allocations
+ * @test: the test, at whose end things are as before; skipped where the kernel
+ *	has no fault injection
+ *
+ * Context: may sleep.
+ */
+void p2pdma_test_inject_faults(struct kunit *test)
+{
+	struct failslab_setting *setting;
+
+	setting = kunit_kzalloc(test, sizeof(*setting), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, setting);
+	setting->ignore_wait = failslab_value("ignore-gfp-wait");
+	setting->verbose = failslab_value("verbose");
+	KUNIT_ASSERT_NOT_NULL(test, setting->ignore_wait);
+	KUNIT_ASSERT_NOT_NULL(test, setting->verbose);
+	setting->old_ignore_wait = *setting->ignore_wait;
+	setting->old_verbose = *setting->verbose;
+	*setting->ignore_wait = false;
+	*setting->verbose = 0;
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   restore_setting,
+							   setting));
+}
+
+/**
+ * p2pdma_test_fail_nth - let an allocation of this task fail, in silence
+ * @nth: which one from now on, 1 for the next; 0 for none
+ *
+ * Context: task.
+ */
+void p2pdma_test_fail_nth(unsigned int nth)
+{
+	current->fail_nth = nth;
+}
+
+/**
+ * p2pdma_test_failed - has the allocation failed that was to
+ *
+ * Context: task.
+ * Return: whether there have been that many since p2pdma_test_fail_nth().
+ */
+bool p2pdma_test_failed(void)
+{
+	return !current->fail_nth;
+}
+
+#else
+
+void p2pdma_test_inject_faults(struct kunit *test)
+{
+	kunit_skip(test, "no fault injection in this kernel");
+}
+
+void p2pdma_test_fail_nth(unsigned int nth) { }
+
+bool p2pdma_test_failed(void)
+{
+	return false;
+}
+
+#endif
 
 /* ---- A driver's life ---- */
 

@@ -136,6 +136,12 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 					 struct pci_dev *provider,
 					 struct device *client);
 
+/* ---- Failing allocations ---- */
+
+void p2pdma_test_inject_faults(struct kunit *test);
+void p2pdma_test_fail_nth(unsigned int nth);
+bool p2pdma_test_failed(void);
+
 /* ---- A driver's life ---- */
 
 void *p2pdma_test_probe(struct kunit *test, struct pci_dev *pdev);

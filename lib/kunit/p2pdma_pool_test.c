@@ -1,0 +1,936 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of PCI peer-to-peer DMA: the pool by itself, without PCI.
+ *
+ * Named cases: where memory is found, what is refused, what becomes of what a
+ * CPU holds.  Random sequences are in p2pdma_pool_random_test.c, and several
+ * users at once in p2pdma_pool_race_test.c.
+ */
+
+#include <kunit/static_stub.h>
+#include <linux/cpu.h>
+#include <linux/cpumask.h>
+#include <linux/err.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/smp.h>
+#include <linux/vmalloc.h>
+
+#include "p2pdma_pool_test.h"
+#include "p2pdma_test.h"
+
+#define SLAB	P2PDMA_TEST_SLAB
+#define UNIT	(PAGE_SIZE / 64)	/* of parts of pages */
+
+/* ---- A pool ---- */
+
+/* Of the pool that the running test has made last */
+static struct p2pdma_test_pool *current_pool;
+
+static void count_warning(const char *what, void *addr, size_t size)
+{
+	atomic_inc(&current_pool->warnings);
+}
+
+static void destroy(void *data)
+{
+	struct p2pdma_test_pool *t = data;
+
+	p2pdma_pool_destroy(t->pool);
+}
+
+/* A pool with chunks of as many pages as @pages says, up to a 0 */
+struct p2pdma_test_pool *p2pdma_test_pool(struct kunit *test, int nid,
+					  const unsigned int *pages)
+{
+	struct p2pdma_test_pool *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	struct p2pdma_test_chunk *c;
+	size_t size = 0;
+
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	t->pool = p2pdma_pool_create(nid);
+	KUNIT_ASSERT_NOT_NULL(test, t->pool);
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, destroy, t));
+
+	for (; *pages; pages++) {
+		KUNIT_ASSERT_LT(test, t->count, P2PDMA_TEST_CHUNKS);
+		c = &t->chunks[t->count++];
+		c->pages = *pages;
+		/* Not in order, and not at a multiple of any size */
+		c->start = (void *)(16 * SZ_1T - t->count * SZ_1T + SZ_4K);
+		KUNIT_ASSERT_EQ(test, 0, p2pdma_pool_add(t->pool, c->start,
+							 c->pages * PAGE_SIZE,
+							 c, &c->chunk));
+		size += c->pages * PAGE_SIZE;
+	}
+	KUNIT_EXPECT_EQ(test, size, p2pdma_pool_size(t->pool));
+	KUNIT_EXPECT_EQ(test, size, p2pdma_pool_available(t->pool));
+	KUNIT_EXPECT_NULL(test, p2pdma_pool_check(t->pool));
+
+	current_pool = t;
+	kunit_activate_static_stub(test, p2pdma_pool_warn, count_warning);
+	return t;
+}
+
+void p2pdma_test_pool_destroy(struct kunit *test, struct p2pdma_test_pool *t)
+{
+	kunit_release_action(test, destroy, t);
+}
+
+/* The largest chunk, leaving out those that @taken says */
+static unsigned int largest(const struct p2pdma_test_pool *t,
+			    unsigned long taken)
+{
+	unsigned int i, best = 0, pages = 0;
+
+	for (i = 0; i < t->count; i++) {
+		if (taken & BIT(i) || t->chunks[i].pages <= pages)
+			continue;
+		pages = t->chunks[i].pages;
+		best = i;
+	}
+	return best;
+}
+
+/*
+ * Nothing is allocated any more, and each chunk is in one piece again.
+ * Return: false if not so.
+ */
+bool p2pdma_test_pool_all_free(struct kunit *test, struct p2pdma_test_pool *t)
+{
+	const char *wrong = p2pdma_pool_check(t->pool);
+	unsigned int i, at, refused = 0;
+	unsigned long taken = 0;
+	void *owner, *addr;
+
+	KUNIT_EXPECT_NULL_MSG(test, wrong, "%s", wrong);
+	KUNIT_EXPECT_EQ(test, p2pdma_pool_size(t->pool),
+			p2pdma_pool_available(t->pool));
+	for (i = 0; i < t->count; i++, taken |= BIT(at)) {
+		at = largest(t, taken);
+		addr = p2pdma_pool_alloc(t->pool,
+					 t->chunks[at].pages * PAGE_SIZE,
+					 &owner);
+		KUNIT_EXPECT_NOT_NULL_MSG(test, addr, "chunk %u as a whole", at);
+		refused += !addr;
+	}
+	if (refused)
+		return false;
+	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_available(t->pool));
+	for (i = 0; i < t->count; i++)
+		if (!p2pdma_pool_free(t->chunks[i].chunk, t->chunks[i].start,
+				      t->chunks[i].pages * PAGE_SIZE))
+			refused++;
+	KUNIT_EXPECT_EQ(test, 0, refused);
+	KUNIT_EXPECT_EQ(test, p2pdma_pool_size(t->pool),
+			p2pdma_pool_available(t->pool));
+	return !wrong && !refused;
+}
+
+#define POOL(test, ...)							\
+	p2pdma_test_pool(test, NUMA_NO_NODE,				\
+			 (const unsigned int[]) { __VA_ARGS__, 0 })
+
+static void *alloc(struct p2pdma_test_pool *t, size_t size)
+{
+	void *owner;
+
+	return p2pdma_pool_alloc(t->pool, size, &owner);
+}
+
+static void *alloc_each(struct p2pdma_test_pool *t, unsigned int pages)
+{
+	void *owner;
+
+	return p2pdma_pool_alloc_pages(t->pool, pages * PAGE_SIZE, &owner);
+}
+
+/* In the first chunk */
+static bool give(struct p2pdma_test_pool *t, void *addr, size_t size)
+{
+	return p2pdma_pool_free(t->chunks[0].chunk, addr, size);
+}
+
+/* Page @index of the first chunk */
+static void *page_at(const struct p2pdma_test_pool *t, unsigned int index)
+{
+	return t->chunks[0].start + index * PAGE_SIZE;
+}
+
+/* A pool that isn't would only go on to say so. */
+static void assert_sound(struct kunit *test, struct p2pdma_test_pool *t,
+			 unsigned int available)
+{
+	const char *wrong = p2pdma_pool_check(t->pool);
+
+	KUNIT_ASSERT_NULL_MSG(test, wrong, "%s", wrong);
+	KUNIT_ASSERT_EQ(test, available * PAGE_SIZE,
+			p2pdma_pool_available(t->pool));
+}
+
+/* ---- Sizes ---- */
+
+static void no_chunk(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 0);
+
+	KUNIT_EXPECT_NULL(test, alloc(t, 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, SLAB * PAGE_SIZE + 1));
+	KUNIT_EXPECT_NULL(test, alloc_each(t, 1));
+	assert_sound(test, t, 0);
+}
+
+static void sizes(struct kunit *test)
+{
+	static const struct {
+		size_t size;
+		unsigned int pages, align;
+	} table[] = {
+		{ 1, 1, UNIT },
+		{ UNIT, 1, UNIT },
+		{ UNIT + 1, 1, UNIT },
+		{ PAGE_SIZE - 1, 1, UNIT },
+		{ PAGE_SIZE, 1, PAGE_SIZE },
+		{ PAGE_SIZE + 1, 2, PAGE_SIZE },
+		{ 64 * PAGE_SIZE, 64, PAGE_SIZE },
+		{ 65 * PAGE_SIZE - 1, 65, PAGE_SIZE },
+		{ SLAB * PAGE_SIZE, SLAB, PAGE_SIZE },
+		{ SLAB * PAGE_SIZE + 1, SLAB + 1, PAGE_SIZE },
+		{ (2 * SLAB + 3) * PAGE_SIZE - 1, 2 * SLAB + 3, PAGE_SIZE },
+	};
+	struct p2pdma_test_pool *t = POOL(test, 2 * SLAB + 3);
+	void *owner = NULL, *addr;
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(table); i++) {
+		addr = p2pdma_pool_alloc(t->pool, table[i].size, &owner);
+		KUNIT_ASSERT_NOT_NULL_MSG(test, addr, "%zu bytes",
+					  table[i].size);
+		KUNIT_EXPECT_PTR_EQ(test, owner, &t->chunks[0]);
+		KUNIT_EXPECT_TRUE(test, IS_ALIGNED((unsigned long)addr,
+						   table[i].align));
+		assert_sound(test, t, 2 * SLAB + 3 - table[i].pages);
+		KUNIT_EXPECT_TRUE(test, give(t, addr, table[i].size));
+		assert_sound(test, t, 2 * SLAB + 3);
+	}
+
+	KUNIT_EXPECT_NULL(test, alloc(t, 0));
+	KUNIT_EXPECT_NULL(test, alloc(t, (2 * SLAB + 3) * PAGE_SIZE + 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, SIZE_MAX));
+	KUNIT_EXPECT_NULL(test, alloc(t, 1UL << 32 << PAGE_SHIFT));
+	KUNIT_EXPECT_NULL(test, alloc_each(t, 0));
+	KUNIT_EXPECT_NULL(test, alloc_each(t, 2 * SLAB + 4));
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+/* Parts share a page, and it is free again when none is left. */
+static void parts(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 1);
+	unsigned long seen = 0;
+	unsigned int i, units;
+	void *addr;
+
+	for (i = 0; i < 64; i++) {
+		addr = alloc(t, UNIT);
+		KUNIT_ASSERT_NOT_NULL(test, addr);
+		KUNIT_ASSERT_TRUE(test, IS_ALIGNED((unsigned long)addr, UNIT));
+		KUNIT_ASSERT_LT(test, addr - page_at(t, 0), PAGE_SIZE);
+		seen |= BIT((addr - page_at(t, 0)) / UNIT);
+		assert_sound(test, t, 0);
+	}
+	KUNIT_EXPECT_EQ(test, ~0UL, seen);
+	KUNIT_EXPECT_NULL(test, alloc(t, 1));
+
+	/* The only room is where it was made. */
+	for (units = 1; units < 64; units++) {
+		for (i = 0; i < units; i++)
+			KUNIT_EXPECT_TRUE(test, give(t, page_at(t, 0) +
+						     (63 - i) * UNIT, UNIT));
+		addr = alloc(t, units * UNIT);
+		KUNIT_EXPECT_PTR_EQ(test, addr,
+				    page_at(t, 0) + (64 - units) * UNIT);
+		KUNIT_EXPECT_TRUE(test, give(t, addr, units * UNIT));
+		for (i = 0; i < units; i++)
+			KUNIT_EXPECT_NOT_NULL(test, alloc(t, UNIT - 1));
+		assert_sound(test, t, 0);
+	}
+
+	for (i = 0; i < 64; i++) {
+		KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
+		assert_sound(test, t, 0);
+		KUNIT_EXPECT_TRUE(test, give(t, page_at(t, 0) +
+					     i * 5 % 64 * UNIT, UNIT));
+	}
+	assert_sound(test, t, 1);
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+/* No page is free: room for parts is found in any page that is shared. */
+static void parts_elsewhere(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 3);
+	unsigned int i, page;
+
+	for (i = 0; i < 3 * 64; i++)
+		KUNIT_ASSERT_NOT_NULL(test, alloc(t, UNIT));
+	for (page = 0; page < 3; page++) {
+		/* Room there, though parts were freed last in another one */
+		KUNIT_EXPECT_TRUE(test, give(t, page_at(t, page), UNIT));
+		KUNIT_EXPECT_TRUE(test, give(t, page_at(t, (page + 1) % 3),
+					     UNIT));
+		/* Nobody owns the slab any more after that. */
+		KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
+		for (i = 0; i < 2; i++)
+			KUNIT_EXPECT_NOT_NULL(test, alloc(t, UNIT));
+		KUNIT_EXPECT_NULL(test, alloc(t, UNIT));
+		assert_sound(test, t, 0);
+	}
+	for (i = 0; i < 3 * 64; i++)
+		KUNIT_EXPECT_TRUE(test, give(t, page_at(t, 0) + i * UNIT, UNIT));
+	p2pdma_test_pool_all_free(test, t);
+}
+
+/* ---- Where memory is found ---- */
+
+/* All but one run of pages are taken: it is found, wherever it is. */
+static void last_hole(struct kunit *test)
+{
+	static const unsigned int holes[] = {
+		1, 2, 3, 16, 17, 63, 64, 65, 127, 130, 511, 512, 513, 1027
+	};
+	const unsigned int pages = 2 * SLAB + 7;
+	struct p2pdma_test_pool *t = POOL(test, pages);
+	unsigned int i, k, hole, at, wrong = 0;
+	void *addr;
+
+	KUNIT_ASSERT_PTR_EQ(test, page_at(t, 0), alloc_each(t, pages));
+	for (i = 0; i < ARRAY_SIZE(holes); i++) {
+		hole = holes[i];
+		for (at = 0; at + hole <= pages; at++) {
+			addr = page_at(t, at);
+			for (k = 0; k < hole; k++)
+				wrong += !give(t, addr + k * PAGE_SIZE,
+					       PAGE_SIZE);
+			wrong += !!alloc(t, (hole + 1) * PAGE_SIZE);
+			wrong += alloc(t, hole * PAGE_SIZE) != addr;
+			wrong += !give(t, addr, hole * PAGE_SIZE);
+			wrong += alloc_each(t, hole) != addr;
+			wrong += !!alloc(t, 1);
+			KUNIT_ASSERT_EQ_MSG(test, 0, wrong,
+					    "%u pages free at %u", hole, at);
+			if (at % 64 == 0)
+				assert_sound(test, t, 0);
+		}
+		cond_resched();
+	}
+	for (at = 0; at < pages; at++)
+		KUNIT_EXPECT_TRUE(test, give(t, page_at(t, at), PAGE_SIZE));
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+struct order {
+	const char *name;
+	unsigned int step;	/* prime to the number of pages */
+};
+
+#define EXHAUSTED	(3 * SLAB + 11)
+
+static const struct order orders[] = {
+	{ "forward", 1 },
+	{ "backward", EXHAUSTED - 1 },
+	{ "every_second", 2 },
+	{ "scattered", 617 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(order, orders, name);
+
+/* Page by page to the last one, and back */
+static void exhaustion(struct kunit *test)
+{
+	const struct order *order = test->param_value;
+	struct p2pdma_test_pool *t = POOL(test, EXHAUSTED);
+	unsigned long *seen = kunit_kcalloc(test, BITS_TO_LONGS(EXHAUSTED),
+					    sizeof(*seen), GFP_KERNEL);
+	unsigned int i, at, left = EXHAUSTED;
+	void *addr;
+
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	while ((addr = alloc(t, PAGE_SIZE))) {
+		at = (addr - page_at(t, 0)) / PAGE_SIZE;
+		KUNIT_ASSERT_LT(test, at, EXHAUSTED);
+		KUNIT_ASSERT_FALSE(test, __test_and_set_bit(at, seen));
+		left--;
+		KUNIT_ASSERT_EQ(test, left * PAGE_SIZE,
+				p2pdma_pool_available(t->pool));
+	}
+	KUNIT_EXPECT_EQ(test, 0, left);
+	KUNIT_EXPECT_NULL(test, alloc(t, 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, SLAB * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, EXHAUSTED * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc_each(t, 1));
+	assert_sound(test, t, 0);
+
+	for (i = 0; i < EXHAUSTED; i++) {
+		addr = page_at(t, i * order->step % EXHAUSTED);
+		KUNIT_ASSERT_TRUE(test, give(t, addr, PAGE_SIZE));
+		KUNIT_ASSERT_EQ(test, (i + 1) * PAGE_SIZE,
+				p2pdma_pool_available(t->pool));
+	}
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+/* What is contiguous ends with its chunk, even if the next one follows it. */
+static void chunks(struct kunit *test)
+{
+	static const unsigned int pages[] = { SLAB + 1, 5, 3 * SLAB, 64, 0 };
+	static const unsigned int by_size[] = { 2, 0, 3, 1 };
+	struct p2pdma_test_pool *t = p2pdma_test_pool(test, NUMA_NO_NODE, pages);
+	void *addr[ARRAY_SIZE(by_size)], *owner;
+	unsigned int i, at;
+
+	KUNIT_EXPECT_NULL(test, alloc(t, 3 * SLAB * PAGE_SIZE + 1));
+	p2pdma_test_pool_all_free(test, t);
+
+	/* Each fits into but one of those that are left. */
+	for (i = 0; i < t->count; i++) {
+		at = by_size[i];
+		addr[at] = p2pdma_pool_alloc(t->pool, pages[at] * PAGE_SIZE,
+					     &owner);
+		KUNIT_EXPECT_PTR_EQ(test, addr[at], t->chunks[at].start);
+		KUNIT_EXPECT_PTR_EQ(test, owner, &t->chunks[at]);
+	}
+	assert_sound(test, t, 0);
+	for (i = 0; i < t->count; i++) {
+		/* Another chunk's is foreign to this one. */
+		KUNIT_EXPECT_FALSE(test, p2pdma_pool_free(t->chunks[(i + 1) % 4].chunk,
+							  addr[i],
+							  pages[i] * PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, i + 1, atomic_read(&t->warnings));
+		KUNIT_EXPECT_TRUE(test, p2pdma_pool_free(t->chunks[i].chunk,
+							 addr[i],
+							 pages[i] * PAGE_SIZE));
+	}
+	p2pdma_test_pool_all_free(test, t);
+}
+
+/* Chunks may come while memory of others is in use. */
+static void chunk_added(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 3);
+	void *start = page_at(t, 3), *owner;
+	struct p2pdma_test_chunk second = { .pages = SLAB + 1 };
+
+	KUNIT_EXPECT_NOT_NULL(test, alloc(t, 3 * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
+	/* It follows the first one, and yet is another one. */
+	KUNIT_ASSERT_EQ(test, 0, p2pdma_pool_add(t->pool, start,
+						 (SLAB + 1) * PAGE_SIZE,
+						 &second, &second.chunk));
+	KUNIT_EXPECT_EQ(test, (SLAB + 4) * PAGE_SIZE, p2pdma_pool_size(t->pool));
+	assert_sound(test, t, SLAB + 1);
+
+	KUNIT_EXPECT_TRUE(test, give(t, page_at(t, 0), 3 * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, (SLAB + 2) * PAGE_SIZE));
+	KUNIT_EXPECT_PTR_EQ(test, start,
+			    p2pdma_pool_alloc(t->pool, (SLAB + 1) * PAGE_SIZE,
+					      &owner));
+	KUNIT_EXPECT_PTR_EQ(test, owner, &second);
+	KUNIT_EXPECT_FALSE(test, give(t, start, (SLAB + 1) * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 1, atomic_read(&t->warnings));
+	KUNIT_EXPECT_TRUE(test, p2pdma_pool_free(second.chunk, start,
+						 (SLAB + 1) * PAGE_SIZE));
+	assert_sound(test, t, SLAB + 4);
+}
+
+/* ---- What CPUs hold ---- */
+
+struct on_cpu {
+	struct p2pdma_test_pool *t;
+	size_t size;
+	void *addr;
+};
+
+static void alloc_here(void *data)
+{
+	struct on_cpu *request = data;
+
+	request->addr = alloc(request->t, request->size);
+}
+
+static void *alloc_on(int cpu, struct p2pdma_test_pool *t, size_t size)
+{
+	struct on_cpu request = { .t = t, .size = size };
+
+	return smp_call_function_single(cpu, alloc_here, &request, true) ?
+		NULL : request.addr;
+}
+
+static void give_here(void *data)
+{
+	struct on_cpu *request = data;
+
+	if (!give(request->t, request->addr, request->size))
+		request->addr = NULL;
+}
+
+static bool give_on(int cpu, struct p2pdma_test_pool *t, void *addr,
+		    size_t size)
+{
+	struct on_cpu request = { .t = t, .addr = addr, .size = size };
+
+	return !smp_call_function_single(cpu, give_here, &request, true) &&
+	       request.addr;
+}
+
+/* A CPU besides 0, which can't go offline */
+static int other_cpu(struct kunit *test)
+{
+	unsigned int cpu = cpumask_next(0, cpu_online_mask);
+
+	if (cpu >= nr_cpu_ids)
+		kunit_skip(test, "one CPU only");
+	return cpu;
+}
+
+/* Have @cpu hold what it can: it has allocated, and freed again */
+static void hold(struct kunit *test, int cpu, struct p2pdma_test_pool *t,
+		 size_t size)
+{
+	void *addr = alloc_on(cpu, t, size);
+
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+	KUNIT_ASSERT_TRUE(test, give_on(cpu, t, addr, size));
+}
+
+/* The last page is found, and so is the last part, whoever holds the slab. */
+static void last_page_elsewhere(struct kunit *test)
+{
+	static const size_t sizes[] = { PAGE_SIZE, PAGE_SIZE, UNIT, UNIT };
+	struct p2pdma_test_pool *t = POOL(test, SLAB);
+	int i, cpu = other_cpu(test);
+	void *addr;
+
+	for (i = 0; i < SLAB - 1; i++)
+		KUNIT_ASSERT_NOT_NULL(test, alloc_on(cpu, t, PAGE_SIZE));
+	assert_sound(test, t, 1);
+
+	addr = alloc_on(0, t, PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+	assert_sound(test, t, 0);
+	KUNIT_EXPECT_NULL(test, alloc_on(0, t, 1));
+	KUNIT_EXPECT_NULL(test, alloc_on(cpu, t, PAGE_SIZE));
+
+	/* Back and forth between the two */
+	for (i = 0; i < 12; i++) {
+		KUNIT_ASSERT_TRUE(test, give_on(i % 2 ? 0 : cpu, t, addr,
+						sizes[i % 4]));
+		addr = alloc_on(i % 3 ? cpu : 0, t, sizes[(i + 1) % 4]);
+		KUNIT_ASSERT_NOT_NULL(test, addr);
+		assert_sound(test, t, 0);
+	}
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+struct held {
+	const char *name;
+	unsigned int pages;	/* that the chunk has */
+	unsigned int few;	/* that the other CPU has held, ... */
+	unsigned int many;	/* ... and in another slab */
+	unsigned int wanted;	/* in one piece */
+};
+
+static const struct held held[] = {
+	{ "one_slab", SLAB, 1, 0, SLAB },
+	{ "one_slab_of_both", SLAB, 1, 17, SLAB },
+	{ "across_one_border", 2 * SLAB, 1, 17, 2 * SLAB },
+	{ "all_of_three", 3 * SLAB, 1, 17, 3 * SLAB },
+	{ "short_chunk", 7, 1, 0, 7 },
+	{ "odd_chunk", 2 * SLAB + 1, 16, 512, 2 * SLAB + 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(held, held, name);
+
+/* A free range in one piece is found, whoever holds slabs of it. */
+static void range_elsewhere(struct kunit *test)
+{
+	const struct held *param = test->param_value;
+	struct p2pdma_test_pool *t = POOL(test, param->pages);
+	int i, cpu = other_cpu(test);
+	void *addr;
+
+	for (i = 0; i < 4; i++) {
+		/* Both hold something, in either order. */
+		hold(test, i % 2 ? 0 : cpu, t, param->few * PAGE_SIZE);
+		if (param->many)
+			hold(test, cpu, t, param->many * PAGE_SIZE);
+		hold(test, i % 2 ? cpu : 0, t, param->few * PAGE_SIZE);
+		assert_sound(test, t, param->pages);
+
+		addr = alloc_on(0, t, param->wanted * PAGE_SIZE);
+		KUNIT_ASSERT_NOT_NULL(test, addr);
+		assert_sound(test, t, param->pages - param->wanted);
+		KUNIT_EXPECT_TRUE(test, give_on(cpu, t, addr,
+						param->wanted * PAGE_SIZE));
+		assert_sound(test, t, param->pages);
+	}
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+}
+
+/*
+ * A range in one piece at the end of what one CPU holds, the beginning of what
+ * another one does, and neither beginning nor end of their slabs.
+ */
+static void range_of_both(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 2 * SLAB);
+	int cpu = other_cpu(test);
+	void *few, *many;
+
+	few = alloc_on(0, t, 3 * PAGE_SIZE);
+	KUNIT_ASSERT_PTR_EQ(test, few, page_at(t, 0));
+	many = alloc_on(cpu, t, 100 * PAGE_SIZE);
+	KUNIT_ASSERT_PTR_EQ(test, many, page_at(t, SLAB));
+	KUNIT_ASSERT_NOT_NULL(test, alloc_on(cpu, t, (SLAB - 100) * PAGE_SIZE));
+	KUNIT_ASSERT_TRUE(test, give_on(cpu, t, many, 100 * PAGE_SIZE));
+
+	KUNIT_EXPECT_NULL(test, alloc_on(0, t, (SLAB + 98) * PAGE_SIZE));
+	KUNIT_EXPECT_PTR_EQ(test, page_at(t, 3),
+			    alloc_on(0, t, (SLAB + 97) * PAGE_SIZE));
+	assert_sound(test, t, 0);
+}
+
+#ifdef CONFIG_HOTPLUG_CPU
+
+static void cpu_back(void *data)
+{
+	add_cpu((long)data);
+}
+
+static void cpu_off(struct kunit *test, long cpu)
+{
+	KUNIT_ASSERT_EQ(test, 0, remove_cpu(cpu));
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, cpu_back,
+							   (void *)cpu));
+}
+
+/* What a CPU held is free for all when the CPU goes. */
+static void cpu_removed(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 3 * SLAB);
+	struct p2pdma_test_pool *gone = POOL(test, 1);
+	int cpu = other_cpu(test);
+	void *part, *page, *addr;
+
+	part = alloc_on(cpu, t, UNIT);
+	page = alloc_on(cpu, t, PAGE_SIZE);
+	KUNIT_ASSERT_PTR_EQ(test, part, page_at(t, 0));
+	hold(test, cpu, t, 17 * PAGE_SIZE);
+	hold(test, cpu, gone, PAGE_SIZE);
+	p2pdma_test_pool_destroy(test, gone);
+	current_pool = t;
+
+	cpu_off(test, cpu);
+	assert_sound(test, t, 3 * SLAB - 2);
+	/* Memory is taken where there is some first, so it is like new. */
+	addr = alloc_on(0, t, PAGE_SIZE);
+	KUNIT_EXPECT_PTR_EQ(test, addr, page_at(t, 2));
+	/* The dead CPU's memory can still be given back. */
+	KUNIT_EXPECT_TRUE(test, give_on(0, t, part, UNIT));
+	KUNIT_EXPECT_TRUE(test, give_on(0, t, page, PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, give_on(0, t, addr, PAGE_SIZE));
+	p2pdma_test_pool_all_free(test, t);
+
+	kunit_release_action(test, cpu_back, (void *)(long)cpu);
+	KUNIT_ASSERT_TRUE(test, cpu_online(cpu));
+	hold(test, cpu, t, PAGE_SIZE);
+	p2pdma_test_pool_all_free(test, t);
+
+	/* There is nothing left of a pool to look at. */
+	p2pdma_test_pool_destroy(test, t);
+	cpu_off(test, cpu);
+}
+
+#else
+
+static void cpu_removed(struct kunit *test)
+{
+	kunit_skip(test, "CPUs stay in this kernel");
+}
+
+#endif
+
+/* ---- Frees that are refused ---- */
+
+struct bad_free {
+	const char *name;
+	size_t size;		/* that was allocated, */
+	bool pages;		/* each page by itself */
+	long offset;		/* from there on, ... */
+	size_t freed;		/* ... as much is freed */
+};
+
+static const struct bad_free bad_frees[] = {
+	{ "nothing", 8 * PAGE_SIZE, false, 0, 0 },
+	{ "middle", 8 * PAGE_SIZE, false, PAGE_SIZE, PAGE_SIZE },
+	{ "end", 8 * PAGE_SIZE, false, PAGE_SIZE, 7 * PAGE_SIZE },
+	{ "shorter", 8 * PAGE_SIZE, false, 0, 7 * PAGE_SIZE },
+	{ "longer", 8 * PAGE_SIZE, false, 0, 9 * PAGE_SIZE },
+	{ "two", 8 * PAGE_SIZE, false, 0, 16 * PAGE_SIZE },
+	{ "from_before", 8 * PAGE_SIZE, false, -PAGE_SIZE, 9 * PAGE_SIZE },
+	{ "page_before", 8 * PAGE_SIZE, false, -PAGE_SIZE, PAGE_SIZE },
+	{ "across", 8 * PAGE_SIZE, false, 4 * PAGE_SIZE, 8 * PAGE_SIZE },
+	{ "a_byte_off", 8 * PAGE_SIZE, false, 1, 8 * PAGE_SIZE },
+	{ "a_unit_off", 8 * PAGE_SIZE, false, UNIT, 8 * PAGE_SIZE },
+	{ "pages_as_a_part", 8 * PAGE_SIZE, false, 0, UNIT },
+	{ "page_in_its_middle", PAGE_SIZE, false, UNIT, UNIT },
+	{ "page_a_unit_off", PAGE_SIZE, false, UNIT, PAGE_SIZE - UNIT },
+	{ "before_chunk", PAGE_SIZE, false, -(long)(SLAB * PAGE_SIZE),
+	  PAGE_SIZE },
+	{ "beyond_chunk", PAGE_SIZE, false, 5 * SLAB * PAGE_SIZE, PAGE_SIZE },
+	{ "beyond_its_end", PAGE_SIZE, false, 0, 3 * SLAB * PAGE_SIZE },
+	{ "wraps", PAGE_SIZE, false, 0, SIZE_MAX },
+	{ "wraps_from_the_middle", 2 * PAGE_SIZE, false, PAGE_SIZE,
+	  -PAGE_SIZE },
+	{ "large_middle", 600 * PAGE_SIZE, false, 512 * PAGE_SIZE, PAGE_SIZE },
+	{ "large_end", 600 * PAGE_SIZE, false, PAGE_SIZE, 599 * PAGE_SIZE },
+	{ "large_shorter", 600 * PAGE_SIZE, false, 0, 599 * PAGE_SIZE },
+	{ "large_longer", 600 * PAGE_SIZE, false, 0, 601 * PAGE_SIZE },
+	{ "large_to_any_page", 600 * PAGE_SIZE, false, 0, 512 * PAGE_SIZE },
+	{ "large_one_page", 600 * PAGE_SIZE, false, 0, PAGE_SIZE },
+	{ "large_a_unit_off", 600 * PAGE_SIZE, false, UNIT, 600 * PAGE_SIZE },
+	{ "pages_at_once", 2 * PAGE_SIZE, true, 0, 2 * PAGE_SIZE },
+	{ "pages_across_slabs", 600 * PAGE_SIZE, true, 0, 600 * PAGE_SIZE },
+	{ "pages_a_unit_off", 2 * PAGE_SIZE, true, UNIT, PAGE_SIZE },
+	{ "part_a_byte_off", 3 * UNIT, false, 1, 3 * UNIT },
+	{ "part_middle", 3 * UNIT, false, UNIT, UNIT },
+	{ "part_end", 3 * UNIT, false, UNIT, 2 * UNIT },
+	{ "part_shorter", 3 * UNIT, false, 0, 2 * UNIT },
+	{ "part_longer", 3 * UNIT, false, 0, 3 * UNIT + 1 },
+	{ "part_with_next", 3 * UNIT, false, 0, 6 * UNIT },
+	{ "part_as_a_page", 3 * UNIT, false, 0, PAGE_SIZE },
+	{ "part_as_two_pages", 3 * UNIT, false, 0, 2 * PAGE_SIZE },
+	{ "part_beyond_its_page", 3 * UNIT, false, 0, PAGE_SIZE - 1 },
+	{ "part_unused", 3 * UNIT, false, 20 * UNIT, UNIT },
+	{ "part_to_next_page", 3 * UNIT, false, 0, PAGE_SIZE + UNIT },
+};
+
+KUNIT_ARRAY_PARAM_DESC(bad_free, bad_frees, name);
+
+/*
+ * One between two of its kind; a fresh pool makes allocations side by side, or
+ * it would be other mistakes that are looked at.
+ */
+static void bad_free(struct kunit *test)
+{
+	const struct bad_free *param = test->param_value;
+	struct p2pdma_test_pool *t = POOL(test, 4 * SLAB + 9);
+	unsigned int i, k, available, pages = DIV_ROUND_UP(param->size, PAGE_SIZE);
+	void *addr[3];
+
+	for (i = 0; i < 3; i++) {
+		addr[i] = param->pages ? alloc_each(t, pages) :
+					 alloc(t, param->size);
+		KUNIT_ASSERT_PTR_EQ(test, addr[i],
+				    addr[0] + i * ALIGN(param->size, UNIT));
+	}
+	available = p2pdma_pool_available(t->pool) / PAGE_SIZE;
+
+	for (i = 1; i <= 2; i++) {
+		KUNIT_EXPECT_FALSE(test, give(t, addr[1] + param->offset,
+					      param->freed));
+		KUNIT_EXPECT_EQ(test, i, atomic_read(&t->warnings));
+		assert_sound(test, t, available);
+	}
+
+	/* The right ones aren't refused, but are the second time. */
+	for (i = 0; i < 3; i++) {
+		for (k = 0; k < (param->pages ? pages : 1); k++)
+			KUNIT_EXPECT_TRUE(test, give(t, addr[i] + k * PAGE_SIZE,
+						     param->pages ? PAGE_SIZE :
+								    param->size));
+		KUNIT_EXPECT_EQ(test, 2 + i, atomic_read(&t->warnings));
+		KUNIT_EXPECT_FALSE(test, give(t, addr[i],
+					      param->pages ? PAGE_SIZE :
+							     param->size));
+		KUNIT_EXPECT_EQ(test, 3 + i, atomic_read(&t->warnings));
+	}
+	p2pdma_test_pool_all_free(test, t);
+	KUNIT_EXPECT_EQ(test, 5, atomic_read(&t->warnings));
+}
+
+/* A size that is rounded up to the same is the same. */
+static void rounded_free(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, 4);
+
+	KUNIT_EXPECT_TRUE(test, give(t, alloc(t, 2 * PAGE_SIZE - 1),
+				     2 * PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, give(t, alloc(t, 2 * PAGE_SIZE),
+				     PAGE_SIZE + 1));
+	KUNIT_EXPECT_TRUE(test, give(t, alloc(t, UNIT + 1), 2 * UNIT));
+	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
+	p2pdma_test_pool_all_free(test, t);
+}
+
+/* Nothing has been allocated from the chunk, or from all of the pool. */
+static void never_allocated(struct kunit *test)
+{
+	struct p2pdma_test_pool *t = POOL(test, SLAB + 1, 1);
+	unsigned int i;
+
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0), PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0), UNIT));
+		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0),
+					      (SLAB + 1) * PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, SLAB + 1),
+					      PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, give(t, NULL, PAGE_SIZE));
+		KUNIT_EXPECT_EQ(test, 5 * (i + 1), atomic_read(&t->warnings));
+		p2pdma_test_pool_all_free(test, t);
+	}
+}
+
+/* ---- No memory ---- */
+
+/* Each allocation fails in turn, until none is left to. */
+static void no_memory(struct kunit *test)
+{
+	unsigned int nth, no_pool = 0, no_chunk = 0, alone = 0;
+	struct p2pdma_test_pool *t;
+	struct p2pdma_test_chunk *c;
+	void *first, *second;
+	bool hit = true;
+	int ret;
+
+	p2pdma_test_inject_faults(test);
+	t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, t);
+	current_pool = t;
+	kunit_activate_static_stub(test, p2pdma_pool_warn, count_warning);
+	c = &t->chunks[0];
+	c->start = (void *)SZ_1T;
+
+	for (nth = 1; hit && nth < 1000; nth++) {
+		p2pdma_test_fail_nth(nth);
+		t->pool = p2pdma_pool_create(NUMA_NO_NODE);
+		first = NULL;
+		ret = t->pool ? p2pdma_pool_add(t->pool, c->start,
+						4 * PAGE_SIZE, c, &c->chunk) :
+				-EINVAL;
+		if (!ret)
+			first = alloc(t, UNIT);
+		hit = p2pdma_test_failed();
+		p2pdma_test_fail_nth(0);
+
+		if (!t->pool) {
+			KUNIT_EXPECT_TRUE(test, hit);
+			no_pool++;
+			continue;
+		}
+		if (ret) {
+			KUNIT_EXPECT_TRUE(test, hit);
+			KUNIT_EXPECT_EQ(test, -ENOMEM, ret);
+			KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_size(t->pool));
+			KUNIT_EXPECT_NULL(test, alloc(t, UNIT));
+			KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
+			assert_sound(test, t, 0);
+			no_chunk++;
+			/* It isn't spoilt. */
+			KUNIT_ASSERT_EQ(test, 0,
+					p2pdma_pool_add(t->pool, c->start,
+							4 * PAGE_SIZE, c,
+							&c->chunk));
+			first = alloc(t, UNIT);
+		}
+		second = alloc(t, UNIT);
+		KUNIT_EXPECT_NOT_NULL(test, first);
+		KUNIT_EXPECT_NOT_NULL(test, second);
+		/* Without memory for the table, a page isn't shared. */
+		if (PAGE_ALIGN_DOWN((unsigned long)first) !=
+		    PAGE_ALIGN_DOWN((unsigned long)second)) {
+			KUNIT_EXPECT_TRUE(test, hit);
+			assert_sound(test, t, 2);
+			alone++;
+		} else {
+			assert_sound(test, t, 3);
+		}
+
+		atomic_set(&t->warnings, 0);
+		KUNIT_EXPECT_TRUE(test, give(t, first, UNIT));
+		KUNIT_EXPECT_FALSE(test, give(t, first, UNIT));
+		KUNIT_EXPECT_EQ(test, 1, atomic_read(&t->warnings));
+		KUNIT_EXPECT_TRUE(test, give(t, second, UNIT));
+		assert_sound(test, t, 4);
+		p2pdma_pool_destroy(t->pool);
+	}
+	KUNIT_EXPECT_FALSE(test, hit);
+	KUNIT_EXPECT_GE(test, no_pool, 1);
+	KUNIT_EXPECT_GE(test, no_chunk, 2);
+	KUNIT_EXPECT_GE(test, alone, 1);
+}
+
+/* ---- NUMA ---- */
+
+static int node_of(void *addr)
+{
+	return page_to_nid(is_vmalloc_addr(addr) ? vmalloc_to_page(addr) :
+						   virt_to_page(addr));
+}
+
+/* What the pool keeps lies on the node that was asked for. */
+static void lies_on_node(struct kunit *test)
+{
+	static const unsigned int pages[] = { 1, SZ_64G / PAGE_SIZE, 0 };
+	struct p2pdma_test_pool *t;
+	int nid;
+
+	if (num_node_state(N_MEMORY) < 2)
+		kunit_skip(test, "one NUMA node only");
+	for_each_node_state(nid, N_MEMORY) {
+		t = p2pdma_test_pool(test, nid, pages);
+		KUNIT_EXPECT_EQ(test, nid, node_of(t->pool));
+		KUNIT_EXPECT_EQ(test, nid, node_of(t->chunks[0].chunk));
+		KUNIT_EXPECT_EQ(test, nid, node_of(t->chunks[1].chunk));
+		KUNIT_EXPECT_TRUE(test, is_vmalloc_addr(t->chunks[1].chunk));
+		p2pdma_test_pool_destroy(test, t);
+	}
+}
+
+static struct kunit_case pool_cases[] = {
+	KUNIT_CASE(no_chunk),
+	KUNIT_CASE(sizes),
+	KUNIT_CASE(parts),
+	KUNIT_CASE(parts_elsewhere),
+	KUNIT_CASE(last_hole),
+	KUNIT_CASE_PARAM(exhaustion, order_gen_params),
+	KUNIT_CASE(chunks),
+	KUNIT_CASE(chunk_added),
+	KUNIT_CASE(last_page_elsewhere),
+	KUNIT_CASE_PARAM(range_elsewhere, held_gen_params),
+	KUNIT_CASE(range_of_both),
+	KUNIT_CASE(cpu_removed),
+	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
+	KUNIT_CASE(rounded_free),
+	KUNIT_CASE(never_allocated),
+	KUNIT_CASE(no_memory),
+	KUNIT_CASE(lies_on_node),
+	{ }
+};
+
+static struct kunit_suite pool_suite = {
+	.name = "p2pdma_pool",
+	.test_cases = pool_cases,
+};
+
+kunit_test_suite(pool_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the pool of PCI peer-to-peer DMA");
+MODULE_LICENSE("GPL");
