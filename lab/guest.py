@@ -24,7 +24,7 @@ import trace
 
 REPO = pathlib.Path(__file__).resolve().parent.parent
 BUILD = REPO / "build"
-KERNELS = ("plain", "debug", "stock")
+KERNELS = ("plain", "debug", "stock")   # that have what a guest's root and ports need
 DONE = "verdict done"
 OFF_SECONDS = 60    # for the kernel to go down after that
 RUNNING = set()         # QEMU processes
@@ -74,7 +74,7 @@ class Guest:
     def __init__(self, machine, kernel, program, timeout, interactive=False):
         """program: what lab/guest/init runs, as a shell command."""
         if kernel not in KERNELS:
-            raise machines.Error(f"there is no kernel '{kernel}'; there are: {' '.join(KERNELS)}")
+            raise machines.Error(f"no machine boots a kernel '{kernel}'; there are: {' '.join(KERNELS)}")
         if not shutil.which("qemu-system-x86_64"):
             raise machines.Error("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
         self.image = BUILD / kernel / "vmlinux"

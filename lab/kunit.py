@@ -21,8 +21,8 @@ import guest
 import machine as machines
 import report
 
-TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800}
-TREE = {"plain": "src", "debug": "src", "stock": "src-stock-tests"}
+TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800, "kcsan": 900}
+TREE = {"plain": "src", "debug": "src", "kcsan": "src", "stock": "src-stock-tests"}
 
 # Two NUMA nodes, so that devices can have one; the CPU is pinned to a model
 # that every host has and whose root complex is not trusted by P2PDMA.

@@ -3,7 +3,7 @@
 """The lab: boots QEMU machines with our kernels and runs things in them.
 
     lab.py machines
-    lab.py known [--kernel K]... [--machine M]...
+    lab.py known [--kernel K]... [--machine M]... [--boots]
     lab.py test  [--kernel K]... [--machine M]... [--test T]...
     lab.py kunit [--kernel K]... [--suite GLOB] [--parameters "P..."]
     lab.py check
@@ -144,16 +144,20 @@ def part(to, name, command):
 
 
 def command_check(args):
+    # What runs where: KUnit suites, and machines. KCSAN is for those suites
+    # in which there are races to find; the others would only take longer.
+    suites = {"plain": "", "debug": "", "kcsan": "p2pdma_pool*"}
     on = {"plain": machines.names(),
-          "debug": [name for name in machines.names() if machines.load(name).debug]}
-    to = report.Report(4 + sum(3 + len(names) for names in on.values()))
+          "debug": [name for name in machines.names() if machines.load(name).debug],
+          "kcsan": []}
+    to = report.Report(4 + sum(2 + bool(names) + len(names) for names in on.values()))
     tree = part(to, "tree", ["make", "-s", "tree"])
     part(to, "lint", ["base/lint"])
     part(to, "docs", ["base/docs"])
     for kernel, names in on.items():
         built = tree and part(to, f"kernel-{kernel}", ["base/6.12/kernel", kernel]) \
-            and part(to, f"selftests-{kernel}", ["lab/selftests", kernel])
-        jobs = [(f"kunit-{kernel}", kunit.run, kernel), *on_machines(kernel, names, [])]
+            and (not names or part(to, f"selftests-{kernel}", ["lab/selftests", kernel]))
+        jobs = [(f"kunit-{kernel}", kunit.run, kernel, suites[kernel]), *on_machines(kernel, names, [])]
         if built:
             run_all(to, jobs)
         else:
@@ -188,9 +192,11 @@ def command_known(args):
     """Complains about names before anything is built for them."""
     for name in args.machine or []:
         machines.load(name)
+    kernels = guest.KERNELS if args.boots else kunit.TREE
     for kernel in args.kernel or []:
-        if kernel not in guest.KERNELS:
-            raise machines.Error(f"there is no kernel '{kernel}'; there are: {' '.join(guest.KERNELS)}")
+        if kernel not in kernels:
+            what = "no machine boots a" if args.boots else "there is no"
+            raise machines.Error(f"{what} kernel '{kernel}'; there are: {' '.join(kernels)}")
     return 0
 
 
@@ -213,7 +219,8 @@ def main():
             ("demo", demo.command, "the SSD-to-SSD copy")):
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
-        command.add_argument("--kernel", action="append", help="plain, debug or stock")
+        command.add_argument("--kernel", action="append", help="plain, debug, stock or, for kunit, kcsan")
+        command.add_argument("--boots", action="store_true", help="kernels that machines boot")
         command.add_argument("--machine", action="append", help="a file of lab/machines")
         command.add_argument("--test", action="append", default=[], help="one test program")
         command.add_argument("--suite", default="", help="KUnit suites, or suite.test, as a glob")
