@@ -24,7 +24,7 @@ help:
 	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them'
 	@echo 'make kunit        run the KUnit suites; SUITE=glob or SUITE=suite.test narrows them,'
 	@echo '                  PARAMETERS="..." are for the kernel'
-	@echo 'make bench        count what hot paths cost, beside the stock core (kernels plain and stock)'
+	@echo 'make bench        count what it costs, beside the stock core (kernels plain and stock); draws it, too'
 	@echo 'make shell        a prompt in a guest; "exit" or "poweroff" ends it'
 	@echo 'make kernel       build one kernel into build/KERNEL'
 	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
@@ -33,6 +33,7 @@ help:
 	@echo 'make clean        remove build/'
 	@echo
 	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base P2PDMA)'
+	@echo 'KERNEL=kcsan               for KUnit alone: looks for data races'
 	@echo 'MACHINE="name..."          which machines:'
 	@! command -v python3 > /dev/null || $(lab) machines | sed 's/^/    /'
 	@echo 'KSRC=dir                   a Linux 6.12.y tree to use instead of the package linux-source-6.12'
@@ -56,6 +57,7 @@ kunit: names need-lab kernel
 	@$(lab) kunit --kernel $(kernel) --suite '$(SUITE)' --parameters '$(PARAMETERS)'
 
 bench: need-lab
+	@base/need bench
 	@$(MAKE) --no-print-directory kernel KERNEL=plain
 	@$(MAKE) --no-print-directory kernel KERNEL=stock
 	@bench/bench
@@ -92,6 +94,7 @@ clean:
 .PHONY: names need-lab
 names:
 	@command -v python3 > /dev/null || base/need kernel
-	@$(lab) known --kernel $(kernel) $(call each,--machine,$(MACHINE))
+	@$(lab) known --kernel $(kernel) $(call each,--machine,$(MACHINE)) \
+		$(if $(filter demo selftests shell,$(MAKECMDGOALS)),--boots)
 need-lab:
 	@base/need kernel lab

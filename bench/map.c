@@ -1,25 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Counts what P2PDMA's hot paths and registration cost, on a PCI fabric made
- * in software.
- *
- * Loading the module runs everything once and logs one line for each figure:
- * its name, the median of the rounds, and how many calls a round has.  It
- * takes time stamp counters, which count instructions in a QEMU machine with
- * "-icount shift=0" (see bench/bench); on any other machine the figures mean
- * little.  Nothing is subtracted, neither loops nor the calls through a
- * pointer.  Figures whose names end in _ram are bytes instead.
- *
- * The module builds and runs on this P2PDMA as well as on the one that comes
- * with Linux 6.12, where the figures of what that can't do are left out.  It
- * doesn't compare.
+ * Part "paths" of the benchmark: mapping, routes and registration.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
-#include <linux/kallsyms.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/module.h>
@@ -27,17 +14,15 @@
 #include <linux/scatterlist.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
-#include <linux/sort.h>
 #include <linux/timex.h>
 
 #include <pci_fabric.h>
 
-/* The core of Linux 6.12 has no such macro, and no memory without pages. */
-#ifdef P2PDMA_READ
+#include "bench.h"
+
+/* The core of Linux 6.12 has no memory without pages. */
+#if BENCH_OURS
 #include <linux/p2pdma-phys-list.h>
-#define BENCH_WITHOUT_PAGES	1
-#else
-#define BENCH_WITHOUT_PAGES	0
 #endif
 
 #define BENCH_FUNCTIONS		8	/* of each endpoint */
@@ -98,11 +83,6 @@ struct bench {
 	const char *ram;
 	unsigned int rounds;
 };
-
-static void log_figure(const char *name, s64 total, unsigned int calls)
-{
-	pr_info("%s %lld %u\n", name, total, calls);
-}
 
 /* Of system memory, in bytes; with what the CPUs have set aside */
 static s64 free_memory(void)
@@ -166,7 +146,7 @@ static bool register_pages(const struct bench *bench)
 	return !pci_p2pdma_add_resource(spare, 0, 0, 0);
 }
 
-#if BENCH_WITHOUT_PAGES
+#if BENCH_OURS
 static struct p2pdma_provider *huge[2];	/* BENCH_HUGE_BAR of the first ones */
 static phys_addr_t huge_start[2];
 static dma_addr_t huge_addr;		/* where the first one is for the client */
@@ -245,7 +225,7 @@ static int register_huge(void)
 		if (error)
 			return error;
 	}
-	log_figure("bars_ram", before - free_memory(), BENCH_PROVIDERS);
+	bench_log("bars_ram", before - free_memory(), BENCH_PROVIDERS);
 	return 0;
 }
 
@@ -254,7 +234,7 @@ static void release_huge(void)
 	p2pdma_phys_list_free(list);
 }
 
-#else /* !BENCH_WITHOUT_PAGES */
+#else /* !BENCH_OURS */
 
 static int prepare_huge(const struct bench *bench)
 {
@@ -268,7 +248,7 @@ static int register_huge(void)
 
 static void release_huge(void) { }
 
-#endif /* !BENCH_WITHOUT_PAGES */
+#endif /* !BENCH_OURS */
 
 static const struct bench benches[] = {
 	{ "map_segment_first", 100, map_first, .segments = 1, .providers = 1 },
@@ -288,7 +268,7 @@ static const struct bench benches[] = {
 	{ "register_pages_64m", 1, register_pages, .spare = "spare64m" },
 	{ "register_pages_8g", 1, register_pages, .spare = "spare8g",
 	  .ram = "pages_ram", .rounds = 3 },
-#if BENCH_WITHOUT_PAGES
+#if BENCH_OURS
 	{ "map_p2p_128k", 100, map_p2p, .size = SZ_128K },
 	{ "map_p2p_2m", 100, map_p2p, .size = SZ_2M },
 	{ "map_p2p_1g", 100, map_p2p, .size = SZ_1G },
@@ -301,13 +281,6 @@ static const struct bench benches[] = {
 	{ "register_bars_8g", 1, register_bars, .spare = "spare8g" },
 #endif
 };
-
-static int compare(const void *a, const void *b)
-{
-	u64 x = *(const u64 *)a, y = *(const u64 *)b;
-
-	return x < y ? -1 : x > y;
-}
 
 /* What @bench's calls work on */
 static int prepare(const struct bench *bench, struct pci_fabric *fabric)
@@ -339,6 +312,11 @@ static int run(const struct bench *bench, struct pci_fabric *fabric)
 
 	error = prepare(bench, fabric);
 
+	if (!error && bench_where(bench->name, bench->call)) {
+		while (bench->call(bench))
+			;
+	}
+
 	/* The one before the first fills caches of routes, and of memory */
 	for (round = -1; !error && round < (int)rounds; round++) {
 		s64 before = free_memory();
@@ -362,13 +340,10 @@ static int run(const struct bench *bench, struct pci_fabric *fabric)
 		return error ?: -EREMOTEIO;
 	}
 
-	sort(took, rounds, sizeof(took[0]), compare, NULL);
-	log_figure(bench->name, took[rounds / 2], bench->calls);
-	if (bench->ram) {
-		sort(ram, rounds, sizeof(ram[0]), compare, NULL);
-		log_figure(bench->ram, ram[rounds / 2],
-			   pci_resource_len(spare, 0) / SZ_1G);
-	}
+	bench_log(bench->name, bench_median(took, rounds), bench->calls);
+	if (bench->ram)
+		bench_log(bench->ram, bench_median(ram, rounds),
+			  pci_resource_len(spare, 0) / SZ_1G);
 	return 0;
 }
 
@@ -475,20 +450,19 @@ static int register_all(void)
 	       dma_set_mask_and_coherent(far, DMA_BIT_MASK(64));
 }
 
-static int __init p2pdma_bench_init(void)
+/**
+ * bench_paths - count mapping, routes and registration
+ *
+ * Return: 0 or what went wrong.
+ */
+int bench_paths(void)
 {
 	struct pci_fabric *fabric;
-	char symbol[KSYM_SYMBOL_LEN];
 	unsigned int i;
 	int error;
 
-	/* A wrong address would be called */
-	snprintf(symbol, sizeof(symbol), "%pS", (void *)map_segment);
-	if (strncmp(symbol, "pci_p2pdma_map_segment+0x0/", 27)) {
-		pr_err("map_segment=0x%lx is %s\n", map_segment, symbol);
+	if (!bench_symbol_is(map_segment, "pci_p2pdma_map_segment"))
 		return -EINVAL;
-	}
-
 	map_function = (void *)map_segment;
 
 	fabric = build();
@@ -508,12 +482,3 @@ static int __init p2pdma_bench_init(void)
 	pci_fabric_destroy(fabric);
 	return error;
 }
-module_init(p2pdma_bench_init);
-
-static void __exit p2pdma_bench_exit(void)
-{
-}
-module_exit(p2pdma_bench_exit);
-
-MODULE_DESCRIPTION("Counts what the hot paths of PCI peer-to-peer DMA cost");
-MODULE_LICENSE("GPL");

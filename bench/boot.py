@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds the benchmark module and boots guests that count.
+
+One guest nanosecond is one guest instruction in the machine MACHINE. Knows
+nothing of what the figures mean.
+"""
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = HERE.parent / "build"
+sys.path.insert(0, str(HERE.parent / "lab"))
+import report       # noqa: E402  pylint: disable=wrong-import-position
+
+TIMEOUT = 1800
+
+# An ordinary CPU, a single one, whose time goes by as it executes
+MACHINE = ("-machine", "q35", "-cpu", "qemu64,+rdrand", "-smp", "1",
+           "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off")
+QEMU = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+        "-fsdev", "local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap",
+        "-device", "virtio-9p-pci,fsdev=hostroot,mount_tag=hostroot"]
+PARAMETERS = ["console=ttyS0", "panic=-1", "printk.devkmsg=on", "nokaslr", "root=hostroot", "rootfstype=9p", "ro",
+              "rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose", f"init={HERE / 'init'}", "--"]
+FIGURE = re.compile(r"p2pdma_bench: (\w+) (?:(-?\d+) (\d+)|none)$")
+
+
+class Error(Exception):
+    """Something to tell the user, without a traceback."""
+
+
+def build(kernel):
+    """Builds the module for one kernel; returns its path."""
+    if not (BUILD / kernel / "Module.symvers").exists():
+        raise Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
+    folder = BUILD / "bench" / kernel
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (HERE / "Makefile", *HERE.glob("*.[ch]")):
+        shutil.copy(path, folder)
+    log = BUILD / "logs" / f"bench-{kernel}.build.log"
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+    with open(log, "w") as out:
+        if subprocess.run(["nice", "make", "-C", str(BUILD / kernel), f"M={folder}", "modules"],
+                          env=env, stdout=out, stderr=out).returncode:
+            raise Error(f"the module does not build for kernel '{kernel}'; see {log.relative_to(HERE.parent)}")
+    return folder / "p2pdma_bench.ko"
+
+
+def address(kernel, symbol):
+    """Of a function that is not exported. The kernel is where it was linked: it has no KASLR."""
+    for line in (BUILD / kernel / "System.map").read_text().splitlines():
+        where, _, name = line.split()
+        if name == symbol:
+            return f"0x{where}"
+    raise Error(f"kernel '{kernel}' has no {symbol}()")
+
+
+def console(kernel, name):
+    """Where a guest writes to."""
+    return BUILD / "logs" / f"bench-{kernel}-{name}.log"
+
+
+def qemu(kernel, name, command, memory="1G", machine=MACHINE, devices=()):
+    """The command that boots one kernel, which runs another command.
+
+    name: of the log; machine, devices: for QEMU
+    """
+    return [*QEMU, *machine, "-m", memory, *devices, "-kernel", str(BUILD / kernel / "vmlinux"),
+            "-append", " ".join([*PARAMETERS, *command]), "-serial", f"file:{console(kernel, name)}"]
+
+
+def guest(kernel, name, command, **options):
+    """Boots one kernel, which runs a command; returns {figure: of one call, or None for "none"}. As qemu()."""
+    log = console(kernel, name)
+    try:
+        subprocess.run(qemu(kernel, name, command, **options), stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
+    except FileNotFoundError:
+        raise Error("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)") from None
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        raise Error(f"kernel '{kernel}': {error}; see {log.relative_to(HERE.parent)}") from None
+
+    lines = log.read_text(errors="replace").splitlines()
+    bad = report.splats(log)[0]
+    if bad or not any(line.endswith("bench: done") for line in lines):
+        ours = [line for line in lines if "p2pdma_bench: " in line or "insmod: " in line]
+        raise Error("\n  ".join([f"kernel '{kernel}' did not come to the end; see {log.relative_to(HERE.parent)}",
+                                 *(bad or ours[-5:] or lines[-5:])]))
+    figures = filter(None, map(FIGURE.search, lines))
+    return {match[1]: int(match[2]) / int(match[3]) if match[2] else None for match in figures}
+
+
+def insmod(kernel, part, *parameters):
+    """The command that loads the module to run a part of it."""
+    return ["insmod", str(BUILD / "bench" / kernel / "p2pdma_bench.ko"), f"run={part}", *parameters]

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Counts what P2PDMA costs, on PCI fabrics made in software.
+ *
+ * Loading the module runs one part of it once and logs one line for each
+ * figure: its name, the median of the rounds, and how many calls a round has.
+ * It takes time stamp counters, which count instructions in a QEMU machine
+ * with "-icount shift=0" (see bench/boot.py); on any other machine the figures
+ * mean little.  Nothing is subtracted, neither loops nor the calls through a
+ * pointer.  Figures whose names end in _ram are bytes instead.
+ *
+ * The module builds and runs on this P2PDMA as well as on the one that comes
+ * with Linux 6.12, where the figures of what that can't do are left out.  It
+ * doesn't compare.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/kallsyms.h>
+#include <linux/kernel.h>
+#include <linux/module.h>
+#include <linux/sort.h>
+#include <linux/string.h>
+
+#include "bench.h"
+
+static char *run;
+module_param(run, charp, 0);
+MODULE_PARM_DESC(run, "the part to run: paths, pool, user or scaling");
+
+static char *where;
+module_param(where, charp, 0);
+MODULE_PARM_DESC(where,
+		 "the figure to show function by function: its call is repeated for ever");
+
+static const struct {
+	const char *name;
+	int (*run)(void);
+} parts[] = {
+	{ "paths", bench_paths },
+	{ "pool", bench_pool },
+	{ "user", bench_user },
+	{ "scaling", bench_scaling },
+};
+
+/**
+ * bench_log - log a figure
+ * @name: of the figure
+ * @total: of all calls
+ * @calls: how many
+ */
+void bench_log(const char *name, s64 total, unsigned int calls)
+{
+	pr_info("%s %lld %u\n", name, total, calls);
+}
+
+/**
+ * bench_where - is this the figure to show function by function?
+ * @name: of a figure
+ * @call: what is called for it; tells those who watch where a call begins
+ *
+ * Return: whether to repeat it for ever.
+ */
+bool bench_where(const char *name, void *call)
+{
+	if (!where || strcmp(where, name))
+		return false;
+	pr_info("%s at 0x%lx\n", name, (unsigned long)call);
+	return true;
+}
+
+static int compare(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/**
+ * bench_median - median of some values
+ * @values: sorted afterwards
+ * @count: how many; odd
+ *
+ * Return: the median.
+ */
+u64 bench_median(u64 *values, unsigned int count)
+{
+	sort(values, count, sizeof(*values), compare, NULL);
+	return values[count / 2];
+}
+
+/**
+ * bench_symbol_is - is this where a function begins?
+ * @address: as a module parameter gives it; a wrong one would be called
+ * @name: of the function
+ *
+ * Return: true if so; otherwise the log says what is there.
+ */
+bool bench_symbol_is(unsigned long address, const char *name)
+{
+	char symbol[KSYM_SYMBOL_LEN], begin[64];
+	int length = scnprintf(begin, sizeof(begin), "%s+0x0/", name);
+
+	snprintf(symbol, sizeof(symbol), "%pS", (void *)address);
+	if (!strncmp(symbol, begin, length))
+		return true;
+	pr_err("0x%lx is %s, not %s()\n", address, symbol, name);
+	return false;
+}
+
+static int __init p2pdma_bench_init(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(parts); i++) {
+		if (run && !strcmp(run, parts[i].name))
+			return parts[i].run();
+	}
+	pr_err("run=%s is no part of this\n", run ?: "");
+	return -EINVAL;
+}
+module_init(p2pdma_bench_init);
+
+static void __exit p2pdma_bench_exit(void)
+{
+}
+module_exit(p2pdma_bench_exit);
+
+MODULE_DESCRIPTION("Counts what PCI peer-to-peer DMA costs");
+MODULE_LICENSE("GPL");

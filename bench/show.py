@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Shows figures: a line for the terminal, a table and a picture for the README."""
+import subprocess
+
+import boot
+import figures
+
+README = boot.HERE.parent / "README.md"
+PICTURE = boot.HERE / "cost.svg"
+
+BEGIN, END = "<!-- From here on bench/bench writes -->\n", "<!-- up to here. -->\n"
+WIDTH = 58
+
+# Where the points of a fill come from. An empty pool is the same, however it is going to be filled.
+POINTS = {"front": [("front", 0), *(("front", percent) for percent in figures.PERCENTS)],
+          "board": [("front", 0), *(("board", percent) for percent in figures.PERCENTS)]}
+
+# Data: a block for each core and fill, a column for each pool. A colour is a core, a symbol a pool.
+PLOT = """\
+set terminal svg size 1000,440 font 'sans-serif,13' background '#ffffff'
+set output '{picture}'
+set multiplot layout 1,2 margins 0.115,0.82,0.13,0.84 spacing 0.03,0 \
+    title 'What it costs to allocate 4 KiB and to free it' font ',16'
+set logscale y
+set yrange [50:5e6]
+set ytics ('100' 100, '1,000' 1e3, '10,000' 1e4, '100,000' 1e5, '1,000,000' 1e6)
+set xrange [-4:104]
+set xtics (0, 50, 90, 99)
+set grid ytics lc rgb '#cccccc'
+set xlabel 'pool in use (%)'
+set ylabel 'instructions, logarithmic'
+set title 'used at the front, free behind'
+unset key
+plot {front}
+set title 'used and free by turns (checkerboard)'
+unset ylabel
+set ytics ('' 100, '' 1e3, '' 1e4, '' 1e5, '' 1e6)
+set key at screen 0.83,0.83 left top Left reverse samplen 2 spacing 1.2
+plot {board}
+"""
+COLOURS = {"stock": "#c03020", "ours": "#1060b0"}
+SYMBOLS = {"64g": 5, "8g": 7, "1g": 9, "64m": 4}
+
+
+def ratio(value):
+    """As text."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if value >= 0.005 else "<0.01"
+
+
+def number(row, value, short=False):
+    """Of a row, as text; short: not more digits than are the same in every run."""
+    if value is None:
+        return "-"
+    unit = {"bytes": " B", "%": " %"}.get(row["unit"], "")
+    if row["unit"] == "times":
+        return f"{value:.{1 if short else 2}f}"
+    if short:
+        return f"{float(f'{value:.3g}'):,.0f}{unit}"
+    return f"{value:,.{0 if row['unit'] == 'bytes' else 1}f}{unit}"
+
+
+def verdict(row, missed="MISSED"):
+    """The row's targets, and whether they are met."""
+    if row["ours"] is None:
+        return row["none"]
+    return "" if row["met"] is None else f"{', '.join(row['targets'])}: {'met' if row['met'] else missed}"
+
+
+def line(title, row):
+    """A row as people read it in a terminal."""
+    return (f"  {title:{WIDTH}} {number(row, row['ours']):>13} {number(row, row['beside']):>13} "
+            f"{ratio(row['ratio']):>7}  {verdict(row)}").rstrip()
+
+
+def table(rows):
+    """The main ones of (heading, Row, filled row), in Markdown."""
+    lines = ["| | this core | stock | ratio | target |", "| --- | ---: | ---: | ---: | --- |"]
+    last = None
+    for heading, row, filled in rows:
+        if not row.main:
+            continue
+        if heading != last:
+            lines.append(f"| **{heading.removesuffix(', beside stock')}** | | | | |")
+            last = heading
+        lines.append(f"| {row.title.strip()} | {number(filled, filled['ours'], True)} | "
+                     f"{number(filled, filled['beside'], True)} | {ratio(filled['ratio'])} | "
+                     f"{verdict(filled, '**missed**')} |")
+    return "\n".join(lines) + "\n"
+
+
+def readme():
+    """Of README.md what stands before, between and after the two marks."""
+    before, begin, rest = README.read_text().partition(BEGIN)
+    between, end, after = rest.partition(END)
+    if not begin or not end:
+        raise boot.Error(f"README.md lacks the lines '{BEGIN.strip()}' and '{END.strip()}'")
+    return before, between, after
+
+
+def write_readme(rows):
+    """Replaces what stands between the two marks."""
+    before, _, after = readme()
+    README.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+
+
+def draw(cores):
+    """Draws cost against fill for each pool, of both cores."""
+    folder = boot.BUILD / "bench"
+    plots = {fill: [] for fill in POINTS}
+    for fill, points in POINTS.items():
+        for core, colour in COLOURS.items():
+            for size, symbol in SYMBOLS.items():
+                data = folder / f"{core}-{fill}-{size}.dat"
+                data.write_text("".join(f"{percent} {cores[core][f'alloc_4k_{size}_{of}_{percent}']:.2f}\n"
+                                        for of, percent in points))
+                name = "this core" if core == "ours" else core
+                plots[fill].append(f"'{data}' with linespoints lw 1.5 ps 0.7 pt {symbol} lc rgb '{colour}' "
+                                   f"title '{name}, {figures.POOLS[size]}'")
+    plot = PLOT.format(picture=PICTURE, **{fill: ", ".join(each) for fill, each in plots.items()})
+    (folder / "cost.gnuplot").write_text(plot)
+    drawn = subprocess.run(["gnuplot", str(folder / "cost.gnuplot")], stdin=subprocess.DEVNULL, capture_output=True,
+                           text=True, check=False)
+    if drawn.returncode or drawn.stderr:
+        raise boot.Error(f"gnuplot failed: {drawn.stderr.strip()}")
