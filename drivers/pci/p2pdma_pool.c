@@ -836,9 +836,7 @@ static bool chunk_share(struct p2pdma_chunk *chunk, size_t page,
 			WRITE_ONCE(slab->parts, parts);
 			parts = NULL;
 		}
-		slab->parts[at].used = BITMAP_LAST_WORD_MASK(count);
-		slab->parts[at].joined = BITMAP_LAST_WORD_MASK(count) & ~1UL;
-		slab->shared_page = at;
+		slab_take_part(slab, at, 0, count);
 		WRITE_ONCE(slab->marks[at], P2PDMA_MARK_PARTS);
 	}
 	kfree(parts);
