@@ -1062,7 +1062,7 @@ static int pool_start(struct p2pdma_pool *pool)
  *
  * Context: may sleep; allocations may go on meanwhile, but no other call of
  * this function.
- * Return: 0; -EINVAL @size is 0 or more than 2^31 pages; -ENOMEM no memory to
+ * Return: 0; -EINVAL @size is 0, or 2^31 pages or more; -ENOMEM no memory to
  * keep account of it.  The pool is as before then.
  */
 int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
@@ -1073,7 +1073,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	struct p2pdma_chunk *chunk;
 
 	/* In the tree, sizes are unsigned int. */
-	if (!size || size >> PAGE_SHIFT > BIT(31))
+	if (!size || size >> PAGE_SHIFT >= BIT(31))
 		return -EINVAL;
 	if (!pool->caches && pool_start(pool))
 		return -ENOMEM;

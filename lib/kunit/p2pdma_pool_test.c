@@ -8,6 +8,8 @@
  */
 
 #include <kunit/static_stub.h>
+#include <linux/array_size.h>
+#include <linux/bits.h>
 #include <linux/cpu.h>
 #include <linux/cpumask.h>
 #include <linux/err.h>
@@ -877,6 +879,24 @@ static void no_memory(struct kunit *test)
 	KUNIT_EXPECT_GE(test, alone, 1);
 }
 
+/* Sizes that no chunk may have: the tree counts pages in unsigned int. */
+static void bad_chunk(struct kunit *test)
+{
+	static const size_t bad[] = { 0, BIT(31), BIT(31) + 1 };	/* pages */
+	static const unsigned int none[] = { 0 };
+	struct p2pdma_test_pool *t = p2pdma_test_pool(test, NUMA_NO_NODE, none);
+	struct p2pdma_chunk *chunk = NULL;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(bad); i++)
+		KUNIT_EXPECT_EQ(test, -EINVAL,
+				p2pdma_pool_add(t->pool, (void *)SZ_1T,
+						bad[i] << PAGE_SHIFT, t,
+						&chunk));
+	KUNIT_EXPECT_NULL(test, chunk);
+	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_size(t->pool));
+}
+
 /* ---- NUMA ---- */
 
 static int node_of(void *addr)
@@ -906,6 +926,7 @@ static void lies_on_node(struct kunit *test)
 
 static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(no_chunk),
+	KUNIT_CASE(bad_chunk),
 	KUNIT_CASE(sizes),
 	KUNIT_CASE(parts),
 	KUNIT_CASE(parts_elsewhere),
