@@ -104,23 +104,41 @@ void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev)
 void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
 			   struct device *dev)
 {
-	struct p2pdma_holder *holder;
+	struct p2pdma_holder *holder, *last = NULL;
 
 	scoped_guard(spinlock_irqsave, &p2pdma_holders_lock) {
 		holder = p2pdma_holder(provider, dev, false) ?:
 			 p2pdma_holder(provider, dev, true);
-		if (!holder)
-			break;
-		if (!--holder->mappings) {
+		if (holder && !--holder->mappings) {
 			list_del(&holder->node);
-			if (!holder->gone)
-				put_device(dev);
-			kfree(holder);
+			last = holder;
 		}
-		return;
 	}
-	if (!READ_ONCE(p2pdma_holders_missing))
+	if (!holder && !READ_ONCE(p2pdma_holders_missing))
 		p2pdma_debug_warn(NULL, dev, "unmaps what it hasn't mapped");
+
+	/* The caller holds @dev: this reference isn't the last one. */
+	if (last && !last->gone)
+		put_device(dev);
+	kfree(last);
+}
+
+/*
+ * Mark one client that has memory of @provider mapped: it is the caller's to put,
+ * without the lock, since that may free it.  NULL where all are marked.
+ */
+static struct device *p2pdma_debug_mark(struct p2pdma_provider *provider)
+{
+	struct p2pdma_holder *holder;
+
+	guard(spinlock_irqsave)(&p2pdma_holders_lock);
+	list_for_each_entry(holder, &p2pdma_holders, node) {
+		if (!holder->gone && holder->provider == provider) {
+			holder->gone = true;
+			return holder->client;
+		}
+	}
+	return NULL;
 }
 
 /**
@@ -131,27 +149,21 @@ void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
  */
 void p2pdma_debug_gone(struct pci_p2pdma *device)
 {
-	struct device *client = NULL;
-	struct p2pdma_holder *holder;
+	struct device *client, *first = NULL;
 	int i;
 
 	for (i = 0; i < ARRAY_SIZE(device->bars); i++) {
-		guard(spinlock_irqsave)(&p2pdma_holders_lock);
-		list_for_each_entry(holder, &p2pdma_holders, node) {
-			if (holder->gone ||
-			    holder->provider != &device->bars[i].provider)
-				continue;
-			holder->gone = true;
+		while ((client = p2pdma_debug_mark(&device->bars[i].provider))) {
 			/* The first one is named below, the others may go. */
-			if (!client)
-				client = holder->client;
+			if (!first)
+				first = client;
 			else
-				put_device(holder->client);
+				put_device(client);
 		}
 	}
-	if (!client)
+	if (!first)
 		return;
-	p2pdma_debug_warn(&device->pdev->dev, client,
+	p2pdma_debug_warn(&device->pdev->dev, first,
 			  "memory is still mapped, and the provider leaves");
-	put_device(client);
+	put_device(first);
 }

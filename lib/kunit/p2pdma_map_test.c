@@ -883,6 +883,51 @@ static void alive_when_unplugged(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, warned.client, &context.a->dev);
 }
 
+struct debug_child {
+	struct device dev;
+	int *released;
+	int *in_atomic;
+};
+
+static void debug_child_release(struct device *dev)
+{
+	struct debug_child *child = container_of(dev, struct debug_child, dev);
+
+	++*child->released;
+	*child->in_atomic += irqs_disabled();
+	kfree(child);
+}
+
+/* Clients that have nobody else's reference: theirs are put where they may sleep. */
+static void last_references(struct kunit *test)
+{
+	int released = 0, in_atomic = 0, i;
+	struct debug_context context;
+	struct debug_child *child;
+
+	debug_start(test, &context);
+	for (i = 0; i < 3; i++) {
+		child = kzalloc(sizeof(*child), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, child);
+		device_initialize(&child->dev);
+		child->dev.parent = &context.a->dev;
+		child->dev.release = debug_child_release;
+		child->dev.dma_mask = &child->dev.coherent_dma_mask;
+		child->dev.coherent_dma_mask = DMA_BIT_MASK(64);
+		child->released = &released;
+		child->in_atomic = &in_atomic;
+		KUNIT_EXPECT_NE(test, DMA_MAPPING_ERROR,
+				dma_map_p2p(&child->dev, context.provider,
+					    context.start, 1, DMA_TO_DEVICE, 0));
+		put_device(&child->dev);
+	}
+	KUNIT_EXPECT_EQ(test, released, 0);
+	p2pdma_test_leave(test, context.b, context.driver);
+	KUNIT_EXPECT_EQ(test, warned.count, 1);
+	KUNIT_EXPECT_EQ(test, released, 3);
+	KUNIT_EXPECT_EQ(test, in_atomic, 0);
+}
+
 /* Nothing is said of who lets go in time, or had nothing. */
 static void ended_in_time(struct kunit *test)
 {
@@ -936,6 +981,7 @@ static struct kunit_case debug_cases[] = {
 	KUNIT_CASE(alive_with_one_client),
 	KUNIT_CASE(alive_with_one_provider),
 	KUNIT_CASE(alive_when_unplugged),
+	KUNIT_CASE(last_references),
 	KUNIT_CASE(ended_in_time),
 	KUNIT_CASE(unmapped_twice),
 	{ }
