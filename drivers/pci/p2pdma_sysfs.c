@@ -214,6 +214,9 @@ static int p2pmem_mmap(struct file *file, struct kobject *kobj,
 	for (at = vma->vm_start; at < vma->vm_end; at += size) {
 		if (fatal_signal_pending(current))
 			return -EINTR;
+		/* Teardown waits for this: not longer than for one piece. */
+		if (!pci_has_p2pmem(pdev))
+			return -ENODEV;
 
 		/* What was too much for the last piece would be so again. */
 		size = min(size, vma->vm_end - at);

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
@@ -132,6 +133,29 @@ TEST_F(large, user_memory)
 	close(below);
 	EXPECT_EQ((long long)self->bar.length,
 		  p2pmem_number(self->bdf, "available"));
+}
+
+/* Unbinding doesn't wait until a mapping is filled. */
+TEST_F(large, unbound_while_mapping)
+{
+	long long length = self->bar.length;
+	int status;
+	pid_t child;
+
+	child = fork();
+	if (!child) {
+		void *p = p2pmem_map(self->bdf, length);
+
+		_exit(p == MAP_FAILED ? errno : 0);
+	}
+	ASSERT_TRUE(wait_for(p2pmem_number(self->bdf, "available") < length,
+			     60));
+	ASSERT_EQ(0, pci_unbind(self->bdf));
+	EXPECT_FALSE(p2pmem_exists(self->bdf));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	ASSERT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(ENODEV, WEXITSTATUS(status));
+	ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
 }
 
 TEST_HARNESS_MAIN
