@@ -206,7 +206,7 @@ static int p2pmem_mmap(struct file *file, struct kobject *kobj,
 		return ret;
 
 	/* The kernel's own mapping isn't cached either; aliases must agree. */
-	vma->vm_page_prot = pgprot_noncached(vma->vm_page_prot);
+	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pmem_vm_ops;
 
