@@ -9,11 +9,19 @@
  * p2pdma_route.c's business, DMA addresses are p2pdma_map.c's, user space is
  * p2pdma_sysfs.c's and p2pdma_dmabuf.c's.
  *
- * Lifetime: the first registration of a device makes its struct pci_p2pdma
- * and one devres action.  That action takes everything apart, in an order of
- * its own (p2pdma_teardown()).  Memory in use keeps its region, its pool and
- * its provider alive, whatever pci_dev::p2pdma says by then: so memory is
- * always freed by way of its page, never by way of the device.
+ * Lifetime: the first registration of a device makes its struct pci_p2pdma.
+ * When the driver leaves, devres takes everything apart in three steps, which
+ * are in this order whatever is registered when: p2pdma_teardown() hides the
+ * provider and revokes what users have of it; the page map of each region waits
+ * for its memory in flight; p2pdma_release() frees pool and provider.  Memory in
+ * use keeps its region, its pool and its provider alive, whatever
+ * pci_dev::p2pdma says by then: so memory is always freed by way of its page,
+ * never by way of the device.
+ *
+ * The page maps are devres entries of their own, since drivers other than the
+ * bound one register a device's BAR, too, and take its struct pages away by
+ * devm_memunmap_pages() when they are unloaded.  The region then has no page
+ * map, and no memory can be had of it, until the same range is registered again.
  */
 
 #include <linux/anon_inodes.h>
@@ -343,22 +351,64 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
 
 /* ---- Registration ---- */
 
-static void p2pdma_region_destroy(struct p2pdma_region *region)
+/*
+ * The region that lay in @range, of which no page map has any part now; NULL for
+ * none.  The pool can't be told two ways to divide the same memory.
+ */
+static struct p2pdma_region *p2pdma_region_left(struct pci_p2pdma *provider,
+						const struct range *range)
 {
-	/* Waits for every reference: kernel memory, user pages, DMA. */
-	memunmap_pages(&region->pgmap);
-	kfree(region);
+	const struct range *left;
+	struct p2pdma_region *region;
+
+	list_for_each_entry(region, &provider->regions, node) {
+		left = &region->pgmap.range;
+		if (left->start > range->end || left->end < range->start)
+			continue;
+		if (left->start == range->start && left->end == range->end)
+			return region;
+		pci_err(provider->pdev, "p2pdma: %#llx-%#llx was registered as %#llx-%#llx before; register that, or let the driver bind again\n",
+			range->start, range->end, left->start, left->end);
+		return ERR_PTR(-EBUSY);
+	}
+	return NULL;
 }
 
-/* Give @range struct pages and put it into the pool */
+/*
+ * Let @region take the place of @old, whose page map is gone.  All memory of
+ * @old is free: the page map has waited for it.
+ */
+static void p2pdma_region_replace(struct p2pdma_region *old,
+				  struct p2pdma_region *region)
+{
+	struct pci_p2pdma *provider = region->bar->device;
+
+	region->chunk = old->chunk;
+	p2pdma_pool_set_owner(region->chunk, region);
+	if (provider->first_region == old)
+		/* Frees that go by way of it see the rest. */
+		smp_store_release(&provider->first_region, region);
+	list_replace_rcu(&old->node, &region->node);
+
+	/* A concurrent allocation may look at it, and is refused. */
+	synchronize_rcu();
+	devm_kfree(region->bar->provider.owner, old);
+}
+
+/* Give @range, which has none, struct pages and put it into the pool */
 static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
 {
 	struct pci_p2pdma *provider = bar->device;
-	struct p2pdma_region *region;
+	struct device *owner = bar->provider.owner;
+	struct p2pdma_region *region, *old;
 	void *addr;
 	int ret;
 
-	region = kzalloc(sizeof(*region), GFP_KERNEL);
+	old = p2pdma_region_left(provider, range);
+	if (IS_ERR(old))
+		return PTR_ERR(old);
+
+	region = devm_kzalloc(owner, sizeof(*region), GFP_KERNEL);
 	if (!region)
 		return -ENOMEM;
 
@@ -368,21 +418,27 @@ static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
 	region->pgmap.range = *range;
 	region->pgmap.nr_range = 1;
 
-	addr = memremap_pages(&region->pgmap, dev_to_node(bar->provider.owner));
+	addr = devm_memremap_pages(owner, &region->pgmap);
 	if (IS_ERR(addr)) {
-		kfree(region);
+		devm_kfree(owner, region);
 		return PTR_ERR(addr);
+	}
+	region->start = addr;
+	region->size = range_len(range);
+
+	if (old) {
+		p2pdma_region_replace(old, region);
+		return 0;
 	}
 
 	ret = p2pdma_pool_add(provider->pool, addr, range_len(range), region,
 			      &region->chunk);
 	if (ret) {
-		p2pdma_region_destroy(region);
+		devm_memunmap_pages(owner, &region->pgmap);
+		devm_kfree(owner, region);
 		return ret;
 	}
 
-	region->start = addr;
-	region->size = range_len(range);
 	if (!provider->first_region)
 		/* Last: whoever frees by way of it sees the rest. */
 		smp_store_release(&provider->first_region, region);
@@ -390,18 +446,18 @@ static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
 	return 0;
 }
 
-/* Free a provider that nobody can find (any more) */
-static void p2pdma_destroy(struct pci_p2pdma *provider)
+/*
+ * Free a provider that nobody can find (any more) and whose page maps are gone:
+ * the oldest devres entry, which @res is.
+ */
+static void p2pdma_release(struct device *dev, void *res)
 {
-	struct p2pdma_region *region, *next;
+	struct pci_p2pdma *provider = res;
 
-	list_for_each_entry_safe(region, next, &provider->regions, node)
-		p2pdma_region_destroy(region);
 	/* Who had some of that memory may have had it mapped. */
 	p2pdma_debug_gone(provider);
 	p2pdma_pool_destroy(provider->pool);
 	p2pdma_route_cache_destroy(&provider->routes);
-	kfree(provider);
 }
 
 /**
@@ -447,10 +503,13 @@ static void p2pdma_revoke_user(struct pci_p2pdma *provider)
 					 HZ / 10));
 }
 
-/* The driver leaves.  Each step relies on the ones before. */
-static void p2pdma_teardown(void *data)
+/*
+ * The driver leaves.  Each step relies on the ones before.  The devres entry
+ * @res is newer than those of all regions, so that it is released first.
+ */
+static void p2pdma_teardown(struct device *dev, void *res)
 {
-	struct pci_p2pdma *provider = data;
+	struct pci_p2pdma *provider = *(struct pci_p2pdma **)res;
 	struct pci_dev *pdev = provider->pdev;
 
 	/* 1. Nobody new is sent here. */
@@ -469,12 +528,9 @@ static void p2pdma_teardown(void *data)
 	WRITE_ONCE(provider->published, false);	/* whoever came too late */
 	p2pdma_heap_remove(provider);
 
-	/* 4. Users lose theirs. */
+	/* 4. Users lose theirs.  The page maps wait for the rest. */
 	p2pdma_dmabuf_revoke(provider);
 	p2pdma_revoke_user(provider);
-
-	/* 5. Wait for the rest; then nothing refers to pool and regions. */
-	p2pdma_destroy(provider);
 }
 
 /* Does a BAR have addresses that a CPU or a device can use? */
@@ -509,16 +565,19 @@ static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 	if (!p2pdma_user_file)
 		return NULL;
 
-	provider = kzalloc(sizeof(*provider), GFP_KERNEL);
+	provider = devres_alloc(p2pdma_release, sizeof(*provider), GFP_KERNEL);
 	if (!provider)
 		return NULL;
 
 	provider->pool = p2pdma_pool_create(dev_to_node(&pdev->dev));
 	if (!provider->pool)
 		goto err_free;
-	if (devm_add_action(&pdev->dev, p2pdma_teardown, provider))
+	provider->teardown = devres_alloc(p2pdma_teardown, sizeof(provider),
+					  GFP_KERNEL);
+	if (!provider->teardown)
 		goto err_pool;
 
+	*provider->teardown = provider;
 	provider->pdev = pdev;
 	provider->user_offset =
 		atomic_long_fetch_add(P2PDMA_USER_SIZE >> PAGE_SHIFT,
@@ -533,18 +592,20 @@ static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 		provider->bars[i].resource = pci_resource_n(pdev, i);
 		p2pdma_bar_note(&provider->bars[i]);
 	}
+	devres_add(&pdev->dev, provider);
 	return provider;
 
 err_pool:
 	p2pdma_pool_destroy(provider->pool);
 err_free:
-	kfree(provider);
+	devres_free(provider);
 	return NULL;
 }
 
 static void p2pdma_announce(struct pci_p2pdma *provider)
 {
 	lockdep_assert_held(&p2pdma_lock);
+	devres_add(&provider->pdev->dev, provider->teardown);
 	list_add_tail_rcu(&provider->node, &p2pdma_providers);
 	rcu_assign_pointer(provider->pdev->p2pdma, provider);
 }
@@ -712,8 +773,14 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 	struct pci_p2pdma *provider = p2pdma_registered(pdev);
 	int ret;
 
-	if (provider)
-		return p2pdma_add_pages(&provider->bars[bar], range);
+	if (provider) {
+		/* Gone already where the driver leaves at this moment. */
+		if (!devres_remove(&pdev->dev, p2pdma_teardown, NULL, NULL))
+			return -ENODEV;
+		ret = p2pdma_add_pages(&provider->bars[bar], range);
+		devres_add(&pdev->dev, provider->teardown);
+		return ret;
+	}
 
 	provider = p2pdma_create(pdev);
 	if (!provider)
@@ -721,8 +788,8 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 
 	ret = p2pdma_add_pages(&provider->bars[bar], range);
 	if (ret) {
-		devm_remove_action(&pdev->dev, p2pdma_teardown, provider);
-		p2pdma_destroy(provider);
+		devres_free(provider->teardown);
+		devres_release(&pdev->dev, p2pdma_release, NULL, NULL);
 		return ret;
 	}
 	p2pdma_announce(provider);
@@ -731,7 +798,7 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 
 /**
  * pci_p2pdma_add_resource - register a part of a BAR as peer-to-peer memory
- * @pdev: device with the BAR, bound to the calling driver
+ * @pdev: device with the BAR, bound to a driver, mostly the calling one
  * @bar: number of the BAR, 0 to 5
  * @size: bytes, 0 for all from @offset on
  * @offset: where in the BAR to start, in bytes
@@ -743,14 +810,19 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
  * leaves: after its remove() has returned, user mappings are taken away and
  * what is still in use is waited for.
  *
+ * A module other than the driver that @pdev is bound to may call this as well.
+ * It takes the range away by devm_memunmap_pages(), which waits until none of it
+ * is in use; then the same range can be registered again.
+ *
  * Context: may sleep.  Calls are serialised; the driver makes sure that none
  * runs while it leaves.
  * Return:
  * * 0 - registered
  * * -EINVAL - no such BAR, not memory, out of its bounds, or not aligned
- * * -ENODEV - the BAR has no address
- * * -EBUSY - something of the range has struct pages already, or the BAR has
- *   moved since the device was registered first
+ * * -ENODEV - the BAR has no address, or the driver is leaving
+ * * -EBUSY - something of the range has struct pages already, or had them as
+ *   part of another range, or the BAR has moved since the device was registered
+ *   first
  * * -EOPNOTSUPP - the kernel can't map memory at that address
  * * -ENOMEM - no memory for struct pages or for the pool
  *

@@ -68,6 +68,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner);
 void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
 			      void **owner);
+void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner);
 bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
 size_t p2pdma_pool_size(struct p2pdma_pool *pool);
 size_t p2pdma_pool_available(struct p2pdma_pool *pool);
@@ -269,12 +270,12 @@ struct p2pdma_bar {
 };
 
 /*
- * A device that provides memory.  Made by the first registration, taken apart by
- * one devres action when the driver leaves.  pci_dev::p2pdma points to it in
- * between.
+ * A device that provides memory: a devres entry, made by the first registration
+ * and gone when the driver leaves.  pci_dev::p2pdma points to it in between.
  */
 struct pci_p2pdma {
 	struct pci_dev *pdev;
+	struct pci_p2pdma **teardown;	/* the newest devres entry of P2PDMA */
 	struct p2pdma_bar bars[PCI_STD_NUM_BARS];
 	struct p2pdma_route_cache routes;
 	struct list_head node;		/* in the list of providers */
@@ -298,7 +299,8 @@ struct pci_p2pdma {
  * A part of a BAR with struct pages.  Each allocation holds a reference on
  * pgmap.ref (one for kernel memory, one a page for user memory), and
  * memunmap_pages() waits for them: whoever holds memory may use the region,
- * and its provider, without a lock.
+ * and its provider, without a lock.  Whoever has registered it may have taken the
+ * page map away; then pgmap.ref is dead for good, and so nobody gets memory.
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;

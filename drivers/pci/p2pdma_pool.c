@@ -1120,6 +1120,22 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_add);
 
+/**
+ * p2pdma_pool_set_owner - change what comes with memory of a chunk
+ * @chunk: the chunk
+ * @owner: what p2pdma_pool_alloc() is to return from now on
+ *
+ * A concurrent allocation may still return the old one.
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner)
+{
+	/* Whoever gets it sees what it points to. */
+	smp_store_release(&chunk->owner, owner);
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_set_owner);
+
 /* What p2pdma_pool_alloc() has no piece kept for */
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t size,
 				 void **owner)
@@ -1134,7 +1150,7 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t size,
 				  pool_take(pool, pages, &chunk);
 	if (!addr)
 		return NULL;
-	*owner = chunk->owner;
+	*owner = READ_ONCE(chunk->owner);
 	if (size < PAGE_SIZE)
 		return addr;	/* marked and counted */
 	chunk_mark(chunk, (addr - chunk->start) >> PAGE_SHIFT, pages);
@@ -1179,7 +1195,7 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 	chunk = pool_chunk(pool, addr);
 	WRITE_ONCE(chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], pages);
 	this_cpu_add(caches->used, pages);
-	*owner = chunk->owner;
+	*owner = READ_ONCE(chunk->owner);
 	return addr;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc);
@@ -1209,7 +1225,7 @@ void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
 	/* Whoever frees these now is wrong anyway. */
 	memset(&chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], 1, pages);
 	this_cpu_add(pool->caches->used, pages);
-	*owner = chunk->owner;
+	*owner = READ_ONCE(chunk->owner);
 	return addr;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);

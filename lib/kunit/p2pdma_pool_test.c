@@ -897,6 +897,32 @@ static void bad_chunk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_size(t->pool));
 }
 
+/* A chunk gets another owner: of what was free, what is kept, and what is used. */
+static void owner_changed(struct kunit *test)
+{
+	static const unsigned int pages[] = { 2 * SLAB, 0 };
+	struct p2pdma_test_pool *t = p2pdma_test_pool(test, NUMA_NO_NODE, pages);
+	void *used, *kept, *owner;
+
+	used = p2pdma_pool_alloc(t->pool, PAGE_SIZE, &owner);
+	kept = p2pdma_pool_alloc(t->pool, PAGE_SIZE, &owner);
+	KUNIT_EXPECT_PTR_EQ(test, owner, &t->chunks[0]);
+	KUNIT_EXPECT_TRUE(test, p2pdma_pool_free(t->chunks[0].chunk, kept,
+						 PAGE_SIZE));
+
+	p2pdma_pool_set_owner(t->chunks[0].chunk, t);
+	KUNIT_EXPECT_PTR_EQ(test, kept,
+			    p2pdma_pool_alloc(t->pool, PAGE_SIZE, &owner));
+	KUNIT_EXPECT_PTR_EQ(test, owner, t);
+	KUNIT_EXPECT_TRUE(test, p2pdma_pool_free(t->chunks[0].chunk, used,
+						 PAGE_SIZE));
+	KUNIT_EXPECT_NOT_NULL(test, p2pdma_pool_alloc_pages(t->pool,
+							    64 * PAGE_SIZE,
+							    &owner));
+	KUNIT_EXPECT_PTR_EQ(test, owner, t);
+	KUNIT_EXPECT_NULL(test, p2pdma_pool_check(t->pool));
+}
+
 /* ---- NUMA ---- */
 
 static int node_of(void *addr)
@@ -927,6 +953,7 @@ static void lies_on_node(struct kunit *test)
 static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(no_chunk),
 	KUNIT_CASE(bad_chunk),
+	KUNIT_CASE(owner_changed),
 	KUNIT_CASE(sizes),
 	KUNIT_CASE(parts),
 	KUNIT_CASE(parts_elsewhere),

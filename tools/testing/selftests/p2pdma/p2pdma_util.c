@@ -462,7 +462,7 @@ int write_after_protection(void *at, size_t length)
 }
 
 /* A module that lies beside the test program. */
-int module_load_named(const char *name)
+int module_load_with(const char *name, const char *parameters)
 {
 	char self[PATH_MAX], path[PATH_MAX + 64];
 	ssize_t n;
@@ -485,9 +485,14 @@ int module_load_named(const char *name)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
-	error = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
+	error = syscall(SYS_finit_module, fd, parameters, 0) ? -errno : 0;
 	close(fd);
 	return error;
+}
+
+int module_load_named(const char *name)
+{
+	return module_load_with(name, "");
 }
 
 int module_unload_named(const char *name)

@@ -118,6 +118,7 @@ int module_load(void);
 int module_unload(void);
 /* Any other of test_modules/, and what its driver is bound to. */
 int module_load_named(const char *name);
+int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
