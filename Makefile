@@ -15,7 +15,7 @@ kernel	:= $(or $(KERNEL),plain)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) $(word))
 
-.PHONY: help demo check lint kunit selftests bench tree kernel shell docs clean
+.PHONY: help demo check lint kunit selftests bench tree versions kernel shell docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -28,6 +28,7 @@ help:
 	@echo 'make shell        a prompt in a guest; "exit" or "poweroff" ends it'
 	@echo 'make kernel       build one kernel into build/KERNEL'
 	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
+	@echo 'make versions     assemble and compile on every linux-source-6.12 that apt offers (minutes for each)'
 	@echo 'make lint         check the sources'
 	@echo 'make docs         check the documents'
 	@echo 'make clean        remove build/'
@@ -46,6 +47,7 @@ demo: names need-lab
 
 check: need-lab
 	@base/need selftests lint docs
+	@base/6.12/fetch
 	@$(lab) check
 
 selftests: names kernel
@@ -78,6 +80,10 @@ else
 	@base/6.12/fetch check
 	@base/6.12/assemble $(KSRC) $(OUT)
 endif
+
+versions:
+	@base/need kernel source
+	@base/6.12/versions
 
 lint: tree
 	@base/need lint
