@@ -111,6 +111,7 @@ struct p2pdma_leg {
 	struct pci_dev *turn;	/* NULL: @end is the shared bridge itself */
 	unsigned int hops;	/* links and bridges up to the shared bridge */
 	enum p2pdma_fate fate;	/* of a client's request, a provider's completion */
+	bool hard_wired;	/* never P2PDMA_DIRECT, whatever ACS control says */
 	unsigned int payload;	/* most that @end sends in one packet, in bytes */
 	unsigned int host_directions;	/* that its host bridge forwards */
 	bool host_admitted;		/* because the administrator says so */

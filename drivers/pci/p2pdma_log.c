@@ -110,11 +110,19 @@ static void p2pdma_log_acs_fix(struct device *client,
 {
 	int from = p2pdma_iommu_group(facts->legs[P2PDMA_CLIENT].end);
 	int to = p2pdma_iommu_group(facts->legs[P2PDMA_PROVIDER].end);
-	struct pci_dev *first = route->blocking[0] ?: route->blocking[1];
-	struct pci_dev *second = first == route->blocking[1] ?
-					NULL : route->blocking[1];
+	struct pci_dev *first = route->blocking[0], *second = route->blocking[1];
 	char text[240];
 	struct seq_buf line;
+
+	/* The option changes ACS control, which isn't what blocks these. */
+	if (facts->legs[P2PDMA_CLIENT].hard_wired)
+		first = NULL;
+	if (facts->legs[P2PDMA_PROVIDER].hard_wired)
+		second = NULL;
+	if (!first || first == second) {
+		first = second;
+		second = NULL;
+	}
 
 	seq_buf_init(&line, text, sizeof(text));
 	seq_buf_printf(&line, "fix: pci=\"disable_acs_redir=%s%s%s\" on the kernel command line",

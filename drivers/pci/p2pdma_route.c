@@ -149,6 +149,35 @@ static bool p2pdma_read_acs(struct pci_dev *pdev, u16 *ctrl)
 }
 
 /*
+ * Does @pdev redirect, whatever its ACS control says, since it lacks @bits?
+ * False where that can't be read.
+ *
+ * Section 6.12.1.2: a function has Request Redirect if it supports peer-to-peer
+ * traffic with other functions of its device, and then Completion Redirect too.
+ * A capability without them says that there is no way inside of the device, so
+ * that all packets go up the link.  Without a capability nothing is said.
+ *
+ * Some devices are like that and have no capability; quirks of the PCI core
+ * know them.  The only one that sleeps is for devices on root buses, which
+ * nobody asks for here.
+ */
+static bool p2pdma_read_hard_wired(struct pci_dev *pdev, u16 bits,
+				   bool *hard_wired)
+{
+	u16 cap;
+
+	*hard_wired = pci_dev_specific_acs_enabled(pdev, bits) > 0;
+	if (*hard_wired || !pdev->acs_cap ||
+	    pci_pcie_type(pdev) == PCI_EXP_TYPE_DOWNSTREAM)
+		return true;
+	if (pci_read_config_word(pdev, pdev->acs_cap + PCI_ACS_CAP, &cap) ||
+	    PCI_POSSIBLE_ERROR(cap))
+		return false;
+	*hard_wired = bits & ~cap;
+	return true;
+}
+
+/*
  * The bit for @to in @from's Egress Control Vector: by port number where
  * switch ports are told apart, by function number otherwise.  False where it
  * can't be read.
@@ -191,23 +220,29 @@ static bool p2pdma_read_egress(struct pci_dev *from, struct pci_dev *to,
  */
 static void p2pdma_read_turn(struct p2pdma_facts *facts, int side)
 {
-	struct pci_dev *turn = facts->legs[side].turn;
+	struct p2pdma_leg *leg = &facts->legs[side];
+	struct pci_dev *turn = leg->turn;
 	struct pci_dev *other = facts->legs[!side].turn;
-	enum p2pdma_fate *fate = &facts->legs[side].fate;
+	u16 ctrl, bits = PCI_ACS_RR;
 	bool egress = false;
-	u16 ctrl;
 
 	if (!turn || (pci_pcie_type(turn) != PCI_EXP_TYPE_DOWNSTREAM && !other))
 		return;
 
-	if (!p2pdma_read_acs(turn, &ctrl)) {
+	if (side == P2PDMA_PROVIDER)
+		bits |= PCI_ACS_CR;
+	if (!p2pdma_read_acs(turn, &ctrl) ||
+	    !p2pdma_read_hard_wired(turn, bits, &leg->hard_wired)) {
 		facts->unreadable = true;
 		return;
 	}
+	if (leg->hard_wired)
+		leg->fate = P2PDMA_REDIRECTED;
 
 	/* Completions know Completion Redirect and nothing else. */
 	if (side == P2PDMA_PROVIDER) {
-		*fate = ctrl & PCI_ACS_CR ? P2PDMA_REDIRECTED : P2PDMA_DIRECT;
+		if (ctrl & PCI_ACS_CR)
+			leg->fate = P2PDMA_REDIRECTED;
 		return;
 	}
 
@@ -216,17 +251,18 @@ static void p2pdma_read_turn(struct p2pdma_facts *facts, int side)
 		if (!p2pdma_read_egress(turn, other, &egress))
 			facts->unreadable = true;
 		else if (egress)
-			*fate = ctrl & PCI_ACS_RR ? P2PDMA_REDIRECTED :
-						    P2PDMA_BLOCKED;
+			leg->fate = ctrl & PCI_ACS_RR ? P2PDMA_REDIRECTED :
+							P2PDMA_BLOCKED;
 	} else if (ctrl & PCI_ACS_RR) {
-		*fate = P2PDMA_REDIRECTED;
+		leg->fate = P2PDMA_REDIRECTED;
 	}
 }
 
 /*
  * What is redirected comes to the ports that both legs share.  A switch's
  * downstream port gets it from below and would have to send it below again; it
- * passes it on with Upstream Forwarding only.
+ * passes it on with Upstream Forwarding only.  Quirks aren't asked: they stand
+ * for isolation, not for packets that arrive.
  */
 static void p2pdma_read_forwarding(struct p2pdma_facts *facts,
 				   struct pci_dev *shared)
@@ -476,8 +512,10 @@ static enum p2pdma_fix p2pdma_fix(const struct p2pdma_facts *facts,
 	if (!facts->legs[P2PDMA_CLIENT].end)
 		return P2PDMA_FIX_NONE;
 
-	for (i = 0; i < P2PDMA_LEGS; i++)
-		changed.legs[i].fate = P2PDMA_DIRECT;
+	for (i = 0; i < P2PDMA_LEGS; i++) {
+		if (!facts->legs[i].hard_wired)
+			changed.legs[i].fate = P2PDMA_DIRECT;
+	}
 	p2pdma_decide(&changed, &other);
 	if (hweight32(other.directions) > hweight32(route->directions))
 		return P2PDMA_FIX_ACS;

@@ -46,8 +46,9 @@ struct p2pdma_provider {
  * @P2PDMA_REASON_ADMIN_ALLOWED: the command line says that a host bridge does
  * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: nobody says that the root complex,
  *	which alone connects the two, forwards
- * @P2PDMA_REASON_ACS_REDIRECT: ACS sends packets up to a root complex that
- *	doesn't forward them, or that they don't reach
+ * @P2PDMA_REASON_ACS_REDIRECT: ACS, or for lack of a way inside of it the
+ *	device itself, sends packets up to a root complex that doesn't forward
+ *	them, or that they don't reach
  * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
  * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
  * @P2PDMA_REASON_DMA_MASK: the client can't send to such high addresses
@@ -91,7 +92,7 @@ enum p2pdma_reason {
  *	between providers of one client.  Meaningless where refused.
  * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0
  *	where refused
- * @blocking: ports or functions whose ACS control keeps requests (first) or
+ * @blocking: ports or functions whose ACS keeps requests (first) or
  *	completions (second) from going straight; NULL where none does.
  *	Valid as long as the caller holds provider and client.
  */

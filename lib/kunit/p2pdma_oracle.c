@@ -72,6 +72,16 @@ static const struct {
 	{ 0x8086, 0x29c0, .write_only = true },
 };
 
+/* Functions that send everything up and don't say so, by quirks.c */
+static const struct {
+	u16 vendor;
+	u16 device_id;
+} isolated[] = {
+	{ 0x1924, 0x0903 },	/* Solarflare: an adapter */
+	{ 0x8088, 0x1001 },	/* Wangxun: an adapter */
+	{ 0x1d17, 0x0710 },	/* Zhaoxin: a port */
+};
+
 static bool is_bridge(const struct p2pdma_oracle_function *f)
 {
 	switch (f->kind) {
@@ -159,6 +169,32 @@ static void receive(const struct p2pdma_oracle *oracle,
 }
 
 /*
+ * Whether packets of @type can go from @f to its siblings at all.  Base
+ * Specification, 6.12.1.2: a function of a device with several, virtual ones
+ * among them, that sends peer-to-peer requests to others must have Request
+ * Redirect, and with that it must have Completion Redirect.  This is about what
+ * the capability says; a function without the capability leaves it open, and is
+ * taken to do so.
+ */
+static bool has_way(const struct p2pdma_oracle_function *f,
+		    enum p2pdma_oracle_packet type)
+{
+	u16 needs = PCI_ACS_RR;
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(isolated); i++)
+		if (f->vendor == isolated[i].vendor &&
+		    f->device_id == isolated[i].device_id)
+			return false;
+	/* Switches are made for it */
+	if (f->kind == PCI_FABRIC_DOWNSTREAM || !f->acs_cap)
+		return true;
+	if (type == P2PDMA_ORACLE_PACKET_COMPLETION)
+		needs |= PCI_ACS_CR;
+	return (f->acs_cap & needs) == needs;
+}
+
+/*
  * Base Specification, 6.12.3, for the ingress function @f when @sibling claims
  * the packet. Below a link all functions are one device, and what is on a
  * conventional bus has no ACS.
@@ -169,17 +205,20 @@ static enum turn judge(const struct p2pdma_oracle_function *f,
 {
 	unsigned int bit = f->kind == PCI_FABRIC_DOWNSTREAM ? sibling->port :
 							      sibling->id & 0xff;
+	enum turn straight = TURN_DIRECT;
 	u16 ctrl = f->acs_ctrl & f->acs_cap;
 
 	/* ACS never applies to PCIe to PCI bridges */
 	if (f->kind == PCI_FABRIC_PCI_BRIDGE)
 		return TURN_DIRECT;
+	if (!has_way(f, type))
+		straight = TURN_REDIRECT;
 	if (type == P2PDMA_ORACLE_PACKET_COMPLETION)
-		return ctrl & PCI_ACS_CR ? TURN_REDIRECT : TURN_DIRECT;
+		return ctrl & PCI_ACS_CR ? TURN_REDIRECT : straight;
 	if (!(ctrl & PCI_ACS_EC))
-		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_DIRECT;
+		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : straight;
 	if (bit >= f->vector || !test_bit(bit, f->egress))
-		return TURN_DIRECT;
+		return straight;
 	return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_BLOCK;
 }
 

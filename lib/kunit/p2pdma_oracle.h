@@ -37,7 +37,7 @@
  * @memory: bridges: lowest and highest address of the memory window
  * @prefetch: bridges: of the prefetchable window; lowest above highest in
  *	either means none
- * @acs_cap: ACS capability, 0 for none
+ * @acs_cap: ACS capability, as in the fabric's table: 0 for none
  * @acs_ctrl: ACS control
  * @vector: bits that its Egress Control Vector has
  * @egress: Egress Control Vector

@@ -161,12 +161,15 @@ static enum pci_fabric_kind random_kind(u64 *state, enum pci_fabric_kind above)
 	}
 }
 
-/* ACS bits that the Base Specification lets such a function have */
+/*
+ * ACS bits that the Base Specification lets such a function have, with and
+ * without sense
+ */
 static u16 random_acs(u64 *state, enum pci_fabric_kind kind)
 {
 	u16 acs = PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_EC;
 
-	if (chance(state, 35))
+	if (chance(state, 30))
 		return 0;
 	switch (kind) {
 	case PCI_FABRIC_ROOT_PORT:
@@ -176,12 +179,35 @@ static u16 random_acs(u64 *state, enum pci_fabric_kind kind)
 	case PCI_FABRIC_ENDPOINT:
 	case PCI_FABRIC_UPSTREAM:
 	case PCI_FABRIC_RC_ENDPOINT:
+		/* Most hardware has no way between functions, and says so */
+		if (chance(state, 25))
+			return PCI_FABRIC_ACS_EMPTY;
 		acs |= PCI_ACS_DT;
 		break;
 	default:
 		return 0;
 	}
-	return chance(state, 60) ? acs : acs & next_random(state);
+	return chance(state, 60) ? acs :
+	       (acs & next_random(state)) ?: PCI_FABRIC_ACS_EMPTY;
+}
+
+/* Some functions are isolated although they don't say so */
+static void random_quirk(u64 *state, struct pci_fabric_node *node)
+{
+	static const u16 adapters[][2] = {
+		{ 0x1924, 0x0903 }, { 0x8088, 0x1001 }
+	};
+	unsigned int i = below(state, ARRAY_SIZE(adapters));
+
+	if (!chance(state, 10))
+		return;
+	if (node->kind == PCI_FABRIC_ENDPOINT) {
+		node->vendor = adapters[i][0];
+		node->device_id = adapters[i][1];
+	} else if (node->kind == PCI_FABRIC_DOWNSTREAM) {
+		node->vendor = PCI_VENDOR_ID_ZHAOXIN;
+		node->device_id = 0x0710;
+	}
 }
 
 static struct pci_fabric_node *new_node(struct random_fabric *r, int above,
@@ -238,6 +264,7 @@ static bool add_child(struct random_fabric *r, int above)
 	node = new_node(r, above, random_kind(state, on));
 	node->device = device;
 	node->function = function;
+	random_quirk(state, node);
 	if (node->kind == PCI_FABRIC_DOWNSTREAM) {
 		node->port = r->ports[above][0];
 		r->ports[above][0] += r->ports[above][1];
@@ -248,7 +275,7 @@ static bool add_child(struct random_fabric *r, int above)
 			node->bar[0].flags = PCI_FABRIC_BAR_32;
 	}
 	if (node->kind == PCI_FABRIC_ENDPOINT && !function &&
-	    r->functions + 4 <= MAX_NODES && chance(state, 8)) {
+	    r->functions + 4 <= MAX_NODES && chance(state, 12)) {
 		node->total_vfs = 4;
 		node->vf_bar0 = SZ_4K;
 		node->vf_acs_cap = random_acs(state, node->kind);
@@ -523,14 +550,15 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 		const struct p2pdma_oracle_function *f = &oracle->function[i];
 
 		kunit_err(test,
-			  "%-6s below %-5s %-11s %04x:%02x:%02x.%x buses %02x-%02x id %04x acs %02x of %02x vector %u: %*pbl port %u mps %u%s\n",
+			  "%-6s below %-5s %-11s %04x:%02x:%02x.%x buses %02x-%02x id %04x:%04x acs %02x of %02x vector %u: %*pbl port %u mps %u%s\n",
 			  f->name,
 			  f->above < 0 ? "-" : oracle->function[f->above].name,
 			  kind_name[f->kind], 0x10000 + f->host, f->id >> 8,
 			  f->id >> 3 & 31, f->id & 7, f->secondary,
-			  f->subordinate, f->device_id, f->acs_ctrl, f->acs_cap,
-			  f->vector, P2PDMA_ORACLE_VECTOR, f->egress, f->port,
-			  f->mps, f->unreadable ? " unreadable" : "");
+			  f->subordinate, f->vendor, f->device_id, f->acs_ctrl,
+			  f->acs_cap, f->vector, P2PDMA_ORACLE_VECTOR,
+			  f->egress, f->port, f->mps,
+			  f->unreadable ? " unreadable" : "");
 	}
 }
 
@@ -540,6 +568,8 @@ struct seen {
 	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];
 	unsigned int fate[P2PDMA_ORACLE_COUNT];
 	unsigned int unreadable;
+	unsigned int no_way;	/* requests between functions that can't go across */
+	unsigned int quirks;	/* from a function that the PCI core has a quirk for */
 };
 
 struct pair {
@@ -548,6 +578,23 @@ struct pair {
 	struct pci_dev *client_dev;
 	struct pci_dev *provider_dev;
 };
+
+/* Functions of one device, the first of which has something special? */
+static void count_special(const struct p2pdma_oracle *oracle,
+			  const struct pair *pair, struct seen *seen)
+{
+	const struct p2pdma_oracle_function *f =
+		&oracle->function[pair->client];
+
+	if (pair->client == pair->provider ||
+	    f->above != oracle->function[pair->provider].above ||
+	    !has_link(oracle->function[f->above].kind))
+		return;
+	if (f->acs_cap && !(f->acs_cap & PCI_ACS_RR))
+		seen->no_way++;
+	if (f->vendor)
+		seen->quirks++;
+}
 
 /* Return: false if the two don't agree */
 static noinline_for_stack bool
@@ -582,6 +629,7 @@ compare(struct kunit *test, struct random_fabric *r,
 		if (!refused)
 			goto disagree;
 	} else {
+		count_special(oracle, pair, seen);
 		seen->map[answer.map_type][answer.directions]++;
 		for (i = 0; i < ARRAY_SIZE(answer.fate); i++)
 			seen->fate[answer.fate[i]]++;
@@ -777,13 +825,13 @@ static void routes_agree_with_router(struct kunit *test)
 			break;
 	}
 
-	kunit_info(test, "%u pairs; bus address: %u read and write, %u read, %u write; through host bridge: %u, %u, %u; refused %u; unreadable %u; packets: %u delivered, %u root complex, %u blocked, %u too large, %u lost\n",
+	kunit_info(test, "%u pairs; bus address: %u read and write, %u read, %u write; through host bridge: %u, %u, %u; refused %u; unreadable %u; between functions: %u without a way, %u by quirks; packets: %u delivered, %u root complex, %u blocked, %u too large, %u lost\n",
 		   seen.pairs,
 		   seen.map[BUS][BOTH], seen.map[BUS][READ_ONLY],
 		   seen.map[BUS][WRITE_ONLY], seen.map[THROUGH][BOTH],
 		   seen.map[THROUGH][READ_ONLY], seen.map[THROUGH][WRITE_ONLY],
-		   seen.map[REFUSED][0], seen.unreadable,
-		   seen.fate[P2PDMA_ORACLE_DELIVERED],
+		   seen.map[REFUSED][0], seen.unreadable, seen.no_way,
+		   seen.quirks, seen.fate[P2PDMA_ORACLE_DELIVERED],
 		   seen.fate[P2PDMA_ORACLE_ROOT_COMPLEX],
 		   seen.fate[P2PDMA_ORACLE_BLOCKED],
 		   seen.fate[P2PDMA_ORACLE_MALFORMED],
@@ -801,6 +849,8 @@ static void routes_agree_with_router(struct kunit *test)
 				    "through host bridge: %s", direction_name[i]);
 	KUNIT_EXPECT_GT(test, seen.map[REFUSED][0], 0);
 	KUNIT_EXPECT_GT(test, seen.unreadable, 0);
+	KUNIT_EXPECT_GT(test, seen.no_way, 0);
+	KUNIT_EXPECT_GT(test, seen.quirks, 0);
 }
 
 static struct kunit_case random_test_cases[] = {

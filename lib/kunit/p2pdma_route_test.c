@@ -37,6 +37,13 @@ struct route_expect {
 #define SAME_ONLY	0x80863c00
 #define NOBODY		0x808629c0
 
+/* IDs of devices that redirect everything, for which the PCI core has a quirk */
+#define ISOLATED	0x19240903	/* functions, Solarflare's */
+#define ISOLATED_PORT	0x1d170710	/* a switch port, Zhaoxin's */
+
+/* An ACS capability without redirection: no way between functions */
+#define NO_WAY		PCI_FABRIC_ACS_EMPTY
+
 #define TREE		(&p2pdma_test_tree)
 #define CHIPSET		(&p2pdma_test_chipset)
 #define FUNCTIONS	(&p2pdma_test_functions)
@@ -44,6 +51,7 @@ struct route_expect {
 
 #define ID(_node, _id)		{ _node, P2PDMA_TEST_ID, _id }
 #define ACS(_node, _ctrl)	{ _node, P2PDMA_TEST_ACS, _ctrl }
+#define ACS_CAP(_node, _bits)	{ _node, P2PDMA_TEST_ACS_CAP, _bits }
 #define VECTOR(_node, _bits)	{ _node, P2PDMA_TEST_VECTOR, _bits }
 #define EGRESS(_node, _bit)	{ _node, P2PDMA_TEST_EGRESS, _bit }
 #define MPS(_node, _bytes)	{ _node, P2PDMA_TEST_MPS, _bytes }
@@ -325,6 +333,108 @@ static const struct route_case route_cases[] = {
 		"d9_virtual_function_redirects_to_itself_only", FUNCTIONS,
 		"pf/0", "b", .there = SWITCH,
 		.change = { ACS("pf/0", RR | CR) },
+	},
+
+	/* Functions with no way between them, by capability or quirk */
+	{
+		"functions_without_acs", FUNCTIONS, "m0", "m1", .there = SWITCH,
+		.change = { ACS_CAP("m0", 0), ACS_CAP("m1", 0) },
+	}, {
+		"d23_no_way_from_function", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-redirect", "m0"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m0"),
+		.change = { ACS_CAP("m0", NO_WAY) },
+	}, {
+		"d23_no_way_from_function_but_to_listed", FUNCTIONS, "m0", "m1",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "m0"),
+		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed", NULL, "m0"),
+		.change = { ACS_CAP("m0", NO_WAY), ID("rp1", LISTED) },
+	}, {
+		"d23_no_way_between_functions", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-redirect", "m0", "m1"),
+		.back = REFUSED("acs-redirect", "m1", "m0"),
+		.change = { ACS_CAP("m0", PCI_ACS_DT),
+			    ACS_CAP("m1", NO_WAY) },
+	}, {
+		"third_function_without_a_way", FUNCTIONS, "m0", "m1",
+		.there = SWITCH,
+		.change = { ACS_CAP("m2", NO_WAY) },
+	}, {
+		"d23_no_way_for_completions", FUNCTIONS, "m0", "m1",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m1"),
+		.back = SWITCH,
+		.change = { ACS_CAP("m1", RR) },
+	}, {
+		"d23_no_way_although_egress_bit_clear", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-redirect", "m0"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m0"),
+		.change = { ACS_CAP("m0", EC | CR), ACS("m0", EC) },
+	}, {
+		"d23_no_way_and_egress_bit_set", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-egress", "m0"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m0"),
+		.change = { ACS_CAP("m0", EC | CR), ACS("m0", EC),
+			    EGRESS("m0", 1) },
+	}, {
+		"d23_no_way_between_virtual_functions", FUNCTIONS, "pf/0", "pf/1",
+		.there = REFUSED("acs-redirect", "pf/0", "pf/1"),
+		.back = REFUSED("acs-redirect", "pf/1", "pf/0"),
+		.change = { ACS_CAP("pf/0", NO_WAY) },
+	}, {
+		"d23_no_way_from_physical_function", FUNCTIONS, "pf", "pf/1",
+		.there = REFUSED("acs-redirect", "pf"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "pf"),
+		.change = { ACS_CAP("pf", NO_WAY) },
+	}, {
+		"no_way_inside_but_out_of_it", FUNCTIONS, "pf/0", "b",
+		.there = SWITCH,
+		.change = { ACS_CAP("pf", NO_WAY), ACS_CAP("pf/0", NO_WAY),
+			    ACS_CAP("b", NO_WAY) },
+	}, {
+		/* What all switch ports have is needed of no single function. */
+		"no_way_inside_of_single_functions", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS_CAP("a", NO_WAY), ACS_CAP("b", NO_WAY) },
+	}, {
+		"switch_ports_without_redirection", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS_CAP("d1", UF), ACS_CAP("d2", NO_WAY) },
+	}, {
+		"d23_isolated_function", FUNCTIONS, "m0", "m1",
+		.there = REFUSED("acs-redirect", "m0"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m0"),
+		.change = { ACS_CAP("m0", 0), ID("m0", ISOLATED) },
+	}, {
+		"d23_isolated_function_with_acs", FUNCTIONS, "m0", "m1",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "m0"),
+		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed", NULL, "m0"),
+		.change = { ID("m0", ISOLATED), ID("rp1", LISTED) },
+	}, {
+		"d23_isolated_virtual_functions", FUNCTIONS, "pf/0", "pf",
+		.there = REFUSED("acs-redirect", "pf/0", "pf"),
+		.back = REFUSED("acs-redirect", "pf", "pf/0"),
+		.change = { ACS_CAP("pf", 0), ACS_CAP("pf/0", 0),
+			    ID("pf", ISOLATED) },
+	}, {
+		"isolated_single_function", TREE, "a", "b", .there = SWITCH,
+		.change = { ID("a", ISOLATED) },
+	}, {
+		"d23_isolated_port", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"),
+		.back = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d1"),
+		.change = { ACS_CAP("d1", 0), ID("d1", ISOLATED_PORT) },
+	}, {
+		"d23_isolated_port_to_listed", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed", NULL, "d1"),
+		.change = { ACS_CAP("d1", 0), ID("d1", ISOLATED_PORT),
+			    ID("rp1", LISTED) },
+	}, {
+		/* Nobody says that it passes on what is for its own link. */
+		"d9_isolated_port_shared", TREE, "c", "d",
+		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
+		.change = { ACS("d31", RR), ACS_CAP("d3", 0),
+			    ID("d3", ISOLATED_PORT), ID("rp1", LISTED) },
 	},
 
 	/* Egress Control: the vector says for which port or function */
@@ -866,6 +976,18 @@ static const struct log_case log_cases[] = {
 		"d11_fix_where_upstream_forwarding_is_off", TREE, "c", "d",
 		"no peer-to-peer DMA", "acs-redirect", { "d31" },
 		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+	}, {
+		"d11_no_fix_without_a_way", FUNCTIONS, "m0", "m1",
+		"no peer-to-peer DMA", "acs-redirect", { },
+		.change = { ACS_CAP("m0", NO_WAY), ACS("m1", RR | CR) },
+	}, {
+		"d11_no_fix_for_isolated_port", TREE, "a", "b",
+		"no peer-to-peer DMA", "acs-redirect", { },
+		.change = { ACS_CAP("d1", 0), ID("d1", ISOLATED_PORT) },
+	}, {
+		"d11_fix_not_of_isolated_function", FUNCTIONS, "m0", "m1",
+		"no peer-to-peer DMA", "acs-redirect", { "m0" },
+		.change = { ACS("m0", RR), ID("m1", ISOLATED) },
 	}, {
 		"d11_no_fix_where_payloads_refuse_too", TREE, "a", "b",
 		"no peer-to-peer DMA", "acs-redirect", { },

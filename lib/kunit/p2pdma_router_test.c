@@ -75,7 +75,8 @@ static const struct pci_fabric_node known_fabric[] = {
  * @client: sends requests
  * @provider: sends completions
  * @set: what is set in the fabric: ACS control, a bit of the Egress Control
- *	Vector (0 for none), payload size (0 for 128)
+ *	Vector (0 for none), payload size (0 for 128), another ACS capability
+ *	(0 for that of the table), vendor and device ID
  * @policy: what the root complex forwards
  * @fate: of write request, read request, completion
  * @map_type: what follows
@@ -90,6 +91,8 @@ struct router_case {
 		u16 ctrl;
 		u8 egress;
 		unsigned int mps;
+		u16 cap;
+		u32 id;
 	} set[5];
 	unsigned int policy;
 	enum p2pdma_oracle_fate fate[3];
@@ -210,6 +213,38 @@ static const struct router_case router_cases[] = {
 	{ "functions, egress bit of another one", "m0", "m2",
 	  { { "m0", EC, 1 } }, BOTH,
 	  { DELIVERED, DELIVERED, DELIVERED }, BUS, BOTH },
+	{ "functions, a capability without bits", "m0", "m1",
+	  { { "m0", .cap = PCI_FABRIC_ACS_EMPTY }, { "d6", UF }, { "d4", UF } },
+	  BOTH,
+	  { ROOT, ROOT, DELIVERED }, THROUGH, BOTH },
+	{ "functions, the other one's is without bits", "m0", "m1",
+	  { { "m1", .cap = PCI_FABRIC_ACS_EMPTY }, { "d6", UF }, { "d4", UF } },
+	  BOTH,
+	  { DELIVERED, DELIVERED, ROOT }, THROUGH, BOTH },
+	{ "functions, no capability", "m2", "m1", { }, 0,
+	  { DELIVERED, DELIVERED, DELIVERED }, BUS, BOTH },
+	{ "functions, requests go straight and completions don't", "m0", "m1",
+	  { { "m0", .cap = RR }, { "m1", .cap = RR } }, 0,
+	  { DELIVERED, DELIVERED, LOST }, BUS, WRITE_ONLY },
+	{ "functions, completion redirect alone is no way", "m0", "m1",
+	  { { "m0", .cap = CR }, { "m1", .cap = CR } }, 0,
+	  { LOST, LOST, LOST }, REFUSED, 0 },
+	{ "functions, egress bit clear, without request redirect", "m0", "m1",
+	  { { "m0", EC, 2, .cap = EC | CR } }, 0,
+	  { LOST, LOST, DELIVERED }, REFUSED, 0 },
+	{ "functions, egress bit set, without request redirect", "m0", "m1",
+	  { { "m0", EC, 1, .cap = EC | CR } }, 0,
+	  { BLOCKED, BLOCKED, DELIVERED }, REFUSED, 0 },
+	{ "a port's capability without bits goes straight", "e1", "e2",
+	  { { "d1", .cap = UF }, { "d2", .cap = UF } }, 0,
+	  { DELIVERED, DELIVERED, DELIVERED }, BUS, BOTH },
+	{ "a function that is isolated and doesn't say so", "m2", "m1",
+	  { { "m2", .id = 0x80881001 }, { "d6", UF }, { "d4", UF } }, BOTH,
+	  { ROOT, ROOT, DELIVERED }, THROUGH, BOTH },
+	{ "a port that is isolated and doesn't say so", "e1", "e2",
+	  { { "d2", .id = 0x1d170710 } }, BOTH,
+	  { DELIVERED, DELIVERED, ROOT }, THROUGH, BOTH },
+
 	{ "a function's redirect is not for other devices", "m0", "e5",
 	  { { "m0", RR | CR } }, 0,
 	  { DELIVERED, DELIVERED, DELIVERED }, BUS, BOTH },
@@ -299,6 +334,10 @@ static void fates(struct kunit *test)
 		if (c->set[i].egress)
 			__set_bit(c->set[i].egress, f->egress);
 		f->mps = c->set[i].mps ?: 128;
+		if (c->set[i].cap)
+			f->acs_cap = c->set[i].cap;
+		f->vendor = c->set[i].id >> 16;
+		f->device_id = c->set[i].id;
 	}
 	client = p2pdma_oracle_index(oracle, c->client);
 	provider = p2pdma_oracle_index(oracle, c->provider);

@@ -158,9 +158,17 @@ static void change_node(struct kunit *test, struct pci_fabric_node *nodes,
 			size_t count, const struct p2pdma_test_change *change)
 {
 	struct pci_fabric_node *node;
+	const char *slash = strchr(change->node, '/');
 
 	/* A virtual function has no node in the table. */
-	if (strchr(change->node, '/'))
+	if (slash && change->what == P2PDMA_TEST_ACS_CAP) {
+		node = node_named(test, nodes, count,
+				  p2pdma_test_name(test, "%.*s",
+						   (int)(slash - change->node),
+						   change->node));
+		node->vf_acs_cap = change->value;
+	}
+	if (slash)
 		return;
 
 	node = node_named(test, nodes, count, change->node);
@@ -171,6 +179,9 @@ static void change_node(struct kunit *test, struct pci_fabric_node *nodes,
 		break;
 	case P2PDMA_TEST_ACS:
 		node->acs_ctrl = change->value;
+		break;
+	case P2PDMA_TEST_ACS_CAP:
+		node->acs_cap = change->value;
 		break;
 	case P2PDMA_TEST_MPS:
 		node->mps = change->value;

@@ -95,6 +95,8 @@ extern const struct p2pdma_test_fabric p2pdma_test_conventional;
 enum p2pdma_test_what {
 	P2PDMA_TEST_ID,		/* value: vendor and device ID, as in 0x80862030 */
 	P2PDMA_TEST_ACS,	/* value: PCI_ACS_* that are on */
+	/* value: as pci_fabric_node::acs_cap; of pf/0, that of all VFs of pf */
+	P2PDMA_TEST_ACS_CAP,
 	P2PDMA_TEST_VECTOR,	/* value: bits of the Egress Control Vector */
 	P2PDMA_TEST_EGRESS,	/* value: bit to set in the Egress Control Vector */
 	P2PDMA_TEST_MPS,	/* value: payload in bytes */

@@ -646,6 +646,7 @@ static void set_acs(struct fabric_function *function, int *next, u16 cap,
 	int i, pos = add_ext_cap(function, next, PCI_EXT_CAP_ID_ACS,
 				 PCI_ACS_EGRESS_CTL_V + VECTOR_BITS / 8);
 
+	cap &= ~PCI_FABRIC_ACS_EMPTY;
 	function->acs = pos;
 	if (cap & PCI_ACS_EC) {
 		int bits = vector_bits ?: VECTOR_BITS;
@@ -794,7 +795,7 @@ static int check_node(const struct pci_fabric_node *node)
 {
 	bool pcie = fabric_kinds[node->kind].pcie_type >= 0;
 	u16 acs = PCI_ACS_SV | PCI_ACS_TB | PCI_ACS_RR | PCI_ACS_CR |
-		  PCI_ACS_UF | PCI_ACS_EC | PCI_ACS_DT;
+		  PCI_ACS_UF | PCI_ACS_EC | PCI_ACS_DT | PCI_FABRIC_ACS_EMPTY;
 
 	if (node->device > 31 || node->function > 7)
 		return refuse(node, -EINVAL, "no such device or function: %u.%u",

@@ -47,6 +47,9 @@ enum pci_fabric_kind {
 #define PCI_FABRIC_BAR_32	BIT(0)	/* 32-bit, not prefetchable */
 #define PCI_FABRIC_BAR_IO	BIT(1)	/* I/O ports */
 
+/* In place of PCI_ACS_*: an ACS capability with none of them */
+#define PCI_FABRIC_ACS_EMPTY	BIT(15)
+
 /**
  * struct pci_fabric_bar - one BAR of a node
  * @size: bytes, a power of two; 0 where there is no such BAR
@@ -67,10 +70,12 @@ struct pci_fabric_bar {
  * @device: device number on its bus; must be 0 directly below a PCIe port
  * @function: function number.  Function 0 must be there; it is made known as
  *	multi-function where there are others.
- * @vendor: ID, 0 for the default of the fabric
+ * @vendor: ID, 0 for the default of the fabric.  The PCI core's quirks go by
+ *	it and @device_id.
  * @device_id: ID, 0 for the default of the fabric
  * @bar: BARs; bridges have two
- * @acs_cap: PCI_ACS_* that the ACS capability has, 0 for no capability
+ * @acs_cap: PCI_ACS_* that the ACS capability has, or %PCI_FABRIC_ACS_EMPTY;
+ *	0 for no capability
  * @acs_ctrl: PCI_ACS_* that are on once the fabric is there (the PCI core
  *	rewrites ACS control when it enumerates, so it is set afterwards)
  * @acs_vector: bits of the Egress Control Vector that PCI_ACS_EC brings with

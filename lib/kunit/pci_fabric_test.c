@@ -310,12 +310,15 @@ static void fabric_acs(struct kunit *test)
 		NODE("ep1", "rp", ENDPOINT, .function = 1, .acs_cap = ALL_ACS,
 		     .acs_ctrl = ALL_ACS),
 		NODE("ep2", "rp", ENDPOINT, .function = 2),
+		NODE("ep3", "rp", ENDPOINT, .function = 3,
+		     .acs_cap = PCI_FABRIC_ACS_EMPTY),
 	};
 	struct pci_fabric *fabric = pci_fabric_kunit(test, nodes,
 						     ARRAY_SIZE(nodes));
 	struct pci_dev *rp = dev(test, fabric, "rp");
 	struct pci_dev *ep = dev(test, fabric, "ep");
 	struct pci_dev *ep1 = dev(test, fabric, "ep1");
+	struct pci_dev *ep3 = dev(test, fabric, "ep3");
 	u32 vector;
 	u16 cap;
 
@@ -323,6 +326,7 @@ static void fabric_acs(struct kunit *test)
 	KUNIT_ASSERT_NE(test, ep->acs_cap, 0);
 	KUNIT_ASSERT_NE(test, ep1->acs_cap, 0);
 	KUNIT_EXPECT_EQ(test, dev(test, fabric, "ep2")->acs_cap, 0);
+	KUNIT_ASSERT_NE(test, ep3->acs_cap, 0);
 
 	pci_read_config_word(rp, rp->acs_cap + PCI_ACS_CAP, &cap);
 	KUNIT_EXPECT_EQ(test, cap, PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF);
@@ -330,6 +334,10 @@ static void fabric_acs(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cap, ALL_ACS | 8 << 8);
 	pci_read_config_word(ep1, ep1->acs_cap + PCI_ACS_CAP, &cap);
 	KUNIT_EXPECT_EQ(test, cap, ALL_ACS);
+	pci_read_config_word(ep3, ep3->acs_cap + PCI_ACS_CAP, &cap);
+	KUNIT_EXPECT_EQ(test, cap, 0);
+	pci_write_config_word(ep3, ep3->acs_cap + PCI_ACS_CTRL, 0xffff);
+	KUNIT_EXPECT_EQ(test, acs_control(ep3), 0);
 
 	KUNIT_EXPECT_EQ(test, acs_control(rp), PCI_ACS_RR);
 	KUNIT_EXPECT_EQ(test, acs_control(ep), 0);
