@@ -87,6 +87,7 @@ static inline bool dma_iova_try_alloc(struct device *dev,
 				      struct dma_iova_state *state,
 				      phys_addr_t phys, size_t size)
 {
+	*state = (struct dma_iova_state) {};
 	return false;
 }
 
