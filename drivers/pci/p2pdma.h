@@ -82,6 +82,7 @@ const char *p2pdma_pool_check(struct p2pdma_pool *pool);
 #define P2PDMA_BOTH	(P2PDMA_READ | P2PDMA_WRITE)
 
 bool p2pdma_cpu_allows(void);
+bool p2pdma_memory_encrypted(void);
 unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
 				    bool *admitted);
 void p2pdma_host_added(struct pci_dev *pdev);
@@ -124,6 +125,7 @@ struct p2pdma_facts {
 	bool shared_bridge;
 	bool same_host_bridge;
 	bool cpu_allows;
+	bool encrypted;		/* system memory, and CPU addresses may say so */
 	bool unreadable;	/* something of what is below couldn't be read */
 	bool forwarded;		/* what is redirected does reach the root complex */
 	unsigned int accepts;	/* payload that all on the way accept, in bytes */

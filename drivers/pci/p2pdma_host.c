@@ -5,10 +5,11 @@
  * PCIe leaves that to the implementation (Base Specification 6.0, section
  * 1.3.1), so what forwards has to be known: by the processor, by the host
  * bridge's ID, or because the administrator says so on the command line.  This
- * file only answers for one host bridge at a time; what an answer means for a
- * route is p2pdma_route.c's business.
+ * file only answers for one host bridge at a time, or for the machine; what an
+ * answer means for a route is p2pdma_route.c's business.
  */
 
+#include <linux/cc_platform.h>
 #include <linux/cleanup.h>
 #include <linux/hex.h>
 #include <linux/init.h>
@@ -115,6 +116,25 @@ bool p2pdma_cpu_allows(void)
 #endif
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_cpu_allows);
+
+/**
+ * p2pdma_memory_encrypted - does memory encryption have a say in DMA addresses?
+ *
+ * On a host with AMD's SME the DMA API sets the encryption bit in the addresses
+ * of all memory that has struct pages, and in the IOMMU's entries for it, also
+ * where the memory is a BAR, which nothing encrypts; without struct pages it
+ * doesn't.  In an encrypted guest (SEV, TDX) it must be told what memory is
+ * shared with devices, and isn't told so of a BAR.
+ *
+ * Context: any.
+ * Return: true where it is active, in a host or a guest.
+ */
+bool p2pdma_memory_encrypted(void)
+{
+	KUNIT_STATIC_STUB_REDIRECT(p2pdma_memory_encrypted);
+	return cc_platform_has(CC_ATTR_MEM_ENCRYPT);
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_memory_encrypted);
 
 /*
  * What is at 00.0 of each root bus, by domain and bus number.  Noted when the

@@ -60,6 +60,7 @@ static const char * const p2pdma_slugs[] = {
 	[P2PDMA_REASON_UNREADABLE]		= "unreadable",
 	[P2PDMA_REASON_NOT_PCI]			= "not-pci",
 	[P2PDMA_REASON_BOUNCED]			= "bounced",
+	[P2PDMA_REASON_MEMORY_ENCRYPTED]	= "memory-encrypted",
 };
 
 static_assert(ARRAY_SIZE(p2pdma_slugs) == P2PDMA_REASON_MAX);
@@ -343,6 +344,7 @@ static void p2pdma_gather(struct pci_dev *provider, struct pci_dev *client,
 		return;
 	p2pdma_read_forwarding(facts, shared);
 	facts->cpu_allows = p2pdma_cpu_allows();
+	facts->encrypted = p2pdma_memory_encrypted();
 	for (i = 0; i < P2PDMA_LEGS; i++)
 		legs[i].host_directions =
 			p2pdma_host_directions(top[i], facts->same_host_bridge,
@@ -473,6 +475,16 @@ static void p2pdma_decide(const struct p2pdma_facts *facts,
 	unsigned int root = p2pdma_root_directions(facts, &root_reason);
 	unsigned int direct = p2pdma_direct(facts);
 	unsigned int through = p2pdma_through(facts, root);
+	enum p2pdma_reason limit = p2pdma_limit_reason(facts);
+
+	/*
+	 * Through the root complex goes what the DMA API takes for the CPU
+	 * address, or the IOMMU makes of it; across a switch, what the BAR has.
+	 */
+	if (facts->encrypted && hweight32(through) > hweight32(direct)) {
+		through = 0;
+		limit = P2PDMA_REASON_MEMORY_ENCRYPTED;
+	}
 
 	memset(route, 0, sizeof(*route));
 	if (from->fate != P2PDMA_DIRECT)
@@ -492,10 +504,10 @@ static void p2pdma_decide(const struct p2pdma_facts *facts,
 			     PCI_P2PDMA_MAP_THRU_HOST_BRIDGE, through);
 	} else if (direct) {
 		p2pdma_allow(route, direct == P2PDMA_BOTH ?
-			     P2PDMA_REASON_SWITCH : p2pdma_limit_reason(facts),
+			     P2PDMA_REASON_SWITCH : limit,
 			     PCI_P2PDMA_MAP_BUS_ADDR, direct);
 	} else {
-		p2pdma_route_refuse(route, p2pdma_limit_reason(facts));
+		p2pdma_route_refuse(route, limit);
 	}
 	route->distance = p2pdma_distance(facts, route->map_type ==
 					  PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);

@@ -57,6 +57,8 @@ struct p2pdma_provider {
  * @P2PDMA_REASON_NOT_PCI: the client is on no PCI bus
  * @P2PDMA_REASON_BOUNCED: the client isn't trusted, or for another reason all
  *	its DMA goes through bounce buffers
+ * @P2PDMA_REASON_MEMORY_ENCRYPTED: the way is through the root complex, and
+ *	system memory is encrypted, for which the DMA API would take the BAR
  * @P2PDMA_REASON_MAX: the number of reasons
  *
  * p2pdma_reason_name() gives each a name for people, the same everywhere.
@@ -76,6 +78,7 @@ enum p2pdma_reason {
 	P2PDMA_REASON_UNREADABLE,
 	P2PDMA_REASON_NOT_PCI,
 	P2PDMA_REASON_BOUNCED,
+	P2PDMA_REASON_MEMORY_ENCRYPTED,
 	P2PDMA_REASON_MAX,
 };
 

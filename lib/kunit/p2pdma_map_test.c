@@ -80,6 +80,7 @@ static int map(struct kunit *test, struct device *dev,
  * @reason: why not more, NULL where all goes
  * @change: what is different in the fabric
  * @cpu_allows: the processor forwards between all its root ports
+ * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
  */
 struct route_case {
@@ -92,6 +93,7 @@ struct route_case {
 	const char *reason;
 	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
 	bool cpu_allows;
+	bool encrypted;
 	const char *admitted;
 };
 
@@ -116,6 +118,14 @@ static const struct route_case route_cases[] = {
 	{ "write_only_host_bridge", CHIPSET, "a", "b", ROOT, P2PDMA_WRITE,
 	  "admin-allowed",
 	  .change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w" },
+	{ "host_bridge_with_encrypted_memory", TREE, "e", "f", REFUSED, 0,
+	  "memory-encrypted", .cpu_allows = true, .encrypted = true },
+	{ "switch_with_encrypted_memory", TREE, "a", "b", BUS, P2PDMA_BOTH,
+	  .cpu_allows = true, .encrypted = true },
+	{ "acs_writes_only_with_encrypted_memory", TREE, "a", "b", BUS,
+	  P2PDMA_WRITE, "memory-encrypted",
+	  .change = { ACS("d2", PCI_ACS_CR) },
+	  .cpu_allows = true, .encrypted = true },
 	{ "acs_refused", TREE, "a", "b", REFUSED, 0, "acs-redirect",
 	  .change = { ACS("d1", PCI_ACS_RR) } },
 	{ "acs_to_host_bridge", TREE, "a", "b", ROOT, P2PDMA_BOTH,
@@ -197,6 +207,8 @@ static void routes(struct kunit *test)
 	int dir, i, ret;
 
 	p2pdma_test_root(test, param->cpu_allows, param->admitted);
+	if (param->encrypted)
+		p2pdma_test_encrypted(test);
 	fabric = create(test, param, offset);
 	client = p2pdma_test_dev(test, fabric, param->client);
 	pdev = p2pdma_test_dev(test, fabric, param->provider);

@@ -570,6 +570,7 @@ struct seen {
 	unsigned int unreadable;
 	unsigned int no_way;	/* requests between functions that can't go across */
 	unsigned int quirks;	/* from a function that the PCI core has a quirk for */
+	unsigned int encrypted;	/* root complex not used for that reason alone */
 };
 
 struct pair {
@@ -578,6 +579,19 @@ struct pair {
 	struct pci_dev *client_dev;
 	struct pci_dev *provider_dev;
 };
+
+/* Of the machine */
+static bool cpu_allows, encrypted;
+
+static bool cpu_rule(void)
+{
+	return cpu_allows;
+}
+
+static bool encryption_rule(void)
+{
+	return encrypted;
+}
 
 /* Functions of one device, the first of which has something special? */
 static void count_special(const struct p2pdma_oracle *oracle,
@@ -599,7 +613,7 @@ static void count_special(const struct p2pdma_oracle *oracle,
 /* Return: false if the two don't agree */
 static noinline_for_stack bool
 compare(struct kunit *test, struct random_fabric *r,
-	struct p2pdma_oracle *oracle, const struct pair *pair, bool cpu,
+	struct p2pdma_oracle *oracle, const struct pair *pair,
 	struct seen *seen)
 {
 	struct device *client_dev = &pair->client_dev->dev;
@@ -610,7 +624,13 @@ compare(struct kunit *test, struct random_fabric *r,
 	bool refused, near, both;
 	int rc, distance;
 
-	policy = p2pdma_oracle_policy(oracle, pair->client, pair->provider, cpu);
+	policy = p2pdma_oracle_policy(oracle, pair->client, pair->provider,
+				      cpu_allows);
+	/* It forwards, but addresses that aren't those of the provider */
+	if (encrypted && policy) {
+		seen->encrypted++;
+		policy = 0;
+	}
 	p2pdma_oracle_route(oracle, pair->client, pair->provider, policy,
 			    &answer);
 	expected = readable(oracle, pair->client, pair->provider, policy,
@@ -695,13 +715,6 @@ static void random_pair(struct random_fabric *r,
 			     pair->client == pair->provider));
 }
 
-static bool cpu_allows;
-
-static bool cpu_rule(void)
-{
-	return cpu_allows;
-}
-
 static bool settings(struct kunit *test, struct random_fabric *r,
 		     struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
 		     struct pci_dev **dev, unsigned int count,
@@ -715,6 +728,7 @@ static bool settings(struct kunit *test, struct random_fabric *r,
 	for (i = 0; i < count; i++) {
 		random_setting(r, fabric, oracle);
 		cpu_allows = chance(&r->state, 15);
+		encrypted = chance(&r->state, 10);
 		pci_p2pdma_fabric_changed();
 
 		for (k = 0; k < (all ? found * found : PAIRS); k++) {
@@ -726,7 +740,7 @@ static bool settings(struct kunit *test, struct random_fabric *r,
 			}
 			pair.client_dev = dev[pair.client];
 			pair.provider_dev = dev[pair.provider];
-			if (!compare(test, r, oracle, &pair, cpu_allows, seen))
+			if (!compare(test, r, oracle, &pair, seen))
 				return false;
 		}
 		cond_resched();
@@ -818,6 +832,8 @@ static void routes_agree_with_router(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, r);
 
 	kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_rule);
+	kunit_activate_static_stub(test, p2pdma_memory_encrypted,
+				   encryption_rule);
 	for (done = 0; done < share; done += count) {
 		count = min(SETTINGS, share - done);
 		random_topology(r, first + done / SETTINGS);
@@ -851,6 +867,7 @@ static void routes_agree_with_router(struct kunit *test)
 	KUNIT_EXPECT_GT(test, seen.unreadable, 0);
 	KUNIT_EXPECT_GT(test, seen.no_way, 0);
 	KUNIT_EXPECT_GT(test, seen.quirks, 0);
+	KUNIT_EXPECT_GT(test, seen.encrypted, 0);
 }
 
 static struct kunit_case random_test_cases[] = {

@@ -73,6 +73,7 @@ struct route_expect {
  * @back: what is expected where they swap their parts, if not the same
  * @change: what is different in the fabric
  * @cpu_allows: the processor forwards between all its root ports
+ * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
  */
 struct route_case {
@@ -84,6 +85,7 @@ struct route_case {
 	struct route_expect back;
 	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
 	bool cpu_allows;
+	bool encrypted;
 	const char *admitted;
 };
 
@@ -222,6 +224,47 @@ static const struct route_case route_cases[] = {
 		.there = ROOT(P2PDMA_BOTH, "cpu-allowed"),
 		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w",
 		.cpu_allows = true,
+	},
+
+	/* Encrypted memory: what goes past the root complex doesn't care. */
+	{
+		"encrypted_same_device", TREE, "a", "a",
+		.there = BUS(P2PDMA_BOTH, "same-device"), .encrypted = true,
+	}, {
+		"encrypted_switch", TREE, "a", "b", .there = SWITCH,
+		.change = { ID("rp1", LISTED) }, .encrypted = true,
+	}, {
+		"encrypted_root_ports", TREE, "e", "f",
+		.there = REFUSED("memory-encrypted"),
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) }, .encrypted = true,
+	}, {
+		"encrypted_root_ports_not_listed", TREE, "e", "f",
+		.there = NOT_LISTED, .encrypted = true,
+	}, {
+		"encrypted_two_hosts_processor", TREE, "e", "g",
+		.there = REFUSED("memory-encrypted"),
+		.cpu_allows = true, .encrypted = true,
+	}, {
+		"encrypted_write_only", CHIPSET, "a", "b",
+		.there = REFUSED("memory-encrypted"),
+		.change = { ID("id", NOBODY) }, .admitted = "8086:29c0:w",
+		.encrypted = true,
+	}, {
+		"encrypted_requests_redirected", TREE, "a", "b",
+		.there = REFUSED("memory-encrypted", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED) },
+		.encrypted = true,
+	}, {
+		"encrypted_requests_redirected_not_listed", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR) }, .encrypted = true,
+	}, {
+		"encrypted_completions_redirected", TREE, "a", "b",
+		.there = BUS(P2PDMA_WRITE, "memory-encrypted", NULL, "d2"),
+		.back = SWITCH,
+		.change = { ACS("d2", CR), ID("rp1", LISTED) },
+		.encrypted = true,
 	},
 
 	/* ACS at the turns: requests at the client's, completions beyond */
@@ -688,6 +731,8 @@ static void route(struct kunit *test)
 	struct pci_fabric *fabric;
 
 	p2pdma_test_root(test, param->cpu_allows, param->admitted);
+	if (param->encrypted)
+		p2pdma_test_encrypted(test);
 	fabric = p2pdma_test_create(test, param->fabric, param->change);
 	p2pdma_test_provider(test, fabric, param->provider);
 	if (strcmp(param->client, param->provider))
@@ -936,6 +981,7 @@ static void d11_said_of_memory(struct kunit *test)
  * @reason: the slug at its end
  * @fix: devices whose ACS is to be turned off; "" for another fix, NULL for none
  * @change: what is different in the fabric
+ * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
  */
 struct log_case {
@@ -947,6 +993,7 @@ struct log_case {
 	const char *reason;
 	const char *fix[2];
 	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
+	bool encrypted;
 	const char *admitted;
 };
 
@@ -989,6 +1036,15 @@ static const struct log_case log_cases[] = {
 		"no peer-to-peer DMA", "acs-redirect", { "m0" },
 		.change = { ACS("m0", RR), ID("m1", ISOLATED) },
 	}, {
+		"d11_fix_past_encrypted_memory", TREE, "a", "b",
+		"no peer-to-peer DMA", "memory-encrypted", { "d1" },
+		.change = { ACS("d1", RR), ID("rp1", LISTED) },
+		.encrypted = true,
+	}, {
+		"d11_no_fix_for_encrypted_memory", CHIPSET, "a", "b",
+		"no peer-to-peer DMA", "memory-encrypted", { },
+		.change = { ID("id", LISTED) }, .encrypted = true,
+	}, {
 		"d11_no_fix_where_payloads_refuse_too", TREE, "a", "b",
 		"no peer-to-peer DMA", "acs-redirect", { },
 		.change = { ACS("d1", RR), MPS("a", 256), MPS("b", 256) },
@@ -1025,6 +1081,8 @@ static void explained(struct kunit *test)
 	int i;
 
 	p2pdma_test_root(test, false, param->admitted);
+	if (param->encrypted)
+		p2pdma_test_encrypted(test);
 	fabric = p2pdma_test_create(test, param->fabric, param->change);
 	client = p2pdma_test_dev(test, fabric, param->client);
 	provider = p2pdma_test_provider(test, fabric, param->provider);

@@ -699,12 +699,12 @@ void p2pdma_test_log_empty(struct p2pdma_test_log *log)
 
 #if P2PDMA_TEST_INTERNAL
 
-static bool cpu_yes(void)
+static bool yes(void)
 {
 	return true;
 }
 
-static bool cpu_no(void)
+static bool no(void)
 {
 	return false;
 }
@@ -720,20 +720,35 @@ static void admit_none(void *data)
  * @cpu_allows: the processor forwards everything
  * @admitted: the administrator's host bridges, or NULL
  *
- * With another core this skips the test where that can't be said.
+ * Memory isn't encrypted.  With another core this skips the test where that
+ * can't be said.
  *
  * Context: may sleep.
  */
 void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted)
 {
 	if (cpu_allows)
-		kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_yes);
+		kunit_activate_static_stub(test, p2pdma_cpu_allows, yes);
 	else
-		kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_no);
+		kunit_activate_static_stub(test, p2pdma_cpu_allows, no);
+	kunit_activate_static_stub(test, p2pdma_memory_encrypted, no);
 	if (!admitted)
 		return;
 	KUNIT_ASSERT_GT(test, p2pdma_admit_host_bridges(admitted), 0);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test, admit_none, NULL));
+}
+
+/**
+ * p2pdma_test_encrypted - say for a test that system memory is encrypted
+ * @test: the test, after p2pdma_test_root(); afterwards all is as before
+ *
+ * With another core this skips the test.
+ *
+ * Context: may sleep.
+ */
+void p2pdma_test_encrypted(struct kunit *test)
+{
+	kunit_activate_static_stub(test, p2pdma_memory_encrypted, yes);
 }
 
 #else
@@ -744,6 +759,11 @@ void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted)
 		kunit_skip(test, "this core asks the real processor");
 	if (admitted)
 		kunit_skip(test, "this core has no administrator's list");
+}
+
+void p2pdma_test_encrypted(struct kunit *test)
+{
+	kunit_skip(test, "this core asks the real machine");
 }
 
 #endif /* P2PDMA_TEST_INTERNAL */

@@ -174,5 +174,6 @@ void p2pdma_test_log_empty(struct p2pdma_test_log *log);
 /* ---- What decides about the root complex ---- */
 
 void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted);
+void p2pdma_test_encrypted(struct kunit *test);
 
 #endif /* _LIB_KUNIT_P2PDMA_TEST_H */
