@@ -170,11 +170,12 @@ void p2pdma_route_refuse(struct p2pdma_route *route, enum p2pdma_reason reason);
 #define P2PDMA_VERDICT_HOPS		GENMASK_ULL(17, 8)
 #define P2PDMA_VERDICT_NODE		GENMASK_ULL(18, 18)
 #define P2PDMA_VERDICT_CLASS		GENMASK_ULL(20, 19)
-#define P2PDMA_VERDICT_SAID		GENMASK_ULL(24, 21)
+#define P2PDMA_VERDICT_SAID		GENMASK_ULL(25, 21)
 #define P2PDMA_SAID_VERDICT		BIT_ULL(21)
 #define P2PDMA_SAID_BAR_MOVED		BIT_ULL(22)
 #define P2PDMA_SAID_DMA_MASK		BIT_ULL(23)
 #define P2PDMA_SAID_BOUNCED		BIT_ULL(24)
+#define P2PDMA_SAID_DMA_RANGES		BIT_ULL(25)
 #define P2PDMA_VERDICT_GENERATION	GENMASK_ULL(59, 28)
 
 u64 p2pdma_verdict(struct p2pdma_route_cache *cache, struct pci_dev *provider,

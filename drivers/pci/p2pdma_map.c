@@ -12,6 +12,7 @@
  * the client may send them at all.
  */
 
+#include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/export.h>
@@ -47,6 +48,17 @@ static bool p2pdma_bounces(struct device *dev)
 }
 
 /*
+ * Are @dev's DMA addresses, without an IOMMU, not the CPU's?  Firmware says so by
+ * dma-ranges in a device tree, or _DMA of ACPI, and dma_map_sg() applies it.  It
+ * is said of system memory: what becomes of a BAR there, nobody knows.
+ */
+static bool p2pdma_offset(struct device *dev, phys_addr_t start,
+			  phys_addr_t end)
+{
+	return phys_to_dma(dev, start) != start || phys_to_dma(dev, end) != end;
+}
+
+/*
  * What keeps @client from @bar's memory up to @end, on a route of @map_type;
  * _MAX for nothing
  */
@@ -70,6 +82,8 @@ p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
 	} else {
 		if (p2pdma_translated(dev))
 			return P2PDMA_REASON_MAX;
+		if (p2pdma_offset(dev, bar->range.start, end))
+			return P2PDMA_REASON_DMA_RANGES;
 		mask = min_not_zero(mask, dev->bus_dma_limit);
 	}
 	return end > mask ? P2PDMA_REASON_DMA_MASK : P2PDMA_REASON_MAX;

@@ -61,6 +61,7 @@ static const char * const p2pdma_slugs[] = {
 	[P2PDMA_REASON_NOT_PCI]			= "not-pci",
 	[P2PDMA_REASON_BOUNCED]			= "bounced",
 	[P2PDMA_REASON_MEMORY_ENCRYPTED]	= "memory-encrypted",
+	[P2PDMA_REASON_DMA_RANGES]		= "dma-ranges",
 };
 
 static_assert(ARRAY_SIZE(p2pdma_slugs) == P2PDMA_REASON_MAX);
@@ -731,7 +732,8 @@ u64 p2pdma_verdict(struct p2pdma_route_cache *cache, struct pci_dev *provider,
  * @provider: device with the memory
  * @client: PCI device that would access it, or a child of one
  * @reason: what p2pdma_verdict() doesn't know: %P2PDMA_REASON_BAR_MOVED,
- *	%P2PDMA_REASON_DMA_MASK or %P2PDMA_REASON_BOUNCED
+ *	%P2PDMA_REASON_BOUNCED, %P2PDMA_REASON_DMA_MASK or
+ *	%P2PDMA_REASON_DMA_RANGES
  *
  * Says nothing where the log has it already.
  *
@@ -741,11 +743,15 @@ void p2pdma_verdict_refused(struct p2pdma_route_cache *cache,
 			    struct pci_dev *provider, struct device *client,
 			    enum p2pdma_reason reason)
 {
+	static const u64 said[P2PDMA_REASON_MAX] = {
+		[P2PDMA_REASON_BAR_MOVED]	= P2PDMA_SAID_BAR_MOVED,
+		[P2PDMA_REASON_BOUNCED]		= P2PDMA_SAID_BOUNCED,
+		[P2PDMA_REASON_DMA_MASK]	= P2PDMA_SAID_DMA_MASK,
+		[P2PDMA_REASON_DMA_RANGES]	= P2PDMA_SAID_DMA_RANGES,
+	};
 	struct pci_dev *pci_client = p2pdma_pci_client(client);
 	u32 generation = atomic_read_acquire(&p2pdma_generation);
-	u64 say = reason == P2PDMA_REASON_BAR_MOVED ? P2PDMA_SAID_BAR_MOVED :
-		  reason == P2PDMA_REASON_BOUNCED ? P2PDMA_SAID_BOUNCED :
-						    P2PDMA_SAID_DMA_MASK;
+	u64 say = said[reason];
 	struct p2pdma_facts facts;
 	struct p2pdma_route route;
 	u64 verdict;

@@ -59,6 +59,8 @@ struct p2pdma_provider {
  *	its DMA goes through bounce buffers
  * @P2PDMA_REASON_MEMORY_ENCRYPTED: the way is through the root complex, and
  *	system memory is encrypted, for which the DMA API would take the BAR
+ * @P2PDMA_REASON_DMA_RANGES: the way is through the root complex without an
+ *	IOMMU, and the client's DMA addresses aren't CPU addresses
  * @P2PDMA_REASON_MAX: the number of reasons
  *
  * p2pdma_reason_name() gives each a name for people, the same everywhere.
@@ -79,6 +81,7 @@ enum p2pdma_reason {
 	P2PDMA_REASON_NOT_PCI,
 	P2PDMA_REASON_BOUNCED,
 	P2PDMA_REASON_MEMORY_ENCRYPTED,
+	P2PDMA_REASON_DMA_RANGES,
 	P2PDMA_REASON_MAX,
 };
 

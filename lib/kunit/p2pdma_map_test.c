@@ -10,8 +10,10 @@
 
 #include <linux/array_size.h>
 #include <linux/device.h>
+#include <linux/dma-direct.h>
 #include <linux/dma-mapping.h>
 #include <linux/limits.h>
+#include <linux/p2pdma-phys-list.h>
 #include <linux/sprintf.h>
 #include <linux/string.h>
 
@@ -499,6 +501,124 @@ static void dma_mask_of_cpu_addresses(struct kunit *test)
 	e->dev.bus_dma_limit = 0;
 }
 
+static void clear_dma_ranges(void *data)
+{
+	struct device *dev = data;
+
+	/* It would be freed with the device. */
+	dev->dma_range_map = NULL;
+}
+
+/* Map the first page of @provider as a list: 0 or an error, and its address */
+static int map_list(struct kunit *test, struct device *dev,
+		    struct p2pdma_provider *provider, phys_addr_t phys,
+		    dma_addr_t *addr)
+{
+	struct p2pdma_phys_list *list = p2pdma_phys_list_create(GFP_KERNEL);
+	struct p2pdma_phys_mapping *mapping;
+
+	KUNIT_ASSERT_NOT_NULL(test, list);
+	KUNIT_EXPECT_EQ(test, 0, p2pdma_phys_list_add(list, provider, phys,
+						      PAGE_SIZE, GFP_KERNEL));
+	mapping = p2pdma_phys_list_map(dev, list, DMA_BIDIRECTIONAL, 0,
+				       GFP_KERNEL);
+	p2pdma_phys_list_free(list);
+	if (IS_ERR(mapping))
+		return PTR_ERR(mapping);
+	*addr = mapping->ranges[0].addr;
+	p2pdma_phys_list_unmap(mapping);
+	return 0;
+}
+
+/*
+ * Where firmware says that DMA addresses aren't CPU addresses, pages and what has
+ * none are mapped to the same address or not at all.
+ */
+static void dma_ranges(struct kunit *test)
+{
+	static const u64 sizes[] = { BIT_ULL(52), SZ_1M };
+	static struct bus_dma_region ranges[2];
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
+	struct p2pdma_provider *far, *near;
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b, *e;
+	dma_addr_t addr, listed;
+	void *page;
+	u64 start;
+	int i;
+
+	p2pdma_test_root(test, true, NULL);
+	fabric = p2pdma_test_create(test, TREE, NULL);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	e = p2pdma_test_provider(test, fabric, "e");
+	near = provider_of(test, b, 0);
+	far = provider_of(test, e, 0);
+	page = p2pdma_test_alloc(test, e, PAGE_SIZE);
+	start = pci_resource_start(e, 0);
+
+	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
+							   clear_dma_ranges,
+							   &a->dev));
+	a->dev.dma_range_map = ranges;
+
+	/* All is somewhere else, or nowhere. */
+	ranges[0].dma_start = SZ_4G;
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		ranges[0].size = sizes[i];
+		p2pdma_test_log_empty(log);
+		expect_refused(test, e, a, P2PDMA_REASON_DMA_RANGES);
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(far, &a->dev),
+				REFUSED);
+		KUNIT_EXPECT_EQ(test, -EREMOTEIO,
+				map(test, &a->dev, far, start, SZ_4K,
+				    DMA_BIDIRECTIONAL, &addr));
+		KUNIT_EXPECT_EQ(test, -EREMOTEIO,
+				map_list(test, &a->dev, far, start, &addr));
+		KUNIT_EXPECT_EQ(test, REFUSED,
+				p2pdma_test_map_page(test, page, &a->dev, NULL));
+		pci_p2pdma_distance(e, &a->dev, true);
+		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "fix:"), 0);
+		/* The first time; it is the same reason the second time. */
+		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-ranges"),
+				!i);
+
+		/* A switch takes what the BAR has. */
+		KUNIT_EXPECT_EQ(test, 0, map(test, &a->dev, near,
+					     pci_resource_start(b, 0), SZ_4K,
+					     DMA_BIDIRECTIONAL, &addr));
+		KUNIT_EXPECT_EQ(test, addr, bar_register(fabric, "b"));
+		expect_route(test, b, a, BUS);
+		/* An IOMMU has addresses of its own. */
+		a->dev.dma_iommu = true;
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(far, &a->dev), ROOT);
+		a->dev.dma_iommu = false;
+	}
+
+	/* Nothing is. */
+	ranges[0].dma_start = 0;
+	ranges[0].size = BIT_ULL(52);
+	expect_route(test, e, a, ROOT);
+	KUNIT_EXPECT_EQ(test, 0, map(test, &a->dev, far, start, SZ_4K,
+				     DMA_BIDIRECTIONAL, &addr));
+	KUNIT_EXPECT_EQ(test, addr, start);
+	KUNIT_EXPECT_EQ(test, 0, map_list(test, &a->dev, far, start, &listed));
+	KUNIT_EXPECT_EQ(test, listed, start);
+	KUNIT_EXPECT_EQ(test, ROOT, p2pdma_test_map_page(test, page, &a->dev,
+							 &addr));
+	KUNIT_EXPECT_EQ(test, addr, page_to_phys(virt_to_page(page)));
+
+	/* The end of the BAR is. */
+	ranges[0].size = start + SZ_2M;
+	expect_refused(test, e, a, P2PDMA_REASON_DMA_RANGES);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(far, &a->dev), REFUSED);
+	KUNIT_EXPECT_EQ(test, 0, map(test, &a->dev, far, start, SZ_2M,
+				     DMA_BIDIRECTIONAL, &addr));
+	KUNIT_EXPECT_EQ(test, -EREMOTEIO, map(test, &a->dev, far, start,
+					      SZ_2M + 1, DMA_BIDIRECTIONAL,
+					      &addr));
+}
+
 /* Distance is of pages, and without any there is nothing to be too far up. */
 static void dma_mask_without_pages(struct kunit *test)
 {
@@ -734,6 +854,7 @@ static struct kunit_case map_cases[] = {
 	KUNIT_CASE(dma_mask_within_bar),
 	KUNIT_CASE(dma_mask_of_cpu_addresses),
 	KUNIT_CASE(dma_mask_without_pages),
+	KUNIT_CASE(dma_ranges),
 	KUNIT_CASE(translated),
 	KUNIT_CASE(bus_addresses),
 	KUNIT_CASE(untrusted),
