@@ -777,6 +777,59 @@ static void route_of_child(struct kunit *test)
 #endif
 }
 
+/* ---- Virtual functions without their physical function ---- */
+
+static void (*release_device)(struct device *dev);
+static bool released;
+
+static void note_release(struct device *dev)
+{
+	released = true;
+	release_device(dev);
+}
+
+/* Who holds a virtual function may ask, whatever has become of the others. */
+static void d24_physical_function_unplugged(struct kunit *test)
+{
+	struct pci_dev *pf, *vf, *b;
+	struct pci_fabric *fabric;
+#if P2PDMA_TEST_INTERNAL
+	struct p2pdma_route route;
+#endif
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_functions, NULL);
+	pf = p2pdma_test_dev(test, fabric, "pf");
+	vf = pci_dev_get(p2pdma_test_dev(test, fabric, "pf/0"));
+	b = p2pdma_test_provider(test, fabric, "b");
+
+	released = false;
+	release_device = pf->dev.release;
+	pf->dev.release = note_release;
+	pci_fabric_unplug(fabric, "pf");
+	KUNIT_EXPECT_FALSE_MSG(test, released,
+			       "the physical function is freed, and would be read");
+	if (!released) {
+		KUNIT_EXPECT_PTR_EQ(test, pci_physfn(vf), pf);
+		KUNIT_EXPECT_PTR_EQ(test, pci_upstream_bridge(vf),
+				    p2pdma_test_dev(test, fabric, "d1"));
+#if P2PDMA_TEST_INTERNAL
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_route(b, &vf->dev, &route),
+				-EREMOTEIO);
+		KUNIT_EXPECT_STREQ(test, p2pdma_reason_name(route.reason),
+				   "unreadable");
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_route(vf, &b->dev, &route),
+				-EREMOTEIO);
+#endif
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &vf->dev, true),
+				-1);
+	}
+
+	/* But not for longer */
+	pci_dev_put(vf);
+	KUNIT_EXPECT_TRUE(test, released);
+}
+
 /* ---- Switches below switches ---- */
 
 #define DEEPEST		32
@@ -1319,6 +1372,7 @@ static struct kunit_suite log_suite = {
 static struct kunit_case p2pdma_route_cases[] = {
 	KUNIT_CASE_PARAM(route, route_gen_params),
 	KUNIT_CASE(route_of_child),
+	KUNIT_CASE(d24_physical_function_unplugged),
 	KUNIT_CASE_PARAM(cascade, deep_gen_params),
 	{ }
 };
