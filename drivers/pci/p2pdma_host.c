@@ -50,11 +50,13 @@ struct p2pdma_host_bridge {
  * none, of the root ports; one line each; and what was tested, in the commit.
  */
 static const struct p2pdma_host_bridge p2pdma_known[] = {
-	/* Sandy Bridge-E, Haswell-E */
+	/* Sandy Bridge-E, Haswell, Haswell-E, Broadwell-E */
 	{ PCI_VENDOR_ID_INTEL, 0x3c00, .same_only = true },
 	{ PCI_VENDOR_ID_INTEL, 0x3c01, .same_only = true },
+	{ PCI_VENDOR_ID_INTEL, 0x0c08, .same_only = true },
 	{ PCI_VENDOR_ID_INTEL, 0x2f00, .same_only = true },
 	{ PCI_VENDOR_ID_INTEL, 0x2f01, .same_only = true },
+	{ PCI_VENDOR_ID_INTEL, 0x6f00, .same_only = true },
 	/* Skylake-E: DMI, then root ports A to D */
 	{ PCI_VENDOR_ID_INTEL, 0x2020 },
 	{ PCI_VENDOR_ID_INTEL, 0x2030 },
@@ -78,6 +80,19 @@ static const struct p2pdma_host_bridge p2pdma_known[] = {
 	{ PCI_VENDOR_ID_INTEL, 0x4948 },
 	/* Google's SoCs */
 	{ 0x1ae0, P2PDMA_ANY_DEVICE },
+	/* NVIDIA's CPUs */
+	{ PCI_VENDOR_ID_NVIDIA, 0x2f95 },
+	{ PCI_VENDOR_ID_NVIDIA, 0x2f96 },
+	{ PCI_VENDOR_ID_NVIDIA, 0x2f97 },
+	{ PCI_VENDOR_ID_NVIDIA, 0x2f98 },
+	/* Zhaoxin KX-6000, KH-40000, KX-6000G, KX-7000; KH-50000 */
+	{ PCI_VENDOR_ID_ZHAOXIN, 0x1003, .same_only = true },
+	{ PCI_VENDOR_ID_ZHAOXIN, 0x1005, .same_only = true },
+	{ PCI_VENDOR_ID_ZHAOXIN, 0x1006, .same_only = true },
+	{ PCI_VENDOR_ID_ZHAOXIN, 0x1007, .same_only = true },
+	{ PCI_VENDOR_ID_ZHAOXIN, 0x1008 },
+	/* Alibaba T-Head Yitian 710 */
+	{ PCI_VENDOR_ID_ALIBABA, 0x8000 },
 };
 
 /* The administrator's; replaced as a whole, read by RCU */

@@ -777,6 +777,76 @@ static void route_of_child(struct kunit *test)
 #endif
 }
 
+/* ---- Host bridges that are known ---- */
+
+#if P2PDMA_TEST_INTERNAL
+
+struct known_case {
+	const char *name;
+	u32 id;
+	bool same_only;		/* nothing from one to another */
+};
+
+static const struct known_case known_cases[] = {
+	{ "intel_3c00", 0x80863c00, true },
+	{ "intel_3c01", 0x80863c01, true },
+	{ "intel_0c08", 0x80860c08, true },
+	{ "intel_2f00", 0x80862f00, true },
+	{ "intel_2f01", 0x80862f01, true },
+	{ "intel_6f00", 0x80866f00, true },
+	{ "intel_2020", 0x80862020 },
+	{ "intel_2030", 0x80862030 },
+	{ "intel_2031", 0x80862031 },
+	{ "intel_2032", 0x80862032 },
+	{ "intel_2033", 0x80862033 },
+	{ "intel_09a2", 0x808609a2 },
+	{ "intel_0b25", 0x80860b25 },
+	{ "intel_0cfe", 0x80860cfe },
+	{ "intel_11fb", 0x808611fb },
+	{ "intel_1212", 0x80861212 },
+	{ "intel_1216", 0x80861216 },
+	{ "intel_4940", 0x80864940 },
+	{ "intel_4942", 0x80864942 },
+	{ "intel_4944", 0x80864944 },
+	{ "intel_4946", 0x80864946 },
+	{ "intel_4948", 0x80864948 },
+	{ "google_any", 0x1ae01234 },
+	{ "nvidia_2f95", 0x10de2f95 },
+	{ "nvidia_2f96", 0x10de2f96 },
+	{ "nvidia_2f97", 0x10de2f97 },
+	{ "nvidia_2f98", 0x10de2f98 },
+	{ "zhaoxin_1003", 0x1d171003, true },
+	{ "zhaoxin_1005", 0x1d171005, true },
+	{ "zhaoxin_1006", 0x1d171006, true },
+	{ "zhaoxin_1007", 0x1d171007, true },
+	{ "zhaoxin_1008", 0x1d171008 },
+	{ "alibaba_8000", 0x1ded8000 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(known, known_cases, name);
+
+static void known_host_bridge(struct kunit *test)
+{
+	static const struct route_expect listed =
+		ROOT(P2PDMA_BOTH, "host-bridge-listed");
+	static const struct route_expect not_listed = NOT_LISTED;
+	const struct known_case *param = test->param_value;
+	const struct p2pdma_test_change change[] = {
+		ID("id", param->id), ID("id2", param->id), { }
+	};
+	struct pci_fabric *fabric;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, CHIPSET, change);
+	p2pdma_test_provider(test, fabric, "b");
+	p2pdma_test_provider(test, fabric, "g");
+	judge_route(test, fabric, "a", "b", &listed);
+	judge_route(test, fabric, "a", "g",
+		    param->same_only ? &not_listed : &listed);
+}
+
+#endif /* P2PDMA_TEST_INTERNAL */
+
 /* ---- Virtual functions without their physical function ---- */
 
 static void (*release_device)(struct device *dev);
@@ -1372,6 +1442,9 @@ static struct kunit_suite log_suite = {
 static struct kunit_case p2pdma_route_cases[] = {
 	KUNIT_CASE_PARAM(route, route_gen_params),
 	KUNIT_CASE(route_of_child),
+#if P2PDMA_TEST_INTERNAL
+	KUNIT_CASE_PARAM(known_host_bridge, known_gen_params),
+#endif
 	KUNIT_CASE(d24_physical_function_unplugged),
 	KUNIT_CASE_PARAM(cascade, deep_gen_params),
 	{ }
