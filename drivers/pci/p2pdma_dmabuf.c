@@ -90,9 +90,17 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
 		      buffer->size, mapping->dir, 0);
 }
 
-/* A fence ends, by contract; where one doesn't, say who waits for it. */
+/*
+ * Wait until devices are done with what is mapped for them.  Anybody can add a
+ * fence to a reservation: where nothing is mapped, none is waited for.  A fence
+ * ends, by contract; where one doesn't, say who waits for it.
+ */
 static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer)
 {
+	dma_resv_assert_held(&buffer->resv);
+	if (list_empty(&buffer->mappings))
+		return;
+
 	while (!dma_resv_wait_timeout(&buffer->resv, DMA_RESV_USAGE_BOOKKEEP,
 				      false, 10 * HZ))
 		dev_warn(buffer->provider->owner,
@@ -423,9 +431,10 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
  * @provider leaves, after its remove() has returned: users are told
  * (move_notify()), their devices waited for (the fences in the dma-buf's
  * reservation), and what they have is undone: programs get SIGBUS, every
- * operation -ENODEV.  @release is called then, in process context with no locks
- * held, or when the last user drops the buffer before that.  A driver whose
- * @release needs what its remove() frees revokes its buffers there.
+ * operation -ENODEV.  Fences count only while something is mapped: an importer
+ * unmaps when its device is done.  @release is called then, in process context
+ * with no locks held, or when the last user drops the buffer before that.  A
+ * driver whose @release needs what its remove() frees revokes its buffers there.
  *
  * Context: may sleep.  The caller makes sure that the provider's driver doesn't
  * leave meanwhile.

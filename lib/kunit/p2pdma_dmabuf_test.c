@@ -6,12 +6,16 @@
  */
 
 #include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
 #include <linux/err.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/p2pdma-dmabuf.h>
 #include <linux/scatterlist.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
 
 #include "p2pdma_test.h"
 
@@ -247,6 +251,85 @@ static void drivers_leave(struct kunit *test)
 	}
 }
 
+/* ---- Fences ---- */
+
+/*
+ * It signals in the end, so that whoever waits and shouldn't makes a test fail,
+ * rather than hang.
+ */
+#define LIMIT	(60 * HZ)
+
+struct fence {
+	struct dma_fence base;
+	spinlock_t lock;		/* of base */
+	struct delayed_work signal;
+};
+
+static const char *fence_name(struct dma_fence *base)
+{
+	return "test";
+}
+
+static const struct dma_fence_ops fence_ops = {
+	.get_driver_name = fence_name,
+	.get_timeline_name = fence_name,
+};
+
+static void fence_signal(struct work_struct *work)
+{
+	struct fence *fence = container_of(to_delayed_work(work), struct fence,
+					   signal);
+
+	dma_fence_signal(&fence->base);
+}
+
+static struct fence *add_fence(struct export *export,
+			       const struct dma_fence_ops *ops,
+			       unsigned long delay)
+{
+	struct fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
+	struct dma_resv *resv = export->dmabuf->resv;
+
+	KUNIT_ASSERT_NOT_NULL(export->test, fence);
+	spin_lock_init(&fence->lock);
+	dma_fence_init(&fence->base, ops, &fence->lock,
+		       dma_fence_context_alloc(1), 1);
+	INIT_DELAYED_WORK(&fence->signal, fence_signal);
+	schedule_delayed_work(&fence->signal, delay);
+
+	dma_resv_lock(resv, NULL);
+	KUNIT_EXPECT_EQ(export->test, 0, dma_resv_reserve_fences(resv, 1));
+	dma_resv_add_fence(resv, &fence->base, DMA_RESV_USAGE_BOOKKEEP);
+	dma_resv_unlock(resv);
+	return fence;
+}
+
+static void end_fence(struct fence *fence)
+{
+	cancel_delayed_work_sync(&fence->signal);
+	dma_fence_signal(&fence->base);
+	dma_fence_put(&fence->base);
+}
+
+/* Nothing is mapped: nobody's device is waited for. */
+static void closed_with_fence(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct fence *fence;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	sgt = attach_and_map(&export, &attachment);
+	unmap_and_detach(&export, sgt, attachment);
+	fence = add_fence(&export, &fence_ops, LIMIT);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&fence->base));
+	end_fence(fence);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
 static void bar_moved(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -374,6 +457,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(revoked),
 	KUNIT_CASE(driver_leaves),
 	KUNIT_CASE(drivers_leave),
+	KUNIT_CASE(closed_with_fence),
 	KUNIT_CASE(bar_moved),
 	KUNIT_CASE(refused),
 	KUNIT_CASE(one_direction),

@@ -959,6 +959,82 @@ TEST_F(import, slow)
 	close(fd);
 }
 
+/* A child's exit code; -1 if it is still there, in which case it is @late. */
+static int ended(pid_t child, bool *late)
+{
+	int status;
+
+	*late = !wait_for(waitpid(child, &status, WNOHANG) == child, SECONDS);
+	return !*late && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+/*
+ * A timeline of sw_sync, and a fence of it in a buffer's reservation: signaled by
+ * fence_signal(), and when the timeline is closed.
+ */
+static int fence_open(void)
+{
+	int fd = open(DEBUG "sync/sw_sync", O_RDWR | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* What <linux/sync_file.h> doesn't have: it is for tests alone. */
+struct sw_sync_create_fence_data {
+	__u32 value;
+	char name[32];
+	__s32 fence;
+};
+
+#define SW_SYNC_IOC_CREATE_FENCE \
+	_IOWR('W', 0, struct sw_sync_create_fence_data)
+#define SW_SYNC_IOC_INC		_IOW('W', 1, __u32)
+
+static int fence_add(int timeline, int buffer)
+{
+	struct sw_sync_create_fence_data data = { .value = 1 };
+	struct dma_buf_import_sync_file import = { .flags = DMA_BUF_SYNC_RW };
+	int error;
+
+	if (ioctl(timeline, SW_SYNC_IOC_CREATE_FENCE, &data))
+		return -errno;
+	import.fd = data.fence;
+	error = ioctl(buffer, DMA_BUF_IOCTL_IMPORT_SYNC_FILE, &import) ?
+		-errno : 0;
+	close(data.fence);
+	return error;
+}
+
+static int fence_signal(int timeline)
+{
+	__u32 steps = 1;
+
+	return ioctl(timeline, SW_SYNC_IOC_INC, &steps) ? -errno : 0;
+}
+
+/* A stranger's fence says nothing of a buffer that no device has mapped. */
+TEST_F(import, closed_with_fence)
+{
+	int fence = fence_open(), fd;
+	pid_t child;
+	bool late;
+
+	ASSERT_LE(0, fence);
+	child = fork();
+	if (!child) {
+		fd = heap_allocate(self->heap, page, O_RDWR);
+		if (fence_add(fence, fd))
+			_exit(2);
+		close(fd);
+		_exit(available() == source.all - (long long)self->size ? 0 : 1);
+	}
+	EXPECT_EQ(0, ended(child, &late));
+	EXPECT_EQ(0, fence_signal(fence));
+	if (late)
+		waitpid(child, NULL, 0);
+	close(fence);
+}
+
 /* The client's driver may go as well. */
 TEST_F(import, unbound_many_times)
 {
