@@ -12,23 +12,29 @@
  * A buffer's reservation lock protects its state.  The lock is in the buffer, as
  * is a reference on the inode of its file: teardown can find a buffer whose
  * file is closed and whose dma-buf is about to go, and must not touch either.
+ * Importers hold that lock for as long as they like, so CPUs don't take it:
+ * p2pdma_buffer::cpu_lock keeps the memory where it is for them.
  */
 
 #include <linux/cleanup.h>
 #include <linux/completion.h>
 #include <linux/dma-buf.h>
+#include <linux/dma-fence.h>
 #include <linux/dma-mapping.h>
 #include <linux/dma-resv.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/io.h>
+#include <linux/jiffies.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/p2pdma-dmabuf.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/rwsem.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -38,9 +44,14 @@
 /* sg_dma_len() has 32 bits. */
 #define P2PDMA_SEGMENT_SIZE	SZ_2G
 
+/* While a device is waited for: how often to look, and to say so, in jiffies */
+#define P2PDMA_LOOK		(HZ / 10)
+#define P2PDMA_WARN		(10 * HZ)
+
 struct p2pdma_buffer {
 	struct kref refs;		/* of the dma-buf, and of a revocation */
-	struct dma_resv resv;		/* covers revoked and mappings */
+	struct dma_resv resv;		/* covers mappings and revoked */
+	struct rw_semaphore cpu_lock;	/* as well as resv to set revoked */
 	struct dma_buf *dmabuf;		/* there until revoked */
 	struct inode *inode;		/* knows all user mappings */
 	struct p2pdma_provider *provider;	/* there until revoked */
@@ -91,21 +102,24 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
 }
 
 /*
- * Wait until devices are done with what is mapped for them.  Anybody can add a
- * fence to a reservation: where nothing is mapped, none is waited for.  A fence
- * ends, by contract; where one doesn't, say who waits for it.
+ * Wait until devices are done with what is mapped for them, as far as a fence
+ * tells: not longer than anything is mapped.  A fence ends, by contract; where
+ * one doesn't, say who waits for it.
  */
-static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer)
+static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
+			       struct dma_fence *fence)
 {
-	dma_resv_assert_held(&buffer->resv);
-	if (list_empty(&buffer->mappings))
-		return;
+	unsigned long warn = jiffies + P2PDMA_WARN;
 
-	while (!dma_resv_wait_timeout(&buffer->resv, DMA_RESV_USAGE_BOOKKEEP,
-				      false, 10 * HZ))
+	while (!list_empty(&buffer->mappings) &&
+	       !dma_fence_wait_timeout(fence, false, P2PDMA_LOOK)) {
+		if (time_before(jiffies, warn))
+			continue;
 		dev_warn(buffer->provider->owner,
 			 "p2pdma: still waiting for a device to be done with a dma-buf of %zu bytes\n",
 			 buffer->size);
+		warn = jiffies + P2PDMA_WARN;
+	}
 }
 
 /*
@@ -115,7 +129,9 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer)
 static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 {
 	struct p2pdma_buffer_mapping *mapping, *next;
+	struct dma_fence **fences = NULL;
 	struct ww_acquire_ctx ctx;
+	unsigned int nr = 0, i;
 	bool revoked;
 
 	/* With a context, so that importers can lock what else they need. */
@@ -123,13 +139,21 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 	/* The dma-buf, if it is on its way out, waits for this lock as well. */
 	dma_resv_lock(&buffer->resv, &ctx);
 	revoked = buffer->revoked;
-	buffer->revoked = true;
 	if (!revoked) {
+		/* Faults in progress end first: their PTEs are found below. */
+		scoped_guard(rwsem_write, &buffer->cpu_lock)
+			buffer->revoked = true;
 		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, true);
 		dma_buf_move_notify(buffer->dmabuf);
-		p2pdma_buffer_wait(buffer);
-		list_for_each_entry_safe(mapping, next, &buffer->mappings, node)
-			p2pdma_buffer_undo(buffer, mapping);
+
+		/*
+		 * Importers' fences are there now; later ones don't matter.
+		 * Revoking can't fail: go on until there is so little memory.
+		 */
+		while (dma_resv_get_fences(&buffer->resv,
+					   DMA_RESV_USAGE_BOOKKEEP, &nr,
+					   &fences))
+			schedule_timeout_uninterruptible(1);
 	}
 	dma_resv_unlock(&buffer->resv);
 	ww_acquire_fini(&ctx);
@@ -138,6 +162,19 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 		wait_for_completion(&buffer->released);
 		return;
 	}
+
+	/* Unlocked, so that others get -ENODEV at once, and can unmap. */
+	for (i = 0; i < nr; i++) {
+		p2pdma_buffer_wait(buffer, fences[i]);
+		dma_fence_put(fences[i]);
+	}
+	kfree(fences);
+
+	dma_resv_lock(&buffer->resv, NULL);
+	list_for_each_entry_safe(mapping, next, &buffer->mappings, node)
+		p2pdma_buffer_undo(buffer, mapping);
+	dma_resv_unlock(&buffer->resv);
+
 	if (buffer->release)
 		buffer->release(buffer->data);
 	complete_all(&buffer->released);
@@ -150,7 +187,7 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
  *
  * Importers are told, devices are waited for, and what is still mapped is
  * undone.  Nothing that an importer or a program holds can keep this from
- * ending, but a fence that never signals.
+ * ending, but a fence that never signals in a buffer that stays mapped.
  *
  * Context: may sleep.
  */
@@ -293,7 +330,7 @@ static void p2pdma_buffer_unmap(struct dma_buf_attachment *attach,
 /* Is the memory the provider's still, and where it was? */
 static bool p2pdma_buffer_alive(struct p2pdma_buffer *buffer)
 {
-	dma_resv_assert_held(&buffer->resv);
+	lockdep_assert_held(&buffer->cpu_lock);
 	return !buffer->revoked &&
 	       p2pdma_bar_in_place(p2pdma_bar(buffer->provider));
 }
@@ -302,12 +339,9 @@ static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 					  enum dma_data_direction dir)
 {
 	struct p2pdma_buffer *buffer = dmabuf->priv;
-	bool alive;
 
-	dma_resv_lock(&buffer->resv, NULL);
-	alive = p2pdma_buffer_alive(buffer);
-	dma_resv_unlock(&buffer->resv);
-	return alive ? 0 : -ENODEV;
+	guard(rwsem_read)(&buffer->cpu_lock);
+	return p2pdma_buffer_alive(buffer) ? 0 : -ENODEV;
 }
 
 /*
@@ -320,37 +354,30 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 {
 	struct p2pdma_buffer *buffer = dmabuf->priv;
 	void __iomem *addr;
-	int ret = 0;
 
-	dma_resv_lock(&buffer->resv, NULL);
-	if (!p2pdma_buffer_alive(buffer)) {
-		ret = -ENODEV;
-	} else if (dir != DMA_FROM_DEVICE) {
-		addr = ioremap(buffer->phys, PAGE_SIZE);
-		if (addr) {
-			readl(addr);
-			iounmap(addr);
-		} else {
-			ret = -ENOMEM;
-		}
-	}
-	dma_resv_unlock(&buffer->resv);
-	return ret;
+	guard(rwsem_read)(&buffer->cpu_lock);
+	if (!p2pdma_buffer_alive(buffer))
+		return -ENODEV;
+	if (dir == DMA_FROM_DEVICE)
+		return 0;
+
+	addr = ioremap(buffer->phys, PAGE_SIZE);
+	if (!addr)
+		return -ENOMEM;
+	readl(addr);
+	iounmap(addr);
+	return 0;
 }
 
 static vm_fault_t p2pdma_buffer_fault(struct vm_fault *vmf)
 {
 	struct p2pdma_buffer *buffer = vmf->vma->vm_private_data;
-	vm_fault_t ret = VM_FAULT_SIGBUS;
 
-	/* Teardown may wait for a device meanwhile; whoever is killed needn't. */
-	if (dma_resv_lock_interruptible(&buffer->resv, NULL))
-		return VM_FAULT_NOPAGE;
-	if (p2pdma_buffer_alive(buffer))
-		ret = vmf_insert_pfn(vmf->vma, vmf->address,
-				     PHYS_PFN(buffer->phys) + vmf->pgoff);
-	dma_resv_unlock(&buffer->resv);
-	return ret;
+	guard(rwsem_read)(&buffer->cpu_lock);
+	if (!p2pdma_buffer_alive(buffer))
+		return VM_FAULT_SIGBUS;
+	return vmf_insert_pfn(vmf->vma, vmf->address,
+			      PHYS_PFN(buffer->phys) + vmf->pgoff);
 }
 
 static const struct vm_operations_struct p2pdma_buffer_vm_ops = {
@@ -463,6 +490,7 @@ struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
 		return ERR_PTR(-ENOMEM);
 	kref_init(&buffer->refs);
 	dma_resv_init(&buffer->resv);
+	init_rwsem(&buffer->cpu_lock);
 	buffer->provider = provider;
 	buffer->phys = phys;
 	buffer->size = size;

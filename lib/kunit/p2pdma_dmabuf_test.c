@@ -5,6 +5,7 @@
  * space.
  */
 
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
@@ -330,6 +331,97 @@ static void closed_with_fence(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
+struct revocation {
+	struct work_struct work;
+	struct export *export;
+};
+
+static void revoke_work(struct work_struct *work)
+{
+	struct revocation *revocation = container_of(work, struct revocation,
+						     work);
+
+	p2pdma_revoke(revocation->export->dmabuf);
+}
+
+/* A revocation that has told importers, and waits for a fence */
+static void begin_revocation(struct revocation *revocation,
+			     struct export *export)
+{
+	revocation->export = export;
+	INIT_WORK_ONSTACK(&revocation->work, revoke_work);
+	schedule_work(&revocation->work);
+	while (!READ_ONCE(export->notified))
+		msleep(20);
+}
+
+static void end_revocation(struct revocation *revocation)
+{
+	flush_work(&revocation->work);
+	destroy_work_on_stack(&revocation->work);
+}
+
+/* A device is waited for, and meanwhile nobody for the reservation. */
+static void revoked_with_fence(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct revocation revocation;
+	struct export export;
+	struct fence *fence, *late;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	sgt = attach_and_map(&export, &attachment);
+	fence = add_fence(&export, &fence_ops, LIMIT);
+	begin_revocation(&revocation, &export);
+
+	KUNIT_EXPECT_EQ(test, PTR_ERR(map(attachment, DMA_TO_DEVICE)), -ENODEV);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "a", &importer)), -ENODEV);
+	KUNIT_EXPECT_EQ(test, dma_buf_begin_cpu_access(export.dmabuf,
+						       DMA_TO_DEVICE), -ENODEV);
+	KUNIT_EXPECT_EQ(test, dma_buf_end_cpu_access(export.dmabuf,
+						     DMA_TO_DEVICE), -ENODEV);
+	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&fence->base));
+	KUNIT_EXPECT_EQ(test, export.released, 0);
+
+	/* Whose fence comes now isn't an importer's. */
+	late = add_fence(&export, &fence_ops, LIMIT);
+	dma_fence_signal(&fence->base);
+	end_revocation(&revocation);
+	expect_gone(&export, attachment);
+	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&late->base));
+
+	end_fence(late);
+	end_fence(fence);
+	unmap_and_detach(&export, sgt, attachment);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+/* When all have unmapped, no device is left to wait for. */
+static void revoked_and_unmapped(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct revocation revocation;
+	struct export export;
+	struct fence *fence;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	sgt = attach_and_map(&export, &attachment);
+	fence = add_fence(&export, &fence_ops, LIMIT);
+	begin_revocation(&revocation, &export);
+
+	unmap_and_detach(&export, sgt, attachment);
+	end_revocation(&revocation);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&fence->base));
+
+	end_fence(fence);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
 static void bar_moved(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -458,6 +550,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(driver_leaves),
 	KUNIT_CASE(drivers_leave),
 	KUNIT_CASE(closed_with_fence),
+	KUNIT_CASE(revoked_with_fence),
+	KUNIT_CASE(revoked_and_unmapped),
 	KUNIT_CASE(bar_moved),
 	KUNIT_CASE(refused),
 	KUNIT_CASE(one_direction),

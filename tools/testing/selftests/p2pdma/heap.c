@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
@@ -1032,6 +1033,97 @@ TEST_F(import, closed_with_fence)
 	EXPECT_EQ(0, fence_signal(fence));
 	if (late)
 		waitpid(child, NULL, 0);
+	close(fence);
+}
+
+/* What a program may be doing when the memory is taken back */
+static int do_map(int fd, char *p)
+{
+	return map(fd, page) == MAP_FAILED && errno == ENODEV;
+}
+
+static int do_begin(int fd, char *p)
+{
+	return begin(fd) == -ENODEV;
+}
+
+static int do_end(int fd, char *p)
+{
+	return end(fd) == -ENODEV;
+}
+
+static int do_poll(int fd, char *p)
+{
+	struct pollfd pollfd = { .fd = fd, .events = POLLIN | POLLOUT };
+
+	return poll(&pollfd, 1, 0) >= 0;
+}
+
+static int do_touch(int fd, char *p)
+{
+	return !can_touch(p);
+}
+
+static int do_fault_in_kernel(int fd, char *p)
+{
+	int zero = open("/dev/zero", O_RDONLY);
+
+	return read(zero, p, page) == -1 && errno == EFAULT;
+}
+
+/*
+ * A device is waited for, and nobody else waits meanwhile.  When its importer
+ * has unmapped, the provider doesn't wait any more either.
+ */
+TEST_F(import, slow_without_end)
+{
+	static const struct {
+		const char *name;
+		int (*run)(int fd, char *p);
+	} uses[] = {
+		{ "mmap", do_map }, { "SYNC_START", do_begin },
+		{ "SYNC_END", do_end }, { "poll", do_poll },
+		{ "fault", do_touch }, { "fault in the kernel", do_fault_in_kernel },
+	};
+	char *p = map(self->fd, self->size);
+	pid_t unbinder, user[ARRAY_SIZE(uses)];
+	int fence = fence_open(), fd;
+	bool late;
+	size_t i;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	fd = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, say(fd, "map both"));
+	ASSERT_LE(0, fence);
+	ASSERT_EQ(0, fence_add(fence, self->fd));
+
+	unbinder = fork();
+	if (!unbinder)
+		_exit(go() ? 1 : 0);
+	EXPECT_TRUE(wait_for(ask(fd).notified, SECONDS));
+	for (i = 0; i < ARRAY_SIZE(uses); i++) {
+		user[i] = fork();
+		if (!user[i])
+			_exit(uses[i].run(self->fd, p) ? 0 : 1);
+	}
+	for (i = 0; i < ARRAY_SIZE(uses); i++) {
+		EXPECT_EQ(0, ended(user[i], &late)) TH_LOG("%s", uses[i].name);
+		/* No way to go on: everybody hangs until then. */
+		if (late)
+			fence_signal(fence);
+	}
+	EXPECT_EQ(0, waitpid(unbinder, NULL, WNOHANG));
+	EXPECT_EQ(0, say(fd, "unmap"));
+	EXPECT_EQ(0, ended(unbinder, &late));
+
+	EXPECT_EQ(0, fence_signal(fence));
+	if (late)
+		waitpid(unbinder, NULL, 0);
+	munmap(p, self->size);
+	close(fd);
 	close(fence);
 }
 
