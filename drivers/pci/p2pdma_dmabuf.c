@@ -111,8 +111,10 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 {
 	unsigned long warn = jiffies + P2PDMA_WARN;
 
-	while (!list_empty(&buffer->mappings) &&
-	       !dma_fence_wait_timeout(fence, false, P2PDMA_LOOK)) {
+	while (!list_empty(&buffer->mappings) && !dma_fence_is_signaled(fence)) {
+		/* An error is no end: radeon's fences give it for a hung GPU. */
+		if (dma_fence_wait_timeout(fence, false, P2PDMA_LOOK) < 0)
+			schedule_timeout_uninterruptible(P2PDMA_LOOK);
 		if (time_before(jiffies, warn))
 			continue;
 		dev_warn(buffer->provider->owner,

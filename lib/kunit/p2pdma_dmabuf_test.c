@@ -422,6 +422,40 @@ static void revoked_and_unmapped(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
+/* Waits as radeon's does while its GPU hangs */
+static signed long fail_to_wait(struct dma_fence *base, bool intr,
+				signed long timeout)
+{
+	return -EDEADLK;
+}
+
+static const struct dma_fence_ops failing_fence_ops = {
+	.get_driver_name = fence_name,
+	.get_timeline_name = fence_name,
+	.wait = fail_to_wait,
+};
+
+/* A wait that fails isn't a device that is done. */
+static void waiting_fails(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct fence *fence;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	sgt = attach_and_map(&export, &attachment);
+	fence = add_fence(&export, &failing_fence_ops, HZ);
+	p2pdma_revoke(export.dmabuf);
+	KUNIT_EXPECT_TRUE(test, dma_fence_is_signaled(&fence->base));
+	expect_gone(&export, attachment);
+
+	end_fence(fence);
+	unmap_and_detach(&export, sgt, attachment);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
 static void bar_moved(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -552,6 +586,7 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(closed_with_fence),
 	KUNIT_CASE(revoked_with_fence),
 	KUNIT_CASE(revoked_and_unmapped),
+	KUNIT_CASE(waiting_fails),
 	KUNIT_CASE(bar_moved),
 	KUNIT_CASE(refused),
 	KUNIT_CASE(one_direction),
