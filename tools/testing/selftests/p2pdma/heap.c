@@ -1127,6 +1127,24 @@ TEST_F(import, slow_without_end)
 	close(fence);
 }
 
+/* Fences stay in the reservation when the importer's module has gone. */
+TEST_F(import, module_gone)
+{
+	int fd;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	fd = import_buffer(self->fd, self->client, "slow");
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, say(fd, "map both"));
+	ASSERT_EQ(0, go());
+	close(fd);
+	EXPECT_EQ(0, module_unload_named("p2pdma_importer"));
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_EQ(0, module_load_named("p2pdma_importer"));
+}
+
 /* The client's driver may go as well. */
 TEST_F(import, unbound_many_times)
 {

@@ -31,12 +31,14 @@
 #include <linux/atomic.h>
 #include <linux/cleanup.h>
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
 #include <linux/fcntl.h>
 #include <linux/io.h>
 #include <linux/iosys-map.h>
+#include <linux/kref.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
@@ -263,6 +265,33 @@ static int run_poke(struct importer *imp, char *args)
 	return 0;
 }
 
+/*
+ * The fence's operations go with this module, so it can't stay with others: the
+ * reservation gets one of the kernel's in its place, and whoever waits for it,
+ * or looks at it, drops it soon.
+ */
+static void drop_fence(struct importer *imp)
+{
+	struct dma_resv *resv = imp->dmabuf->resv;
+	struct dma_fence *stub;
+
+	flush_delayed_work(&imp->signal);
+	if (!imp->fence)
+		return;
+
+	stub = dma_fence_get_stub();
+	dma_resv_lock(resv, NULL);
+	dma_resv_replace_fences(resv, imp->fence->context, stub,
+				DMA_RESV_USAGE_BOOKKEEP);
+	dma_resv_unlock(resv);
+	dma_fence_put(stub);
+
+	while (kref_read(&imp->fence->refcount) > 1)
+		msleep(20);
+	dma_fence_put(imp->fence);
+	imp->fence = NULL;
+}
+
 /* Called without the reservation lock */
 static void detach(struct importer *imp)
 {
@@ -279,13 +308,10 @@ static void detach(struct importer *imp)
 	dma_resv_unlock(imp->dmabuf->resv);
 
 	dma_buf_detach(imp->dmabuf, imp->attach);
+	drop_fence(imp);
 	dma_buf_put(imp->dmabuf);
 	put_device(imp->dev);
 	imp->attach = NULL;
-
-	flush_delayed_work(&imp->signal);
-	dma_fence_put(imp->fence);
-	imp->fence = NULL;
 }
 
 /* All but attach and detach: with the reservation lock */
@@ -410,7 +436,6 @@ static const struct file_operations importer_fops = {
 static void export_released(void *data)
 {
 	atomic_inc(&released);
-	module_put(THIS_MODULE);
 }
 
 static int export_bar(struct pci_dev *pdev, int bar, u64 offset, size_t size)
@@ -430,13 +455,13 @@ static int export_bar(struct pci_dev *pdev, int bar, u64 offset, size_t size)
 	if (!provider)
 		return -ENXIO;
 
-	__module_get(THIS_MODULE);
 	dmabuf = p2pdma_export(provider, pci_resource_start(pdev, bar) + offset,
 			       size, O_RDWR, export_released, NULL);
-	if (IS_ERR(dmabuf)) {
-		module_put(THIS_MODULE);
+	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	}
+	/* For export_released(); the dma-buf core puts it, after the call. */
+	__module_get(THIS_MODULE);
+	dmabuf->owner = THIS_MODULE;
 	fd = dma_buf_fd(dmabuf, O_CLOEXEC);
 	if (fd < 0)
 		dma_buf_put(dmabuf);
