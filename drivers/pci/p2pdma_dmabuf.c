@@ -32,6 +32,7 @@
 #include <linux/p2pdma-dmabuf.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/pfn_t.h>
 #include <linux/rwsem.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
@@ -374,12 +375,14 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 static vm_fault_t p2pdma_buffer_fault(struct vm_fault *vmf)
 {
 	struct p2pdma_buffer *buffer = vmf->vma->vm_private_data;
+	unsigned long pfn;
 
 	guard(rwsem_read)(&buffer->cpu_lock);
 	if (!p2pdma_buffer_alive(buffer))
 		return VM_FAULT_SIGBUS;
-	return vmf_insert_pfn(vmf->vma, vmf->address,
-			      PHYS_PFN(buffer->phys) + vmf->pgoff);
+	pfn = PHYS_PFN(buffer->phys) + vmf->pgoff;
+	return vmf_insert_mixed(vmf->vma, vmf->address,
+				__pfn_to_pfn_t(pfn, PFN_DEV));
 }
 
 static const struct vm_operations_struct p2pdma_buffer_vm_ops = {
@@ -405,7 +408,12 @@ static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 
 	/* The kernel's own mappings aren't cached either; aliases must agree. */
 	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
-	vm_flags_set(vma, VM_PFNMAP | VM_IO | VM_DONTEXPAND | VM_DONTDUMP);
+	/*
+	 * Neither VM_PFNMAP nor VM_IO: they let VFIO, KVM and others look PFNs
+	 * up, and use them after the memory is revoked.  Nor can anybody pin
+	 * pages: there are none behind the special PTEs of vmf_insert_mixed().
+	 */
+	vm_flags_set(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pdma_buffer_vm_ops;
 	vma->vm_private_data = dmabuf->priv;
 	return 0;

@@ -10,13 +10,16 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/vfio.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/uio.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
@@ -476,6 +479,8 @@ TEST_F(buffer, refused)
 		{ "half beyond", 2 * page, rw, MAP_SHARED, self->size - page },
 		{ "far beyond",	 page, rw, MAP_SHARED, 1LL << 50 },
 	};
+	struct iovec iov;
+	int pipes[2];
 	char *p;
 	size_t i;
 
@@ -492,6 +497,17 @@ TEST_F(buffer, refused)
 	p = map(self->fd, page);
 	ASSERT_NE(MAP_FAILED, (void *)p);
 	EXPECT_EQ(MAP_FAILED, mremap(p, page, 2 * page, MREMAP_MAYMOVE));
+	munmap(p, page);
+
+	/* No pages to pin */
+	p = map(self->fd, page);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, pipe(pipes));
+	iov = (struct iovec){ .iov_base = p, .iov_len = page };
+	EXPECT_EQ(-1, vmsplice(pipes[1], &iov, 1, 0));
+	EXPECT_EQ(EEXIST, errno);
+	close(pipes[0]);
+	close(pipes[1]);
 	munmap(p, page);
 
 	EXPECT_EQ(-EINVAL, sync_cpu(self->fd, 0));
@@ -762,6 +778,22 @@ static int importer_open(void)
 	int fd = open(IMPORTER "importer", O_RDWR | O_CLOEXEC);
 
 	return fd < 0 ? -errno : fd;
+}
+
+/* A dma-buf, or -errno */
+static int export(const char *bdf, int bar, __u64 offset, __u64 size)
+{
+	int fd = open(IMPORTER "exporter", O_RDWR | O_CLOEXEC), error;
+	char answer[16];
+
+	if (fd < 0)
+		return -errno;
+	error = say(fd, "%s %d %lld %lld", bdf, bar, (long long)offset,
+		    (long long)size);
+	if (!error)
+		error = test_answer(fd, answer, sizeof(answer));
+	close(fd);
+	return error ?: atoi(answer);
 }
 
 /* An importer that has attached, or -errno. */
@@ -1170,6 +1202,150 @@ TEST_F(import, unbound_many_times)
 		close(fd[i]);
 }
 
+/* ---- VFIO ---- */
+
+/* QEMU's edu device: no driver of the kernel wants it. */
+static int find_edu(char bdf[BDF_LEN])
+{
+	char id[64];
+	glob_t found;
+	size_t i;
+
+	if (glob("/sys/bus/pci/devices/*/modalias", 0, NULL, &found))
+		return -ENODEV;
+	bdf[0] = '\0';
+	for (i = 0; i < found.gl_pathc && !bdf[0]; i++)
+		if (file_read(found.gl_pathv[i], id, sizeof(id)) > 0 &&
+		    strstr(id, "v00001234d000011E8"))
+			sscanf(found.gl_pathv[i], "/sys/bus/pci/devices/%15[^/]",
+			       bdf);
+	globfree(&found);
+	return bdf[0] ? 0 : -ENODEV;
+}
+
+static int vfio_bind(const char *bdf)
+{
+	char path[PATH_MAX];
+	int error;
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
+		 bdf);
+	error = file_write(path, "vfio-pci");
+	return error ?: pci_bind(bdf, "vfio-pci");
+}
+
+static int vfio_unbind(const char *bdf)
+{
+	char path[PATH_MAX];
+	int error = pci_unbind(bdf);
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver_override",
+		 bdf);
+	return error ?: file_write(path, "\n");
+}
+
+/* A container that has the device's @group in it, or -errno */
+static int vfio_open(const char *bdf, int *group)
+{
+	char path[PATH_MAX], link[PATH_MAX];
+	int container;
+	ssize_t n;
+
+	/* The lab's IOMMU doesn't remap interrupts. */
+	file_write("/sys/module/vfio_iommu_type1/parameters/allow_unsafe_interrupts",
+		   "1");
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", bdf);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n < 0)
+		return -errno;
+	link[n] = '\0';
+	snprintf(path, sizeof(path), "/dev/vfio/%s", strrchr(link, '/') + 1);
+	*group = open(path, O_RDWR | O_CLOEXEC);
+	if (*group < 0)
+		return -errno;
+	container = open("/dev/vfio/vfio", O_RDWR | O_CLOEXEC);
+	if (container < 0 ||
+	    ioctl(*group, VFIO_GROUP_SET_CONTAINER, &container) ||
+	    ioctl(container, VFIO_SET_IOMMU, VFIO_TYPE1v2_IOMMU))
+		return -errno;
+	return container;
+}
+
+#define IOVA	(16 * MiB)
+
+static int vfio_map(int container, const void *p, size_t size, __u32 flags)
+{
+	struct vfio_iommu_type1_dma_map dma = {
+		.argsz = sizeof(dma),
+		.flags = flags,
+		.vaddr = (__u64)p,
+		.iova = IOVA,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_MAP_DMA, &dma) ? -errno : 0;
+}
+
+static int vfio_unmap(int container, size_t size)
+{
+	struct vfio_iommu_type1_dma_unmap dma = {
+		.argsz = sizeof(dma),
+		.iova = IOVA,
+		.size = size,
+	};
+
+	return ioctl(container, VFIO_IOMMU_UNMAP_DMA, &dma) ? -errno : 0;
+}
+
+/*
+ * VFIO keeps what it has mapped, and isn't told when memory is revoked.  So it
+ * gets none: with pages (the heap's) and without (the client's registers).
+ */
+TEST_F(import, not_for_vfio)
+{
+	const __u32 flags[] = {
+		VFIO_DMA_MAP_FLAG_READ,
+		VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+	};
+	int container, group, pageless, error;
+	char edu[BDF_LEN];
+	char *p[3];
+	size_t i, j;
+
+	if (find_edu(edu))
+		SKIP(return, "no edu device to give to VFIO");
+	if (strcmp(expected_route(), "iova"))
+		SKIP(return, "no IOMMU for VFIO");
+	ASSERT_EQ(0, vfio_bind(edu));
+	container = vfio_open(edu, &group);
+	ASSERT_LE(0, container);
+
+	p[0] = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	p[1] = map(self->fd, page);
+	pageless = export(self->client, 0, 0, page);
+	ASSERT_LE(0, pageless);
+	p[2] = map(pageless, page);
+	for (i = 0; i < ARRAY_SIZE(p); i++) {
+		ASSERT_NE(MAP_FAILED, (void *)p[i]);
+		/* With and without its page table entry */
+		for (j = 0; j < 2 * ARRAY_SIZE(flags); j++) {
+			if (j == ARRAY_SIZE(flags))
+				EXPECT_TRUE(can_touch(p[i]));
+			error = vfio_map(container, p[i], page,
+					 flags[j % ARRAY_SIZE(flags)]);
+			EXPECT_EQ(i ? -EEXIST : 0, error)
+				TH_LOG("mapping %zu, try %zu", i, j);
+			vfio_unmap(container, page);
+		}
+		munmap(p[i], page);
+	}
+	close(pageless);
+	close(container);
+	close(group);
+	EXPECT_EQ(0, vfio_unbind(edu));
+}
+
 /* ---- Every allocation failing in turn ---- */
 
 static bool inject_slab_faults(void)
@@ -1322,22 +1498,6 @@ FIXTURE_TEARDOWN(export)
 {
 	EXPECT_EQ(0, module_unload_named("p2pdma_importer"));
 	EXPECT_EQ(0, module_unload());
-}
-
-/* A dma-buf, or -errno */
-static int export(const char *bdf, int bar, __u64 offset, __u64 size)
-{
-	int fd = open(IMPORTER "exporter", O_RDWR | O_CLOEXEC), error;
-	char answer[16];
-
-	if (fd < 0)
-		return -errno;
-	error = say(fd, "%s %d %lld %lld", bdf, bar, (long long)offset,
-		    (long long)size);
-	if (!error)
-		error = test_answer(fd, answer, sizeof(answer));
-	close(fd);
-	return error ?: atoi(answer);
 }
 
 static long long released(void)
