@@ -540,7 +540,8 @@ EXPORT_SYMBOL_GPL(p2pdma_export);
  * p2pdma_export() for what becomes of its users.  Nothing happens where it has
  * been done already.
  *
- * Context: may sleep.  The caller holds no lock that importers' fences wait for.
+ * Context: may sleep.  The caller holds no lock that importers' fences wait for,
+ * or that @release takes (see p2pdma_export()), and not the dma-buf's reservation.
  */
 void p2pdma_revoke(struct dma_buf *dmabuf)
 {
