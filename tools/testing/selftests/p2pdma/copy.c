@@ -40,7 +40,7 @@
 #define SMALL		(64 * KiB)
 #define LARGE		(1 * MiB)
 
-#define ROUNDS		20
+#define ROUNDS		6
 
 /* Bytes in a move, for copies that take long enough to be disturbed */
 #define SLOW		"16"
@@ -637,7 +637,7 @@ TEST_F(copy, wrong_exports)
 /* Neither does the work of the others. */
 TEST_F(copy, callers_at_once)
 {
-	const int children = 4, rounds = 50;
+	const int children = 4, rounds = times(10);
 	int i, round, status, nr = self->places.nr;
 	struct memory source, destination;
 	pid_t child[children];
@@ -783,7 +783,7 @@ TEST_F(copy, provider_unbound_while_copying)
 				4 * MiB, &bystander));
 	memory_fill(&bystander, 100);
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		place = another_place(&self->places, peer, round);
 		ASSERT_EQ(0, memory_get(peer, LARGE, 0, &victim));
 		ASSERT_EQ(0, memory_get(place, LARGE, 0, &other));
@@ -817,7 +817,7 @@ TEST_F(copy, provider_unbound_while_copying)
 		EXPECT_EQ(-1, memory_wrong(&bystander));
 	}
 	TH_LOG("the copy was stopped in %d of %d rounds", in_between, round);
-	EXPECT_LE(ROUNDS / 2, in_between);
+	EXPECT_LE(round / 2, in_between);
 	memory_put(&bystander);
 }
 
@@ -834,7 +834,7 @@ TEST_F(copy, engine_unbound_while_copying)
 	if (self->refused)
 		SKIP(return, "no route to peers");
 	ASSERT_EQ(0, bound_device(ENGINE, engine));
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		from = &self->places.place[round % nr];
 		to = &self->places.place[(round / nr) % nr];
 		ASSERT_EQ(0, set_move_bytes(SLOW));
@@ -867,7 +867,7 @@ TEST_F(copy, engine_unbound_while_copying)
 		memory_put(&destination);
 	}
 	TH_LOG("the copy was stopped in %d of %d rounds", in_between, round);
-	EXPECT_LE(ROUNDS / 2, in_between);
+	EXPECT_LE(round / 2, in_between);
 }
 
 /*

@@ -4,14 +4,43 @@
 # buffers, and nvme-cli on a controller that provides memory. TAP.
 #
 # Writes to the first disk in P2PDMA_SCRATCH. Needs root.
+#
+#   fio_nvme.sh [-l] [-r NAME]...
+#
+# -l lists all tests, -r runs the named ones, as in programs with the harness.
+
+all="fio_psync fio_libaio fio_io_uring fio_mixed_sizes nvme_id_ctrl nvme_smart_log nvme_io nvme_provider_io nvme_reset"
+
+tests=
+while getopts lr: option; do
+	case $option in
+	l)
+		# Columns of fixtures and variants, of which there are none
+		for name in $all; do
+			printf '%20s %25s %s\n' "" "" "$name"
+		done >&2
+		exit 4 ;;
+	r)
+		tests="$tests $OPTARG" ;;
+	*)
+		exit 1 ;;
+	esac
+done
+tests=${tests:-$all}
 
 number=0 failed=0
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 
-tests="fio_psync fio_libaio fio_io_uring fio_mixed_sizes nvme_id_ctrl nvme_smart_log nvme_io nvme_provider_io nvme_reset"
+is_chosen() {
+	case " $tests " in
+	*" $1 "*) return 0 ;;
+	*) return 1 ;;
+	esac
+}
 
 skip() {
+	is_chosen "$1" || return 0
 	number=$((number + 1))
 	echo "ok $number $1 # SKIP $2"
 }
@@ -20,6 +49,7 @@ skip() {
 run() {
 	name=$1
 	shift
+	is_chosen "$name" || return 0
 	number=$((number + 1))
 	if "$@" > "$dir/log" 2>&1; then
 		echo "ok $number $name"

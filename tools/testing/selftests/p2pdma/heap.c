@@ -27,10 +27,10 @@
 #define MODULE		"p2pdma_test"
 #define DEBUG		"/sys/kernel/debug/"
 #define SECONDS		90		/* for a device to come back */
-#define CYCLES		1000		/* of a device of the module */
-#define CYCLES_SLOW	50		/* of controllers, and of large memory */
+#define CYCLES		100		/* of a device of the module */
+#define CYCLES_SLOW	20		/* of controllers, and of large memory */
 #define LARGE		(1024 * MiB)	/* nobody wants to clear more */
-#define ROUNDS		20
+#define ROUNDS		5
 #define ALIVE		16		/* buffers of unbound providers */
 
 static size_t page;
@@ -618,19 +618,12 @@ TEST_F(buffer, unbound_with_path)
 TEST_F_TIMEOUT(buffer, many_times_unbound, 900)
 {
 	bool quick = of_module() && source.all <= (long long)LARGE;
-	int cycles = quick ? CYCLES : CYCLES_SLOW;
+	int cycles = times(quick ? CYCLES : CYCLES_SLOW);
 	int fd[ALIVE], heap, i, nr;
 	char *p[ALIVE];
 
 	if (strcmp(expected_route(), "bus-address"))
 		SKIP(return, "takes long, and no device takes part: one route will do");
-	/*
-	 * With KASAN and kmemleak all of them would take half an hour; KUnit
-	 * has as many there, without struct pages.
-	 */
-	if (!access(DEBUG "kmemleak", F_OK))
-		cycles /= 10;
-
 	for (i = 0; i < ALIVE; i++)
 		fd[i] = -1;
 	for (nr = 0; nr < cycles; nr++) {
@@ -689,7 +682,7 @@ static void use_for_ever(void)
 
 TEST_F_TIMEOUT(buffer, unbound_in_use, 300)
 {
-	int rounds = access(DEBUG "kmemleak", F_OK) ? ROUNDS : ROUNDS / 4;
+	int rounds = times(ROUNDS);
 	pid_t child[3];
 	int i, round, status;
 

@@ -560,7 +560,7 @@ TEST_F(pool, checkerboard)
 /* Four processes at once, each sure to see its own data alone. */
 TEST_F(pool, many_processes)
 {
-	const int children = 4, rounds = 100;
+	const int children = 4, rounds = times(50);
 	pid_t child[children];
 	int i, round;
 

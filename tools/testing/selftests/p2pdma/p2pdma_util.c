@@ -26,6 +26,14 @@
 #define PCI_DEVICES	"/sys/bus/pci/devices"
 #define LAB_SECONDS	120
 
+int times(int usual)
+{
+	const char *given = getenv("P2PDMA_TIMES");
+	int factor = given ? atoi(given) : 1;
+
+	return factor > 0 ? usual * factor : usual;
+}
+
 int file_write(const char *path, const char *text)
 {
 	ssize_t n;

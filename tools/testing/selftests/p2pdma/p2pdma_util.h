@@ -10,8 +10,11 @@
  *   P2PDMA_SCRATCH         block devices whose content may be destroyed
  *   P2PDMA_ROUTE           bus-address, host-bridge, iova or refused: how the
  *                          provider and every scratch disk reach each other
+ *   P2PDMA_NEAREST         client=provider ...: of several providers, the one to
+ *                          choose for a client
  *   P2PDMA_TEST_PROVIDERS  devices for the test module
  *   P2PDMA_LAB             control port of the machine the guest runs in
+ *   P2PDMA_TIMES           how many times as often to do what is repeated
  */
 #ifndef P2PDMA_UTIL_H
 #define P2PDMA_UTIL_H
@@ -46,6 +49,9 @@
 		usleep(10000);						\
 	__holds;							\
 })
+
+/* How often to do something that is usually done @usual times. */
+int times(int usual);
 
 /* Files: 0 or a count, or -errno. */
 int file_write(const char *path, const char *text);

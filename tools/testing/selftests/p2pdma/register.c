@@ -318,7 +318,7 @@ static void *call_add(void *data)
 }
 
 #define CALLERS	4
-#define ROUNDS	25
+#define ROUNDS	10
 
 static void call_at_once(struct caller callers[CALLERS], const char *bdf,
 			 int bar, __u64 distance)
@@ -346,7 +346,7 @@ TEST_F(device, callers_at_once)
 	struct caller callers[CALLERS];
 	int i, round;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		call_at_once(callers, self->bdf, self->bar, UNIT);
 		for (i = 0; i < CALLERS; i++) {
 			EXPECT_EQ(0, callers[i].error)
@@ -364,7 +364,7 @@ TEST_F(device, callers_at_once_want_the_same)
 	struct caller callers[CALLERS];
 	int i, round, had;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		call_at_once(callers, self->bdf, self->bar, 0);
 		for (i = 0, had = 0; i < CALLERS; i++) {
 			had += !callers[i].error;
@@ -742,6 +742,66 @@ TEST_F(memory, unbind_waits_for_allocations)
 	/* All is there for the next driver. */
 	EXPECT_EQ(0, pci_bind(self->bdf, DRIVER));
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
+}
+
+/* Several providers, each nearest to a client of its own. */
+struct choice {
+	char client[BDF_LEN], nearest[BDF_LEN];
+};
+
+FIXTURE(choice)
+{
+	struct choice of[MAX_DEVS];
+	int nr;
+};
+
+FIXTURE_SETUP(choice)
+{
+	const char *given = getenv("P2PDMA_NEAREST") ?: "";
+	int n;
+
+	if (getuid())
+		SKIP(return, "needs root");
+	while (self->nr < MAX_DEVS &&
+	       sscanf(given, " %15[^= ]=%15s%n", self->of[self->nr].client,
+		      self->of[self->nr].nearest, &n) == 2) {
+		self->nr++;
+		given += n;
+	}
+	if (self->nr < 2)
+		SKIP(return, "P2PDMA_NEAREST doesn't name two clients");
+	ASSERT_EQ(0, module_load());
+}
+
+FIXTURE_TEARDOWN(choice)
+{
+	EXPECT_EQ(0, module_unload());
+}
+
+TEST_F(choice, nearest)
+{
+	const struct choice *choice, *other;
+	char answer[64], driver[NAME_MAX];
+	int i;
+
+	for (i = 0; i < self->nr; i++) {
+		choice = &self->of[i];
+		other = &self->of[(i + 1) % self->nr];
+		ASSERT_STRNE(choice->nearest, other->nearest);
+		answer_of("", "find", choice->client, answer, sizeof(answer));
+		EXPECT_STREQ(choice->nearest, answer);
+
+		/* Without it, there is still another. */
+		ASSERT_EQ(0, pci_driver(choice->nearest, driver));
+		ASSERT_EQ(0, pci_unbind(choice->nearest));
+		answer_of("", "find", choice->client, answer, sizeof(answer));
+		EXPECT_STREQ(other->nearest, answer);
+		ASSERT_EQ(0, pci_bind(choice->nearest, driver));
+		ASSERT_TRUE(wait_for(p2pmem_number(choice->nearest,
+						   "published") == 1, 60));
+		answer_of("", "find", choice->client, answer, sizeof(answer));
+		EXPECT_STREQ(choice->nearest, answer);
+	}
 }
 
 /*

@@ -13,7 +13,7 @@
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
 
-#define ROUNDS		30
+#define ROUNDS		10
 #define THREADS		2
 
 FIXTURE(hammered)
@@ -64,7 +64,7 @@ TEST_F(hammered, unbind)
 	long before;
 	int round;
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		before = had(self->hammer);
 		ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 		ASSERT_TRUE(wait_for(had(self->hammer) > before + 100, 60))
@@ -95,7 +95,7 @@ TEST_F(hammered, unbind_with_mappings)
 		}
 	}
 
-	for (round = 0; round < ROUNDS; round++) {
+	for (round = 0; round < times(ROUNDS); round++) {
 		ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 		ASSERT_EQ(0, test_call(self->bdf, "publish", "1"));
 		usleep(20 * 1000);
