@@ -13,15 +13,16 @@ export KSRC V
 
 kernel	:= $(or $(KERNEL),plain)
 lab	:= lab/lab.py
-each	= $(foreach word,$(2),$(1) $(word))
+each	= $(foreach word,$(2),$(1) '$(word)')
 
-.PHONY: help demo check lint kunit selftests bench tree versions kernel shell docs clean
+.PHONY: help demo check soak lint kunit selftests bench tree versions kernel shell docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo         copy from SSD to SSD past system memory, in QEMU, and show where the bytes went'
 	@echo 'make check        lint, build and test everything (what CI runs)'
-	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them'
+	@echo 'make soak         all tests on all machines, what takes long, and the benchmark; takes hours'
+	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them: TEST="io heap:import.*"'
 	@echo 'make kunit        run the KUnit suites; SUITE=glob or SUITE=suite.test narrows them,'
 	@echo '                  PARAMETERS="..." are for the kernel'
 	@echo 'make bench        count what it costs, beside the stock core (kernels plain and stock); draws it, too'
@@ -49,6 +50,11 @@ check: need-lab
 	@base/need selftests lint docs
 	@base/6.12/fetch
 	@$(lab) check
+
+soak: need-lab
+	@base/need selftests bench
+	@base/6.12/fetch
+	@$(lab) soak
 
 selftests: names kernel
 	@base/need lab selftests
@@ -87,11 +93,11 @@ versions:
 
 lint: tree
 	@base/need lint
-	@base/lint
+	@lab/lint
 
 docs: tree
 	@base/need docs
-	@base/docs
+	@lab/docs
 
 clean:
 	rm -rf build

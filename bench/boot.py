@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Builds the benchmark module and boots guests that count.
 
-One guest nanosecond is one guest instruction in the machine MACHINE. Knows
-nothing of what the figures mean.
+One guest nanosecond is one guest instruction in a machine that has icount.
+Knows nothing of what the figures mean.
 """
 import os
 import pathlib
@@ -14,18 +14,12 @@ import sys
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = HERE.parent / "build"
 sys.path.insert(0, str(HERE.parent / "lab"))
+import machine as machines      # noqa: E402  pylint: disable=wrong-import-position
+import qemu         # noqa: E402  pylint: disable=wrong-import-position
 import report       # noqa: E402  pylint: disable=wrong-import-position
 
 TIMEOUT = 1800
 
-# An ordinary CPU, a single one, whose time goes by as it executes
-MACHINE = ("-machine", "q35", "-cpu", "qemu64,+rdrand", "-smp", "1",
-           "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off")
-QEMU = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-        "-fsdev", "local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap",
-        "-device", "virtio-9p-pci,fsdev=hostroot,mount_tag=hostroot"]
-PARAMETERS = ["console=ttyS0", "panic=-1", "printk.devkmsg=on", "nokaslr", "root=hostroot", "rootfstype=9p", "ro",
-              "rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose", f"init={HERE / 'init'}", "--"]
 FIGURE = re.compile(r"p2pdma_bench: (\w+) (?:(-?\d+) (\d+)|none)$")
 
 
@@ -64,20 +58,21 @@ def console(kernel, name):
     return BUILD / "logs" / f"bench-{kernel}-{name}.log"
 
 
-def qemu(kernel, name, command, memory="1G", machine=MACHINE, devices=()):
+def qemu_command(kernel, name, command, machine="count"):
     """The command that boots one kernel, which runs another command.
 
-    name: of the log; machine, devices: for QEMU
+    name: of the log; machine: a machine file beside this one
     """
-    return [*QEMU, *machine, "-m", memory, *devices, "-kernel", str(BUILD / kernel / "vmlinux"),
-            "-append", " ".join([*PARAMETERS, *command]), "-serial", f"file:{console(kernel, name)}"]
+    words = qemu.parameters("count", "printk.devkmsg=on", "nokaslr", "--", *command)
+    return [*qemu.command(machines.read(HERE / f"{machine}.toml"), BUILD / "bench", kernel, words),
+            "-serial", f"file:{console(kernel, name)}"]
 
 
 def guest(kernel, name, command, **options):
-    """Boots one kernel, which runs a command; returns {figure: of one call, or None for "none"}. As qemu()."""
+    """Boots one kernel, which runs a command; returns {figure: of one call, or None for "none"}. As qemu_command()."""
     log = console(kernel, name)
     try:
-        subprocess.run(qemu(kernel, name, command, **options), stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
+        subprocess.run(qemu_command(kernel, name, command, **options), stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
     except FileNotFoundError:
         raise Error("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)") from None
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:

@@ -11,24 +11,17 @@ import subprocess
 import boot
 
 IMAGE = boot.BUILD / "bench" / "disk.img"
-IMAGE_SIZE = 64 << 20
+MIB = 1 << 20
+IMAGE_SIZE = 64 * MIB
 PROGRAM = boot.BUILD / "bench" / "io_path"
 FIGURES = ("io_peer", "io_system", "io_system_adjacent")
-
-# The disk, and a controller that has no disk but memory
-DEVICES = ["-device", "pcie-root-port,id=root,bus=pcie.0,chassis=1,slot=1",
-           "-device", "x3130-upstream,id=up,bus=root",
-           "-device", "xio3130-downstream,id=down1,bus=up,chassis=2,slot=1",
-           "-device", "xio3130-downstream,id=down2,bus=up,chassis=3,slot=2",
-           "-device", "nvme,serial=memory,bus=down1,cmb_size_mb=64",
-           "-blockdev", f"driver=file,node-name=disk,read-only=on,filename={IMAGE}",
-           "-device", "nvme,serial=disk,bus=down2,drive=disk"]
 
 
 def build():
     """The program, and a disk of which no two places are alike."""
     PROGRAM.parent.mkdir(parents=True, exist_ok=True)
     IMAGE.write_bytes(random.Random(0).randbytes(IMAGE_SIZE))
+    (IMAGE.parent / "memory.img").write_bytes(bytes(MIB))       # not used
     made = subprocess.run(["gcc", "-O2", "-Wall", "-static", "-o", str(PROGRAM), str(boot.HERE / "io_path.c")],
                           stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if made.returncode:
@@ -43,7 +36,7 @@ def command(*arguments):
 def run(kernel):
     """Returns {figure: instructions of a read}."""
     build()
-    figures = boot.guest(kernel, "io_path", command(), devices=DEVICES)
+    figures = boot.guest(kernel, "io_path", command(), machine="io_path")
     missing = [name for name in FIGURES if name not in figures]
     if missing:
         raise boot.Error(f"kernel '{kernel}' has not counted {', '.join(missing)}")

@@ -7,15 +7,13 @@ tells. Has bench/scaling.c do it in a guest.
 """
 import boot
 
-MACHINE = ["-machine", "q35", "-cpu", "qemu64,+rdrand", "-smp", "2", "-accel", "tcg,thread=multi"]
-
 # Two CPUs that share nothing do about 1.8 times as much as one; less than this is the host's doing
 FREE = 1.5
 
 
 def run(kernel):
     """Returns {figure: what two CPUs do, as a multiple of what one does}; None where this host can't tell."""
-    rates = boot.guest(kernel, "scaling", boot.insmod(kernel, "scaling"), machine=MACHINE)
+    rates = boot.guest(kernel, "scaling", boot.insmod(kernel, "scaling"), machine="scaling")
     figures = {name: rates[f"{name}_by_2"] / rates[f"{name}_by_1"]
                for name in ("scaling_4k", "scaling_128k", "scaling_apart")}
     # One CPU can't hand over; it frees what it allocates itself

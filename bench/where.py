@@ -53,7 +53,7 @@ def executed(kernel, figure, command, options):
     os.mkfifo(log)
     begin = re.compile(rf"p2pdma_bench: {re.escape(figure)} (?:at 0x(\w+)|for ever)$", re.MULTILINE)
 
-    command = [*boot.qemu(kernel, "where", command, **options), "-monitor", f"unix:{monitor},server=on,wait=off"]
+    command = [*boot.qemu_command(kernel, "where", command, **options), "-monitor", f"unix:{monitor},server=on,wait=off"]
     with contextlib.ExitStack() as stack:
         qemu = stack.enter_context(subprocess.Popen(command, stdin=subprocess.DEVNULL))
         stack.callback(qemu.kill)
@@ -81,7 +81,7 @@ def calls(addresses, begin, name):
 
 
 def show(kernel, figure, command, **options):
-    """Prints where one call's instructions go, in a guest that runs a command. As boot.qemu()."""
+    """Prints where one call's instructions go, in a guest that runs a command. As boot.qemu_command()."""
     starts, names = symbols(kernel)
 
     def name(address):

@@ -103,7 +103,7 @@ def run(kernel):
     """Boots and copies; returns (Demo, Guest, SHA-256 of what was put on the source)."""
     machine = machines.load("switch")
     program = f"{guest.REPO}/lab/guest/demo {guest.BUILD}/p2pcopy {SIZE}"
-    box = guest.Guest(machine, kernel, program, 300)
+    box = guest.Guest(machine, kernel, program, 300, name=f"demo-{kernel}")
     content = os.urandom(SIZE)
 
     def fill(ident, path):

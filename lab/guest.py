@@ -9,7 +9,6 @@ nothing of test results.
 """
 import fcntl
 import json
-import pathlib
 import selectors
 import shlex
 import shutil
@@ -20,10 +19,10 @@ import sys
 import time
 
 import machine as machines
+import qemu
 import trace
 
-REPO = pathlib.Path(__file__).resolve().parent.parent
-BUILD = REPO / "build"
+REPO, BUILD = qemu.REPO, qemu.BUILD
 KERNELS = ("plain", "debug", "stock")   # that have what a guest's root and ports need
 DONE = "verdict done"
 OFF_SECONDS = 60    # for the kernel to go down after that
@@ -71,28 +70,31 @@ class Qmp:
 
 
 class Guest:
-    def __init__(self, machine, kernel, program, timeout, interactive=False):
-        """program: what lab/guest/init runs, as a shell command."""
+    def __init__(self, machine, kernel, program, timeout, interactive=False, name=None, **settings):
+        """program: what lab/guest/init runs, as a shell command; settings: its environment.
+
+        name: of the folders, if not the machine's and the kernel's
+        """
         if kernel not in KERNELS:
             raise machines.Error(f"no machine boots a kernel '{kernel}'; there are: {' '.join(KERNELS)}")
         if not shutil.which("qemu-system-x86_64"):
             raise machines.Error("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
-        self.image = BUILD / kernel / "vmlinux"
-        if not self.image.exists():
+        if not (BUILD / kernel / "vmlinux").exists():
             raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
         if len(str(REPO).split()) != 1:
             raise machines.Error(f"the kernel command line cannot name a path with a space: {REPO}")
         self.machine, self.kernel, self.interactive = machine, kernel, interactive
-        self.timeout = timeout
-        self.run_dir = BUILD / "run" / f"{machine.name}-{kernel}"
-        self.crashed = False            # QEMU, not the guest
-        self.log_dir = BUILD / "logs" / f"{machine.name}-{kernel}"
+        self.timeout, self.settings = timeout, settings
+        name = name or f"{machine.name}-{kernel}"
+        self.run_dir = BUILD / "run" / name
+        self.log_dir = BUILD / "logs" / name
         self.program = program
         self.console = self.log_dir / "console.log"
         self.trace = trace.DmaTrace(self.log_dir / "dma.trace",
                                     any(machines.model(d) == "intel-iommu" for d in machine.devices))
         self.dma_start, self.bars = 0, []
         self.verdict = []           # lines
+        self.stamps = []            # when each of them came
         self.done = False           # the last line came
         self.problem = ""           # why there was no verdict
 
@@ -119,11 +121,13 @@ class Guest:
             "LAB_PROGRAM": self.program,
             "LAB_PROVIDER": " ".join(self.machine.provider),
             "LAB_SCRATCH": " ".join(self.machine.scratch),
+            "LAB_NEAREST": " ".join(map("=".join, self.machine.nearest.items())),
             "LAB_DISKS": " ".join(self.machine.disks()),
             "LAB_INTERACTIVE": "1" if self.interactive else "",
             "LAB_PATIENCE": str(max(int(self.timeout) - 30, 10)),
             "LAB_NAME": f"{self.machine.name}-{self.kernel}",
             "P2PDMA_ROUTE": self.machine.route,
+            **self.settings,
             "P2PDMA_MODULES": str(BUILD / "selftests" / self.kernel / "modules"),
         }
         if self.interactive:
@@ -136,21 +140,9 @@ class Guest:
 
     def arguments(self, control, verdict, qmp):
         """QEMU's command line; the three are file descriptors it inherits."""
-        init = REPO / "lab" / "guest" / "init"
-        cmdline = ["console=ttyS0", "panic=-1", "root=hostroot", "rootfstype=9p", "ro",
-                   "rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose",
-                   f"init={init}", self.machine.cmdline]
-        if self.interactive:
-            cmdline.append("loglevel=4")
-        cmdline += ["--", str(self.run_dir / "settings")]
-        arguments = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
-                     "-accel", "tcg,thread=multi", "-smp", "2"]
-        arguments += self.machine.qemu_arguments(self.run_dir)
-        arguments += [
-            "-kernel", str(self.image), "-append", " ".join(filter(None, cmdline)),
-            # On pcie.0 by name: QEMU's own choice may be a bus of the machine
-            "-fsdev", "local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap",
-            "-device", "virtio-9p-pci,bus=pcie.0,fsdev=hostroot,mount_tag=hostroot",
+        words = qemu.parameters("run", f"LAB_SETTINGS={self.run_dir / 'settings'}", self.machine.cmdline,
+                                "loglevel=4" if self.interactive else "")
+        arguments = qemu.command(self.machine, self.run_dir, self.kernel, words) + [
             "-device", "virtio-serial-pci,bus=pcie.0",
             "-chardev", f"socket,id=control,fd={control}",
             "-device", "virtserialport,chardev=control,name=org.p2pdma.control",
@@ -202,8 +194,7 @@ class Guest:
             RUNNING.discard(self.process)
             for sock in ours:
                 sock.close()
-        self.crashed = -self.process.returncode in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
-        if self.crashed:
+        if -self.process.returncode in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
             self.problem = f"QEMU crashed with signal {-self.process.returncode}"
         elif self.process.returncode > 0:
             said = (self.log_dir / "qemu.log").read_text().splitlines()
@@ -240,6 +231,7 @@ class Guest:
                         end = end and min(end, time.monotonic() + OFF_SECONDS)
                     else:
                         self.verdict.append(line)
+                        self.stamps.append(time.monotonic())
                         on_line(line)
 
     def answer(self, line):

@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads lab/machines/*.toml and turns a machine into QEMU's arguments.
+"""Reads machine files and turns a machine into QEMU's arguments.
 
-A machine file has (all but description and devices may be left out):
+Those that tests run on are lab/machines/*.toml.
+
+A machine file has (all but the description may be left out):
 
   description  one line for people
   cpu          QEMU's -cpu; pinned, so that every host gives the same guest
+  smp          QEMU's -smp
   machine      more options for -machine q35
+  accel        QEMU's -accel
+  icount       QEMU's -icount
   memory       guest RAM
+  numa         -numa strings
   objects      -object strings, such as the memory behind an ivshmem-plain
   devices      -device strings in order; one with id=X of type nvme gets a
                disk image of its own and the serial number X
@@ -14,19 +20,27 @@ A machine file has (all but description and devices may be left out):
   cmdline      more kernel parameters
   provider     ids of the nvme devices whose published memory tests use
   scratch      ids of the nvme devices tests may overwrite
+  nearest      ids of nvme devices: of several providers, the one to choose for
+               a client
   route        between each provider and each scratch device: bus-address,
                host-bridge, iova or refused
-  tests        run only these of the selftests
+  tests        run only these of the selftests: "program" or "program: case",
+               with wildcards; of all, those that the machine can run (lab/needs)
   without      run all but these
+  skip         cases that can only be skipped, as patterns, each with the reason
   also         run these of the kernel's own selftests, too
-  debug        false: `make check` leaves this machine out with the debug kernel
+  check        kernels that `make check` boots the machine with: the seconds
+               that takes, about, and tests where it runs only these:
+               check.debug = { seconds = 60, tests = ["copy: *.modules"] }
   allow        console lines, as patterns, that are no splat on this machine
 
 Knows nothing of running guests.
 """
 import dataclasses
+import functools
 import json
 import pathlib
+import re
 import tomllib
 
 MACHINES = pathlib.Path(__file__).resolve().parent / "machines"
@@ -41,23 +55,35 @@ class Error(Exception):
 
 
 @dataclasses.dataclass
+class Check:
+    seconds: int
+    tests: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
 class Machine:
     name: str
     description: str
-    devices: list
+    devices: list = dataclasses.field(default_factory=list)
     cpu: str = "qemu64,+rdrand"
+    smp: str = "2"
     machine: str = ""
+    accel: str = "tcg,thread=multi"
+    icount: str = ""
     memory: str = "1G"
+    numa: list = dataclasses.field(default_factory=list)
     objects: list = dataclasses.field(default_factory=list)
     disk_mb: int = 64
     cmdline: str = ""
     provider: list = dataclasses.field(default_factory=list)
     scratch: list = dataclasses.field(default_factory=list)
+    nearest: dict = dataclasses.field(default_factory=dict)
     route: str = ""
     tests: list = dataclasses.field(default_factory=list)
     without: list = dataclasses.field(default_factory=list)
     also: list = dataclasses.field(default_factory=list)
-    debug: bool = True
+    skip: dict = dataclasses.field(default_factory=dict)
+    check: dict = dataclasses.field(default_factory=dict)
     allow: list = dataclasses.field(default_factory=list)
 
     def device(self, ident):
@@ -66,6 +92,41 @@ class Machine:
             if f"id={ident}" in text.split(","):
                 return text
         raise Error(f"machine {self.name} has no device with id={ident}")
+
+    @functools.cached_property
+    def has(self):
+        """What cases of tests may need, in the words of lab/needs."""
+        models = {model(text) for text in self.devices}
+        sizes = [size(properties(text)["size"]) for text in self.objects]
+        memory = bool(models & {"ivshmem-plain", "pci-testdev", "qxl"})
+        words = {
+            "provider": self.provider,
+            "disk": self.scratch,
+            "disks": len(self.scratch) > 1,
+            # What the test module may register, and how much
+            "memory": memory,
+            "bars": "qxl" in models,
+            "large": any(bytes_ >= 4 << 30 for bytes_ in sizes),
+            "small": all(bytes_ < 4 << 30 for bytes_ in sizes),
+            # Memory with a heap: a controller's, or else the module's
+            "published": self.provider or memory,
+            "withdrawn": memory and not self.provider,
+            "choice": len(self.nearest) > 1,
+            # Clients
+            "client": self.scratch or "edu" in models,
+            "edu": "edu" in models,
+            "engine": "lsi53c895a" in models,
+            "display": "bochs-display" in models,
+            # Devices may be pulled out: see machines/hotplug.toml
+            "unplug": "thread=single" in self.accel,
+            # Ways
+            self.route: self.route,
+            "route": self.route in ("bus-address", "host-bridge", "iova"),
+            "traced": self.route in ("bus-address", "host-bridge"),
+            "no-iommu": "intel-iommu" not in models,
+            "writes": "intel-iommu" in models and re.search(r"host_bridge=\S*:w\b", self.cmdline),
+        }
+        return {word for word, holds in words.items() if holds}
 
     def disks(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
@@ -90,9 +151,13 @@ class Machine:
     def qemu_arguments(self, run):
         """Everything that makes the machine; run is where its disk images lie."""
         arguments = ["-machine", "q35" + ("," + self.machine if self.machine else ""),
-                     "-cpu", self.cpu, "-m", self.memory]
+                     "-accel", self.accel, "-cpu", self.cpu, "-smp", self.smp, "-m", self.memory]
+        if self.icount:
+            arguments += ["-icount", self.icount]
         for text in self.objects:
             arguments += ["-object", text]
+        for text in self.numa:
+            arguments += ["-numa", text]
         for ident in self.disks():
             arguments += ["-blockdev", json.dumps({
                 "driver": "file", "node-name": f"disk-{ident}", "filename": str(run / f"{ident}.img"),
@@ -100,6 +165,11 @@ class Machine:
         for text in self.devices:
             arguments += ["-device", self.full_device(text)]
         return arguments
+
+
+def size(text):
+    """Bytes, of what QEMU calls so."""
+    return int(text[:-1]) << {"M": 20, "G": 30}[text[-1]]
 
 
 def model(text):
@@ -115,14 +185,19 @@ def names():
 
 
 def load(name):
+    """One of those that tests run on."""
     if name not in names():
         raise Error(f"there is no machine '{name}'; there are: {' '.join(names())}")
-    path = MACHINES / f"{name}.toml"
+    return read(MACHINES / f"{name}.toml")
+
+
+def read(path):
     try:
-        machine = Machine(name=name, **tomllib.loads(path.read_text()))
+        machine = Machine(name=path.stem, **tomllib.loads(path.read_text()))
+        machine.check = {kernel: Check(**run) for kernel, run in machine.check.items()}
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise Error(f"{path}: {error}") from None
-    for ident in machine.provider + machine.scratch:
+    for ident in (*machine.provider, *machine.scratch, *machine.nearest, *machine.nearest.values()):
         machine.device(ident)
     if machine.route and machine.route not in ROUTES:
         raise Error(f"{path}: route '{machine.route}' is none of {', '.join(ROUTES)}")

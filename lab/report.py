@@ -22,6 +22,9 @@ def patterns(name):
     return re.compile("|".join(line for line in lines if line and not line.startswith("#")))
 
 
+# What lab/guest/init says
+LEAKS = "lab: looked for leaks"
+
 SPLATS, OF_BASE = patterns("splats"), patterns("splats.base")
 
 
@@ -30,6 +33,7 @@ class Case:
     name: str
     result: str
     why: list       # lines for people: the reason of a skip, the messages of a failure
+    seconds: float = 0      # 0: not known
 
 
 def result_of(line):
@@ -46,11 +50,12 @@ def result_of(line):
     return Case(name.strip(), PASS, [])
 
 
-def cases(lines):
-    """Cases of one whole run of run_kselftest.sh."""
+def cases(lines, stamps):
+    """Cases of one whole run of run_kselftest.sh. stamps tell when each line came."""
     found, program, messages, plan = [], [], [], None
     promised, programs = None, 0
-    for line in lines:
+    last = stamps[0] if stamps else 0
+    for line, stamp in zip(lines, stamps):
         if line.startswith("Bail out!"):
             found.append(Case("run", FAIL, [line]))
         elif line.startswith("# "):
@@ -63,17 +68,19 @@ def cases(lines):
                 continue
             if case.result == FAIL:
                 case.why += [m.lstrip("# ") for m in messages if not m.startswith(("#  RUN", "TAP version"))]
+            case.seconds, last = round(stamp - last, 1), stamp
             program.append(case)
             messages = []
         elif PLAN.fullmatch(line):
             promised = (promised or 0) + int(PLAN.fullmatch(line)[1])
         elif whole := result_of(line):
             programs += 1
+            seconds, last = round(stamp - last, 1), stamp
             title = whole.name.split(": ")[-1]
             for case in program:
                 case.name = f"{title}: {case.name}"
             if not program:
-                whole.name = title
+                whole.name, whole.seconds = title, seconds
                 if whole.result == FAIL:
                     whole.why += messages
                 elif whole.result == SKIP and messages:
@@ -108,16 +115,41 @@ def splats(console, allowed=()):
     return bad, base
 
 
+def judge_skips(cases, declared, is_like):
+    """Makes failures of skips that aren't declared, and of declared ones that didn't happen.
+
+    declared: {pattern: reason}; is_like(name, pattern) compares
+    """
+    for case in cases:
+        if case.result == SKIP and not any(is_like(case.name, pattern) for pattern in declared):
+            case.result, case.why = FAIL, [f"was to run, but was skipped: {case.why[0]}"]
+    for pattern, why in declared.items():
+        if not any(case.result == SKIP and is_like(case.name, pattern) for case in cases):
+            cases.append(Case(pattern, FAIL, [f"a skip is declared ({why}), but nothing was skipped"]))
+
+
+def console_cases(console, leaks, allowed=()):
+    """What the kernel's console says, as cases: none if all is well. leaks: the kernel has kmemleak."""
+    bad, _ = splats(console, allowed)
+    found = [Case("console", FAIL, bad[:10])] if bad else []
+    if leaks and (not console.exists() or LEAKS not in console.read_text(errors="replace")):
+        found.append(Case("leaks", FAIL, ["nobody has looked for leaks: kmemleak is off, or the guest came to no end"]))
+    return found
+
+
 class Report:
     """Prints results as they come and sums them up."""
+
+    SLOWEST = 12        # parts to name
 
     def __init__(self, planned):
         self.number = 0
         self.cases = []     # (group, Case)
+        self.parts = []     # (seconds, group)
         print(f"KTAP version 1\n1..{planned}", flush=True)
 
-    def group(self, name, description, cases, note=""):
-        """One result line, its cases indented above it."""
+    def group(self, name, description, cases, note="", seconds=0):
+        """One result line, its cases indented above it. True if none failed."""
         print(f"  KTAP version 1\n  1..{len(cases)}\n  # {description}")
         for number, case in enumerate(cases, 1):
             directive = f" # SKIP {case.why[0]}" if case.result == SKIP else ""
@@ -126,14 +158,17 @@ class Report:
                 for line in case.why:
                     print(f"    # {line}")
             self.cases.append((name, case))
-        self.line(name, any(case.result == FAIL for case in cases), note)
+        failed = any(case.result == FAIL for case in cases)
+        self.line(name, failed, f"{seconds:.0f} s, {note}", seconds)
+        return not failed
 
-    def single(self, name, failed, note=""):
+    def single(self, name, failed, note="", seconds=0):
         self.cases.append((name, Case("", FAIL if failed else PASS, [note])))
-        self.line(name, failed, note)
+        self.line(name, failed, note, seconds)
 
-    def line(self, name, failed, note):
+    def line(self, name, failed, note, seconds):
         self.number += 1
+        self.parts.append((seconds, name))
         print(f"{'not ok' if failed else 'ok'} {self.number} {name}{f' # {note}' if note else ''}", flush=True)
 
     def count(self, result):
@@ -149,6 +184,11 @@ class Report:
             for group, case in self.cases if case.result == FAIL))
 
     def end(self):
-        """Prints the last line; returns the exit status."""
+        """Prints what took longest and the last line; returns the exit status."""
+        parts = sorted(self.parts, reverse=True)[:self.SLOWEST]
+        if len(self.parts) > 1:
+            print("# slowest parts, in seconds: " + ", ".join(f"{name} {seconds:.0f}" for seconds, name in parts))
+        # A case that several machines and kernels have is one
+        print(f"# distinct cases: {len({case.name or name for name, case in self.cases if case.result != SKIP})}")
         print(f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(SKIP)} skipped")
         return 1 if self.count(FAIL) or not self.count(PASS) else 0

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What `make check` and `make soak` run.
+
+check runs each test where it shows something that no other place does, and
+ends within half an hour on two CPUs. soak runs all tests on all machines, and
+what takes long. Both build what they need.
+"""
+import cases
+import guest
+import jobs
+import kunit
+import machine as machines
+import report
+
+# Seconds that parts take on two CPUs, about
+SECONDS = {"tree": 20, "lint": 300, "docs": 90, "demo": 40, "cases": 1,
+           "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300,
+           "selftests-plain": 20, "selftests-debug": 20,
+           "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300, "bench": 900}
+
+# How much of what is random `make check` does, as parameters of the kernel
+RANDOM = {
+    "plain": "p2pdma_random.fabrics=3000 p2pdma_map_random.rounds=100 p2pdma_pool_random.operations=300000",
+    "debug": "p2pdma_random.fabrics=300 p2pdma_map_random.rounds=20 p2pdma_pool_random.operations=30000",
+}
+
+# How many times as often `make soak` has programs do what they repeat
+TIMES = {"plain": 10, "debug": 2}
+
+
+def job(name, work, *after):
+    return jobs.Job(name, work, SECONDS[name], after)
+
+
+def of_tree():
+    """The tree, and what reads it."""
+    return [job("tree", jobs.command("tree", "make", "-s", "tree")),
+            job("lint", jobs.command("lint", "lab/lint"), "tree"),
+            job("docs", jobs.command("docs", "lab/docs"), "tree")]
+
+
+def of_kernel(kernel, suites="", parameters=""):
+    """Building a kernel, and its KUnit suites."""
+    return [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree"),
+            job(f"kunit-{kernel}", (kunit.run, kernel, suites, parameters), f"kernel-{kernel}")]
+
+
+def selftests(kernel):
+    """Building them for a kernel."""
+    return job(f"selftests-{kernel}", jobs.command(f"selftests-{kernel}", "lab/selftests", kernel), f"kernel-{kernel}")
+
+
+def on_machine(name, kernel, seconds, *how):
+    """The selftests of one machine; how: as cases.run()."""
+    return jobs.Job(f"{name}-{kernel}", (cases.run, name, kernel, *how), seconds, (f"selftests-{kernel}",))
+
+
+def command_check(args):
+    runs = [(machine.name, kernel, run) for machine in map(machines.load, machines.names())
+            for kernel, run in machine.check.items()]
+    to_do = of_tree()
+    for kernel, parameters in RANDOM.items():
+        to_do += of_kernel(kernel, parameters=parameters) + [selftests(kernel)]
+    to_do += [on_machine(name, kernel, run.seconds, run.tests) for name, kernel, run in runs]
+    to_do += [job("cases", (cases.all_run, [(name, kernel, run.tests) for name, kernel, run in runs]),
+                  *(f"selftests-{kernel}" for kernel in RANDOM)),
+              job("demo", jobs.command("demo", "lab/lab.py", "demo"), "kernel-plain")]
+    to = report.Report(len(to_do))
+    jobs.run(to, to_do)
+    to.save(guest.BUILD / "logs", "check")
+    return to.end()
+
+
+def command_soak(args):
+    to_do = [job("tree", jobs.command("tree", "make", "-s", "tree"))]
+    for kernel in RANDOM:
+        to_do += of_kernel(kernel) + [selftests(kernel)]
+        to_do += [on_machine(name, kernel, 60, (), TIMES[kernel]) for name in machines.names()]
+    # KCSAN is for suites in which there are races to find; the others would only take longer
+    to_do += of_kernel("kcsan", "p2pdma_pool*")
+    to = report.Report(len(to_do) + 1)
+    jobs.run(to, to_do)
+    # Alone: it measures what two CPUs do
+    jobs.run(to, [job("bench", jobs.command("bench", "make", "-s", "bench"))])
+    to.save(guest.BUILD / "logs", "soak")
+    return to.end()

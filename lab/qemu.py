@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Builds the command lines with which QEMU boots our kernels.
+
+A guest's root is the host's, read-only by 9p; its first program is
+lab/guest/init, which says what the modes are.
+"""
+import pathlib
+
+REPO = pathlib.Path(__file__).resolve().parent.parent
+BUILD = REPO / "build"
+
+# On pcie.0 by name: QEMU's own choice may be a bus of the machine
+ROOT = ["-fsdev", "local,id=hostroot,path=/,security_model=none,readonly=on,multidevs=remap",
+        "-device", "virtio-9p-pci,bus=pcie.0,fsdev=hostroot,mount_tag=hostroot"]
+
+
+def parameters(mode, *more):
+    """Of a kernel: what it needs to come to lab/guest/init."""
+    return ["console=ttyS0", "panic=-1", "root=hostroot", "rootfstype=9p", "ro",
+            "rootflags=trans=virtio,version=9p2000.L,msize=262144,cache=loose",
+            f"init={REPO / 'lab/guest/init'}", f"LAB_MODE={mode}", *more]
+
+
+def command(machine, folder, kernel, words):
+    """All but where the console goes. folder: where the machine's disk images lie; words: the kernel's parameters."""
+    return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
+            *machine.qemu_arguments(folder), *ROOT,
+            "-kernel", str(BUILD / kernel / "vmlinux"), "-append", " ".join(filter(None, words))]
