@@ -414,7 +414,7 @@ FIXTURE_SETUP(copy)
 	ASSERT_LE(0, self->client);
 	ASSERT_TRUE(all_places(&self->places));
 	ASSERT_LE(2, self->places.nr) TH_LOG("no peer memory");
-	self->refused = !strcmp(expected_route(), "refused");
+	self->refused = is_refused();
 	srand(1);
 }
 

@@ -748,11 +748,6 @@ FIXTURE_TEARDOWN(import)
 	end_source(_metadata);
 }
 
-static bool is_refused(void)
-{
-	return !strcmp(expected_route(), "refused");
-}
-
 static int say(int fd, const char *format, ...) __printf(2, 3);
 
 static int say(int fd, const char *format, ...)
@@ -1341,38 +1336,6 @@ TEST_F(import, not_for_vfio)
 
 /* ---- Every allocation failing in turn ---- */
 
-static bool inject_slab_faults(void)
-{
-	/* These are only there if pages can fail, too. */
-	file_write(DEBUG "fail_page_alloc/min-order", "100");
-	file_write(DEBUG "fail_page_alloc/verbose", "0");
-	return !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
-	       !file_write(DEBUG "failslab/verbose", "0") &&
-	       !access("/proc/thread-self/fail-nth", F_OK);
-}
-
-/* Calls with the @nth allocation failing; tells whether it came to that one. */
-static int failing(int nth, int (*call)(void *data), void *data, bool *failed)
-{
-	int fd = open("/proc/thread-self/fail-nth", O_RDWR), ret;
-	char count[16], left[16];
-
-	if (fd < 0)
-		return -ENODEV;
-	snprintf(count, sizeof(count), "%d", nth);
-	if (pwrite(fd, count, strlen(count), 0) < 0)
-		return -ENODEV;
-	ret = call(data);
-
-	/* Zero is left once it has failed; asking may have been what failed. */
-	left[0] = '0';
-	*failed = pread(fd, left, sizeof(left), 0) > 0 && left[0] == '0';
-	while (pwrite(fd, "0", 1, 0) < 0)
-		;
-	close(fd);
-	return ret;
-}
-
 struct call {
 	int fd, buffer;
 	size_t size;
@@ -1412,12 +1375,12 @@ TEST_F_TIMEOUT(import, no_memory, 600)
 	int nth, ret;
 	size_t i;
 
-	if (!inject_slab_faults())
+	if (!inject_faults(false))
 		SKIP(return, "no fault injection in this kernel");
 
 	for (nth = 1; failed; nth++) {
 		ASSERT_GT(1000, nth);
-		ret = failing(nth, call_allocate, &alloc, &failed);
+		ret = call_failing(nth, call_allocate, &alloc, &failed);
 		if (ret < 0) {
 			EXPECT_TRUE(failed);
 			EXPECT_EQ(-ENOMEM, ret) TH_LOG("allocation %d", nth);
@@ -1438,7 +1401,8 @@ TEST_F_TIMEOUT(import, no_memory, 600)
 		failed = true;
 		for (nth = 1; failed; nth++) {
 			ASSERT_GT(1000, nth);
-			ret = failing(nth, calls[i].call, &import, &failed);
+			ret = call_failing(nth, calls[i].call, &import,
+					   &failed);
 			if (ret < 0) {
 				EXPECT_TRUE(failed);
 				EXPECT_EQ(-ENOMEM, ret)

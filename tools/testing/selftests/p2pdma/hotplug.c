@@ -202,11 +202,6 @@ FIXTURE_TEARDOWN(hotplug)
 		       self->available);
 }
 
-static bool is_refused(void)
-{
-	return !strcmp(expected_route(), "refused");
-}
-
 /* One read and one write through fresh peer memory: 0 or -errno. */
 static int try_io(const char *bdf, const char *disk)
 {

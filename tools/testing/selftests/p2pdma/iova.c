@@ -14,7 +14,6 @@
 
 #define MODULE		"p2pdma_iova_test"
 #define CHECKS		"/sys/kernel/debug/" MODULE "/"
-#define DEBUG		"/sys/kernel/debug/"
 
 /* What a check wants of the machine */
 enum needs {
@@ -171,36 +170,17 @@ TEST_F(check, holds)
 				 provider : self->set.client, provider));
 }
 
-static bool inject_faults(void)
+struct question {
+	int fd;
+	const char *args, *answer;
+};
+
+static int call_ask(void *data)
 {
-	return !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
-	       !file_write(DEBUG "failslab/verbose", "0") &&
-	       !file_write(DEBUG "fail_page_alloc/ignore-gfp-wait", "N") &&
-	       !file_write(DEBUG "fail_page_alloc/min-order", "0") &&
-	       !file_write(DEBUG "fail_page_alloc/verbose", "0") &&
-	       !access("/proc/thread-self/fail-nth", F_OK);
-}
+	struct question *question = data;
 
-/* The answer with the @nth allocation failing; did it come to that? */
-static const char *ask_failing(int fd, const char *args, int nth, bool *failed)
-{
-	const char *answer;
-	char count[16], left[16];
-	int nth_fd;
-
-	snprintf(count, sizeof(count), "%d", nth);
-	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	if (nth_fd < 0 || pwrite(nth_fd, count, strlen(count), 0) < 0)
-		return "no fail-nth";
-	answer = ask(fd, args);
-
-	/* Zero is left once it has failed; asking may have been what failed. */
-	left[0] = '0';
-	*failed = pread(nth_fd, left, sizeof(left), 0) > 0 && left[0] == '0';
-	while (pwrite(nth_fd, "0", 1, 0) < 0)
-		;
-	close(nth_fd);
-	return answer;
+	question->answer = ask(question->fd, question->args);
+	return 0;
 }
 
 FIXTURE(failing)
@@ -227,31 +207,32 @@ FIXTURE_TEARDOWN(failing)
 TEST_F_TIMEOUT(failing, no_memory, 900)
 {
 	const char *client = self->set.client, *provider = self->set.provider;
-	int fd, nth, refused = 0;
-	const char *answer;
+	struct question map;
+	int nth, refused = 0;
 	bool failed = true;
 	char args[64];
 
-	if (!inject_faults())
+	if (!inject_faults(true))
 		SKIP(return, "no fault injection in this kernel");
 	snprintf(args, sizeof(args), "%s %s", client, provider);
-	fd = check_open("map");
-	ASSERT_LE(0, fd);
+	map.args = args;
+	map.fd = check_open("map");
+	ASSERT_LE(0, map.fd);
 
 	for (nth = 1; failed; nth++) {
 		ASSERT_GT(1000, nth);
-		answer = ask_failing(fd, args, nth, &failed);
+		ASSERT_EQ(0, call_failing(nth, call_ask, &map, &failed));
 		/* What can do without is free to succeed. */
-		if (strcmp(answer, "ok")) {
+		if (strcmp(map.answer, "ok")) {
 			EXPECT_TRUE(failed);
-			EXPECT_STREQ("error 12", answer)
+			EXPECT_STREQ("error 12", map.answer)
 				TH_LOG("allocation %d", nth);
 			refused++;
 		}
 		EXPECT_STREQ("ok", check("map_again", client, provider))
 			TH_LOG("allocation %d", nth);
 	}
-	close(fd);
+	close(map.fd);
 	TH_LOG("%d allocations failed in turn, %d of them to the end", nth - 2,
 	       refused);
 	EXPECT_LT(5, refused);

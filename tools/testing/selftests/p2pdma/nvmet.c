@@ -130,7 +130,7 @@ TEST_F(nvmet, attribute)
 
 TEST_F(nvmet, enable_by_route)
 {
-	bool refused = !strcmp(expected_route(), "refused");
+	bool refused = is_refused();
 	const char *value;
 	int named;
 
@@ -181,7 +181,7 @@ TEST_F(nvmet, loop_io)
 	char *peer, *system;
 	int fd, disk;
 
-	if (strcmp(expected_route(), "refused"))
+	if (!is_refused())
 		ASSERT_EQ(0, set_p2pmem("1"));
 	ASSERT_EQ(0, file_write(NAMESPACE "enable", "1"));
 	ASSERT_EQ(0, mkdir(PORT, 0755));

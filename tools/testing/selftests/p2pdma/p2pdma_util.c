@@ -371,6 +371,11 @@ const char *expected_route(void)
 	return getenv("P2PDMA_ROUTE") ?: "";
 }
 
+bool is_refused(void)
+{
+	return !strcmp(expected_route(), "refused");
+}
+
 static __u64 word_at(__u64 seed, size_t i)
 {
 	__u64 x = seed * 0x9e3779b97f4a7c15ULL + i;
@@ -467,6 +472,45 @@ int write_after_protection(void *at, size_t length)
 		return -ETIMEDOUT;
 	}
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
+}
+
+#define DEBUG		"/sys/kernel/debug/"
+
+bool inject_faults(bool pages)
+{
+	/* These are only there if pages can fail. */
+	int no_pages = file_write(DEBUG "fail_page_alloc/min-order",
+				  pages ? "0" : "100") ?:
+		       file_write(DEBUG "fail_page_alloc/ignore-gfp-wait", "N") ?:
+		       file_write(DEBUG "fail_page_alloc/verbose", "0");
+
+	return !(pages && no_pages) &&
+	       !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
+	       !file_write(DEBUG "failslab/verbose", "0") &&
+	       !access("/proc/thread-self/fail-nth", F_OK);
+}
+
+int call_failing(int nth, int (*call)(void *data), void *data, bool *failed)
+{
+	int fd = open("/proc/thread-self/fail-nth", O_RDWR), ret;
+	char count[16], left[16];
+
+	if (fd < 0)
+		return -ENODEV;
+	snprintf(count, sizeof(count), "%d", nth);
+	if (pwrite(fd, count, strlen(count), 0) < 0) {
+		close(fd);
+		return -ENODEV;
+	}
+	ret = call(data);
+
+	/* Zero is left once it has failed; asking may have been what failed. */
+	left[0] = '0';
+	*failed = pread(fd, left, sizeof(left), 0) > 0 && left[0] == '0';
+	while (pwrite(fd, "0", 1, 0) < 0)
+		;
+	close(fd);
+	return ret;
 }
 
 /* A module that lies beside the test program. */

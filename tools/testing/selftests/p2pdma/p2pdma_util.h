@@ -100,6 +100,7 @@ int disk_serial(const char *path, char *serial, size_t size);
 int disk_bdf(const char *path, char bdf[BDF_LEN]);
 int disk_with_serial(const char *serial, char path[NAME_MAX]);
 const char *expected_route(void);	/* or "" */
+bool is_refused(void);
 
 /*
  * Data: words that depend on the seed and their place. Memory of a device is
@@ -116,6 +117,17 @@ bool can_touch(const void *at);	/* false: SIGBUS */
  * -ETIMEDOUT if the write never ends.
  */
 int write_after_protection(void *at, size_t length);
+
+/*
+ * Lets allocations fail by their number: those of slabs, and those of whole
+ * pages if @pages. False if this kernel injects no faults.
+ */
+bool inject_faults(bool pages);
+/*
+ * What @call(@data) returns with its @nth allocation failing; @failed tells
+ * whether it came to that one. -ENODEV if faults can't be injected.
+ */
+int call_failing(int nth, int (*call)(void *data), void *data, bool *failed);
 
 /* The test module, and its devices. */
 #define TEST_DEBUGFS	"/sys/kernel/debug/p2pdma_test/"

@@ -382,16 +382,16 @@ TEST_F(device, callers_at_once_want_the_same)
  * D20: allocations failing in turn. Those of whole pages are left out: arch
  * code that maps memory takes its page tables for granted.
  */
-#define DEBUG		"/sys/kernel/debug/"
+struct add {
+	int fd;
+	char args[64];
+};
 
-static bool inject_slab_faults(void)
+static int call_add_failing(void *data)
 {
-	/* These are only there if pages can fail, too. */
-	file_write(DEBUG "fail_page_alloc/min-order", "100");
-	file_write(DEBUG "fail_page_alloc/verbose", "0");
-	return !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
-	       !file_write(DEBUG "failslab/verbose", "0") &&
-	       !access("/proc/thread-self/fail-nth", F_OK);
+	struct add *add = data;
+
+	return write(add->fd, add->args, strlen(add->args)) < 0 ? -errno : 0;
 }
 
 /*
@@ -401,30 +401,18 @@ static bool inject_slab_faults(void)
 static int add_failing(const char *bdf, int bar, __u64 size, __u64 offset,
 		       int nth, bool *failed)
 {
-	char path[PATH_MAX], args[64], count[16], left[16];
-	int fd, nth_fd, error;
+	char path[PATH_MAX];
+	struct add add;
+	int error;
 
 	snprintf(path, sizeof(path), TEST_DEBUGFS "%s/add", bdf);
-	snprintf(args, sizeof(args), "%d %#llx %#llx", bar,
+	snprintf(add.args, sizeof(add.args), "%d %#llx %#llx", bar,
 		 (unsigned long long)size, (unsigned long long)offset);
-	snprintf(count, sizeof(count), "%d", nth);
-
-	fd = open(path, O_WRONLY);
-	nth_fd = open("/proc/thread-self/fail-nth", O_RDWR);
-	if (fd < 0 || nth_fd < 0)
+	add.fd = open(path, O_WRONLY);
+	if (add.fd < 0)
 		return -ENODEV;
-
-	if (pwrite(nth_fd, count, strlen(count), 0) < 0)
-		return -ENODEV;
-	error = write(fd, args, strlen(args)) < 0 ? -errno : 0;
-
-	/* Zero is left once it has failed; asking may have been what failed. */
-	left[0] = '0';
-	*failed = pread(nth_fd, left, sizeof(left), 0) > 0 && left[0] == '0';
-	while (pwrite(nth_fd, "0", 1, 0) < 0)
-		;
-	close(nth_fd);
-	close(fd);
+	error = call_failing(nth, call_add_failing, &add, failed);
+	close(add.fd);
 	return error;
 }
 
@@ -493,7 +481,7 @@ TEST_F_TIMEOUT(device, no_memory, 900)
 	size_t i;
 	int nr;
 
-	if (!inject_slab_faults())
+	if (!inject_faults(false))
 		SKIP(return, "no fault injection in this kernel");
 	for (i = 0; i < ARRAY_SIZE(failing); i++) {
 		if (failing[i].offset + failing[i].size > self->big.length)
