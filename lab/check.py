@@ -11,12 +11,15 @@ import jobs
 import kunit
 import machine as machines
 import report
+import stock
 
 # Seconds that parts take on two CPUs, about
-SECONDS = {"tree": 20, "lint": 300, "docs": 90, "demo": 40, "cases": 1,
-           "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300,
-           "selftests-plain": 20, "selftests-debug": 20,
-           "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300, "bench": 900}
+SECONDS = {
+    "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "stock": 900, "bench": 900,
+    "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-stock": 400,
+    "selftests-plain": 20, "selftests-debug": 20, "selftests-stock": 20,
+    "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300,
+}
 
 # How much of what is random `make check` does, as parameters of the kernel
 RANDOM = {
@@ -76,6 +79,9 @@ def command_soak(args):
     for kernel in RANDOM:
         to_do += of_kernel(kernel) + [selftests(kernel)]
         to_do += [on_machine(name, kernel, 60, (), TIMES[kernel]) for name in machines.names()]
+    to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
+              job("kernel-stock", jobs.command("kernel-stock", "base/6.12/kernel", "stock"), "tree-stock"),
+              selftests("stock"), job("stock", (stock.run,), "selftests-stock")]
     # KCSAN is for suites in which there are races to find; the others would only take longer
     to_do += of_kernel("kcsan", "p2pdma_pool*")
     to = report.Report(len(to_do) + 1)

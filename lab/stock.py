@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Runs the tests on the stock core, and compares what fails with README.md's table of defects.
+
+A row's last column begins with "fails" where one of the row's tests must fail
+there; where it doesn't, none may.
+"""
+import fnmatch
+import re
+
+import cases
+import guest
+import kunit
+import report
+
+KERNEL = "stock"
+MACHINES = ("switch", "registration", "hotplug")
+
+
+def tests_of(text):
+    """[(KUnit suite or program, case)] as patterns, of a cell such as "`a`, `b`: `c`; `d`: `e`"."""
+    found, names, fresh = [], [], True
+    for name, colon in re.findall(r"`([^`]+)`(:?)", text):
+        if colon or name.startswith("p2pdma_") or not names:
+            names = [name] if fresh else [*names, name]
+            fresh = False
+        else:
+            found += [(each, name) for each in names]
+            fresh = True
+    if not found:
+        found = [(each, "*") for each in names]
+    return found
+
+
+def rows():
+    """[(defect, patterns of its tests, what they do on stock)]"""
+    lines = (guest.REPO / "README.md").read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| D\d+ ", line)]
+    return [(name, tests_of(tests), stock) for name, _, tests, stock in cells if "`make " not in tests]
+
+
+def is_like(name, test):
+    program, case = test
+    where, _, what = name.partition(": ") if ": " in name else name.partition(".")
+    return where == program and any(fnmatch.fnmatchcase(what, pattern) for pattern in (case, f"*.{case}", f"{case}.*"))
+
+
+def compare(found):
+    """Cases, one a row of the table, from what the tests made of it."""
+    for name, tests, stock in rows():
+        failed = [case.name for case in found if case.result == report.FAIL and any(is_like(case.name, t) for t in tests)]
+        if stock.startswith("fails"):
+            why = [] if failed else ["README.md says that it fails on stock, but none of its tests did"]
+        else:
+            why = [f"README.md says '{stock}', but on stock these failed: {' '.join(failed)}"] if failed else []
+        yield report.Case(name, report.FAIL if why else report.PASS, why)
+
+
+def run():
+    """Returns what Report.group() wants."""
+    found = kunit.run(KERNEL)[1]
+    for name in MACHINES:
+        found += cases.run(name, KERNEL)[1]
+    return "README.md's column for the stock core", list(compare(found)), "logs in build/logs/*-stock"
