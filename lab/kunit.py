@@ -97,7 +97,8 @@ def run(kernel, suites="", parameters=""):
         # there is one. So the kernel gets all of its parameters from us, and what
         # kunit.py appends comes after "--", where it is the init program's.
         arguments += [f"kunit.filter_glob={suites}"] if suites else []
-        arguments += ["kunit.enable=1", *qemu.parameters("leaks"), "--"]
+        # One word, as argparse would lose a "--" of its own
+        arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("leaks"), "--"]))
         to_qemu += qemu.ROOT
     command = ["tools/testing/kunit/kunit.py", "exec", "--arch=x86_64", f"--build_dir={build}",
                f"--timeout={TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(to_qemu)}",
