@@ -401,11 +401,14 @@ static dma_addr_t naive(struct kunit *test, struct device *dev,
 		dma_unmap_p2p(dev, provider, addr, PIECE, DMA_BIDIRECTIONAL,
 			      0);
 	} else {
-		addr = dma_map_page(dev, pfn_to_page(PHYS_PFN(phys)),
-				    offset_in_page(phys), PIECE,
-				    DMA_BIDIRECTIONAL);
+		/* What is mapped twice, as this is, must not be synced. */
+		addr = dma_map_page_attrs(dev, pfn_to_page(PHYS_PFN(phys)),
+					  offset_in_page(phys), PIECE,
+					  DMA_BIDIRECTIONAL,
+					  DMA_ATTR_SKIP_CPU_SYNC);
 		KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(dev, addr));
-		dma_unmap_page(dev, addr, PIECE, DMA_BIDIRECTIONAL);
+		dma_unmap_page_attrs(dev, addr, PIECE, DMA_BIDIRECTIONAL,
+				     DMA_ATTR_SKIP_CPU_SYNC);
 	}
 	return addr;
 }

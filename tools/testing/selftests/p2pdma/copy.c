@@ -355,44 +355,31 @@ FIXTURE_VARIANT_ADD(copy, without_pages)
 	.provider = PROVIDER " pages=0",
 };
 
-static int heaps_and_exporters(struct places *places)
+static bool have_places(const struct places *places, const struct devices *of)
 {
-	find_places(places);
-	return places->nr;
+	int i, j;
+
+	for (i = 0; i < of->nr; i++) {
+		for (j = 0; j < places->nr; j++)
+			if (!strcmp(places->place[j].bdf, of->name[i]))
+				break;
+		if (j == places->nr)
+			return false;
+	}
+	return true;
 }
 
-static int our_peers(void)
-{
-	char path[] = "/sys/bus/pci/drivers/" PROVIDER;
-	struct dirent *entry;
-	int nr = 0;
-	DIR *dir;
-
-	dir = opendir(path);
-	if (!dir)
-		return 0;
-	while ((entry = readdir(dir)))
-		nr += !!strchr(entry->d_name, ':');
-	closedir(dir);
-	return nr;
-}
-
-/* Heaps come a little after their devices. */
+/* Those that we are told of must be there, too. */
 static bool all_places(struct places *places)
 {
-	struct devices providers;
-	int i, want = 1 + our_peers();
+	struct devices providers, others, bound;
 
 	find_providers(&providers);
-	for (i = 0; i < providers.nr; i++) {
-		char driver[NAME_MAX];
-
-		if (p2pmem_exists(providers.name[i]) &&
-		    !pci_driver(providers.name[i], driver) &&
-		    strcmp(driver, PROVIDER))
-			want++;
-	}
-	return wait_for(heaps_and_exporters(places) >= want, 30);
+	find_test_devices(&others);
+	find_bound(PROVIDER, &bound);
+	find_places(places);
+	return have_places(places, &providers) &&
+	       have_places(places, &others) && have_places(places, &bound);
 }
 
 FIXTURE_SETUP(copy)
@@ -412,7 +399,8 @@ FIXTURE_SETUP(copy)
 
 	self->client = open("/dev/" CLIENT, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->client);
-	ASSERT_TRUE(all_places(&self->places));
+	/* Heaps come a little after their devices. */
+	ASSERT_TRUE(wait_for(all_places(&self->places), 30));
 	ASSERT_LE(2, self->places.nr) TH_LOG("no peer memory");
 	self->refused = is_refused();
 	srand(1);
