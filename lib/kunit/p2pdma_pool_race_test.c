@@ -17,7 +17,9 @@
 #include <linux/err.h>
 #include <linux/hrtimer.h>
 #include <linux/kthread.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/prandom.h>
 #include <linux/random.h>
 #include <linux/sched.h>
@@ -31,10 +33,17 @@
 #define MAX_CPUS	8
 #define HELD		24		/* pieces that a user has at a time */
 #define PASSED		16		/* pieces that are passed on */
-#define STEPS		20000		/* of a thread, at least */
-#define TIMER_STEPS	2000		/* of a timer, at least */
 #define PERIOD		(100 * NSEC_PER_USEC)
-#define ROUNDS		3000		/* of a double free */
+
+static unsigned int steps = 20000;
+
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "p2pdma_pool_race."
+module_param(steps, uint, 0444);
+MODULE_PARM_DESC(steps, "How many steps a thread does at least, timers a tenth of it");
+
+/* Of a double free */
+#define ROUNDS		max(steps / 7, 100U)
 
 enum { TASK, SOFT_IRQ, HARD_IRQ, CONTEXTS };
 
@@ -186,9 +195,9 @@ static enum hrtimer_restart timer_step(struct hrtimer *timer)
 /* Has this CPU's share been done? */
 static bool enough(struct racer *users)
 {
-	return READ_ONCE(users[TASK].steps) >= STEPS &&
-	       READ_ONCE(users[SOFT_IRQ].steps) >= TIMER_STEPS &&
-	       READ_ONCE(users[HARD_IRQ].steps) >= TIMER_STEPS;
+	return READ_ONCE(users[TASK].steps) >= steps &&
+	       READ_ONCE(users[SOFT_IRQ].steps) >= steps / 10 &&
+	       READ_ONCE(users[HARD_IRQ].steps) >= steps / 10;
 }
 
 /* The thread of one CPU, which has the timers started there */
@@ -342,13 +351,13 @@ static void all_at_once(struct kunit *test)
 	if (!race->wrong)
 		p2pdma_test_pool_all_free(test, race->t);
 	for (k = 0; k < CONTEXTS; k++) {
-		unsigned int steps = 0;
+		unsigned int done = 0;
 
 		for (i = 0; i < count; i++) {
-			steps += race->users[i][k].steps;
+			done += race->users[i][k].steps;
 			refused += race->users[i][k].refused;
 		}
-		kunit_info(test, "%s: %u steps\n", context_name[k], steps);
+		kunit_info(test, "%s: %u steps\n", context_name[k], done);
 	}
 	kunit_info(test, "%u allocations refused\n", refused);
 	if (param->most > 1 && !param->grow)
