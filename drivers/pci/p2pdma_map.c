@@ -280,7 +280,9 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 	} else if (!p2pdma_translated(dev)) {
 		*addr = phys;
 	} else {
-		*addr = dma_map_resource(dev, phys, size, dir, attrs);
+		/* Not cached: it may be mapped several times at once. */
+		*addr = dma_map_resource(dev, phys, size, dir,
+					 attrs | DMA_ATTR_SKIP_CPU_SYNC);
 		if (*addr == DMA_MAPPING_ERROR)
 			return -ENOMEM;
 	}
