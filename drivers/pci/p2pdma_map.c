@@ -283,7 +283,7 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		/* Not cached: it may be mapped several times at once. */
 		*addr = dma_map_resource(dev, phys, size, dir,
 					 attrs | DMA_ATTR_SKIP_CPU_SYNC);
-		if (*addr == DMA_MAPPING_ERROR)
+		if (dma_mapping_error(dev, *addr))
 			return -ENOMEM;
 	}
 	p2pdma_debug_mapped(provider, dev);
