@@ -27,6 +27,7 @@ TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800, "kcsan": 900}
 TREE = {"plain": "src", "debug": "src", "kcsan": "src", "stock": "src-stock-tests"}
 
 MACHINE = guest.REPO / "lab/kunit.toml"
+QEMU_CONFIG = guest.REPO / "lab/kunit_qemu.py"
 
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ")
 RESULT = re.compile(r"\s*(not )?ok \d+ (.*?)(?: # SKIP ?(.*))?")
@@ -76,7 +77,7 @@ def run(kernel, suites="", parameters=""):
     suites is a glob for kunit.filter_glob; parameters go to the kernel.
     """
     build = guest.BUILD / kernel
-    if not (build / "arch/x86/boot/bzImage").exists():
+    if not (build / "vmlinux").exists():
         raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
     config = (build / ".config").read_text().splitlines()
     leaks = "CONFIG_DEBUG_KMEMLEAK=y" in config
@@ -100,7 +101,7 @@ def run(kernel, suites="", parameters=""):
         # One word, as argparse would lose a "--" of its own
         arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("leaks"), "--"]))
         to_qemu += qemu.ROOT
-    command = ["tools/testing/kunit/kunit.py", "exec", "--arch=x86_64", f"--build_dir={build}",
+    command = ["tools/testing/kunit/kunit.py", "exec", f"--qemu_config={QEMU_CONFIG}", f"--build_dir={build}",
                f"--timeout={TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(to_qemu)}",
                *(f"--kernel_args={word}" for word in arguments), *([suites] if suites else [])]
     with open(logs / "kunit.log", "w") as log:
