@@ -23,10 +23,10 @@ SECONDS = {
 
 # How much of what is random `make check` does, as parameters of the kernel
 RANDOM = {
-    "plain": "p2pdma_random.fabrics=3000 p2pdma_map_random.rounds=100 "
-             "p2pdma_pool_random.operations=300000 p2pdma_pool_race.steps=5000",
-    "debug": "p2pdma_random.fabrics=300 p2pdma_map_random.rounds=20 "
-             "p2pdma_pool_random.operations=30000 p2pdma_pool_race.steps=2000",
+    "plain": "p2pdma_random.fabrics=1000 p2pdma_map_random.rounds=40 "
+             "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000",
+    "debug": "p2pdma_random.fabrics=200 p2pdma_map_random.rounds=10 "
+             "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000",
 }
 
 # How many times as often `make soak` has programs do what they repeat

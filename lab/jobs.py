@@ -25,8 +25,8 @@ class Job:
 
 
 def slots():
-    """How many jobs run at a time: a guest waits as often as it computes, so one for each CPU keeps them busy."""
-    return int(os.environ.get("JOBS") or min(os.cpu_count(), 4))
+    """How many jobs run at a time: a guest waits now and then, so one more than CPUs keeps them busy."""
+    return int(os.environ.get("JOBS") or min(os.cpu_count() + 1, 5))
 
 
 def weights(jobs):
