@@ -9,6 +9,7 @@
  */
 
 #include <linux/array_size.h>
+#include <linux/bitmap.h>
 #include <linux/string.h>
 
 #include "p2pdma_test.h"
@@ -825,24 +826,93 @@ static const struct known_case known_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(known, known_cases, name);
 
-static void known_host_bridge(struct kunit *test)
+static void judge_known(struct kunit *test,
+			const struct p2pdma_test_fabric *in,
+			const struct p2pdma_test_change *change,
+			const char *client, const char *same, const char *other)
 {
 	static const struct route_expect listed =
 		ROOT(P2PDMA_BOTH, "host-bridge-listed");
 	static const struct route_expect not_listed = NOT_LISTED;
 	const struct known_case *param = test->param_value;
-	const struct p2pdma_test_change change[] = {
-		ID("id", param->id), ID("id2", param->id), { }
-	};
 	struct pci_fabric *fabric;
 
 	p2pdma_test_root(test, false, NULL);
-	fabric = p2pdma_test_create(test, CHIPSET, change);
-	p2pdma_test_provider(test, fabric, "b");
-	p2pdma_test_provider(test, fabric, "g");
-	judge_route(test, fabric, "a", "b", &listed);
-	judge_route(test, fabric, "a", "g",
+	fabric = p2pdma_test_create(test, in, change);
+	p2pdma_test_provider(test, fabric, same);
+	p2pdma_test_provider(test, fabric, other);
+	judge_route(test, fabric, client, same, &listed);
+	judge_route(test, fabric, client, other,
 		    param->same_only ? &not_listed : &listed);
+}
+
+static void known_host_bridge(struct kunit *test)
+{
+	const struct known_case *param = test->param_value;
+	const struct p2pdma_test_change change[] = {
+		ID("id", param->id), ID("id2", param->id), { }
+	};
+
+	judge_known(test, CHIPSET, change, "a", "b", "g");
+}
+
+/* Where nothing is at 00.0, root ports stand for the host bridge. */
+static void known_root_ports(struct kunit *test)
+{
+	const struct known_case *param = test->param_value;
+	const struct p2pdma_test_change change[] = {
+		ID("rp2", param->id), ID("rp3", param->id),
+		ID("rp4", param->id), { }
+	};
+
+	judge_known(test, TREE, change, "e", "f", "g");
+}
+
+/* All that is known has a case above, and of the same vendors nothing else is. */
+static void unknown_host_bridges(struct kunit *test)
+{
+	static const u16 vendors[] = { 0x8086, 0x1022, 0x10de, 0x1ae0, 0x1d17,
+				       0x1ded };
+	unsigned int i, device, directions, wrong = 0;
+	const struct known_case *known;
+	struct pci_fabric *fabric;
+	struct pci_dev *port;
+	unsigned long *seen;
+	bool admitted;
+
+	p2pdma_test_root(test, false, NULL);
+	seen = kunit_kcalloc(test, BITS_TO_LONGS(0x10000), sizeof(*seen),
+			     GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, seen);
+	fabric = p2pdma_test_create(test, TREE, NULL);
+	/* What the core reads of it is changed, not its config space. */
+	port = p2pdma_test_dev(test, fabric, "rp1");
+
+	for (i = 0; i < ARRAY_SIZE(vendors); i++) {
+		bitmap_zero(seen, 0x10000);
+		for (known = known_cases;
+		     known < known_cases + ARRAY_SIZE(known_cases); known++) {
+			if (known->id >> 16 == vendors[i])
+				__set_bit((u16)known->id, seen);
+		}
+		/* All of Google's are. */
+		if (vendors[i] == 0x1ae0)
+			bitmap_fill(seen, 0x10000);
+
+		port->vendor = vendors[i];
+		for (device = 0; device < 0x10000; device++) {
+			port->device = device;
+			directions = p2pdma_host_directions(port, true,
+							    &admitted);
+			if (directions == (test_bit(device, seen) ?
+					   P2PDMA_BOTH : 0) && !admitted)
+				continue;
+			if (!wrong++)
+				kunit_err(test, "the first one: %04x:%04x: %u\n",
+					  vendors[i], device, directions);
+		}
+	}
+	KUNIT_EXPECT_EQ(test, wrong, 0);
 }
 
 #endif /* P2PDMA_TEST_INTERNAL */
@@ -1444,6 +1514,8 @@ static struct kunit_case p2pdma_route_cases[] = {
 	KUNIT_CASE(route_of_child),
 #if P2PDMA_TEST_INTERNAL
 	KUNIT_CASE_PARAM(known_host_bridge, known_gen_params),
+	KUNIT_CASE_PARAM(known_root_ports, known_gen_params),
+	KUNIT_CASE(unknown_host_bridges),
 #endif
 	KUNIT_CASE(d24_physical_function_unplugged),
 	KUNIT_CASE_PARAM(cascade, deep_gen_params),
