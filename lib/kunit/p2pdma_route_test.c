@@ -10,6 +10,7 @@
 
 #include <linux/array_size.h>
 #include <linux/bitmap.h>
+#include <linux/iommu.h>
 #include <linux/string.h>
 
 #include "p2pdma_test.h"
@@ -1361,6 +1362,176 @@ static void d3_32_deep_cascade_explained(struct kunit *test)
 				P2PDMA_TEST_LOG_LENGTH - 1);
 }
 
+/* Each line as it is, for all that the log may be told of a route */
+static const struct line_case {
+	enum p2pdma_reason reason;
+	unsigned int directions;
+	enum p2pdma_fix fix;
+	const char *slug;
+} line_cases[] = {
+	{ P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED, 0, P2PDMA_FIX_NONE,
+	  "host-bridge-not-listed" },
+	{ P2PDMA_REASON_ACS_REDIRECT, 0, P2PDMA_FIX_NONE, "acs-redirect" },
+	{ P2PDMA_REASON_ACS_EGRESS, 0, P2PDMA_FIX_NONE, "acs-egress" },
+	{ P2PDMA_REASON_MPS_MISMATCH, 0, P2PDMA_FIX_MPS, "mps-mismatch" },
+	{ P2PDMA_REASON_MPS_MISMATCH, P2PDMA_READ, P2PDMA_FIX_MPS,
+	  "mps-mismatch" },
+	{ P2PDMA_REASON_DMA_MASK, 0, P2PDMA_FIX_NONE, "dma-mask" },
+	{ P2PDMA_REASON_BAR_MOVED, 0, P2PDMA_FIX_NONE, "bar-moved" },
+	{ P2PDMA_REASON_UNREADABLE, 0, P2PDMA_FIX_NONE, "unreadable" },
+	{ P2PDMA_REASON_NOT_PCI, 0, P2PDMA_FIX_NONE, "not-pci" },
+	{ P2PDMA_REASON_BOUNCED, 0, P2PDMA_FIX_NONE, "bounced" },
+	{ P2PDMA_REASON_MEMORY_ENCRYPTED, 0, P2PDMA_FIX_NONE,
+	  "memory-encrypted" },
+	{ P2PDMA_REASON_DMA_RANGES, 0, P2PDMA_FIX_NONE, "dma-ranges" },
+	{ P2PDMA_REASON_ADMIN_ALLOWED, P2PDMA_WRITE, P2PDMA_FIX_NONE,
+	  "admin-allowed" },
+};
+
+static void describe_line(const struct line_case *param, char *desc)
+{
+	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s_%u", param->slug,
+		 param->directions);
+}
+
+KUNIT_ARRAY_PARAM(line, line_cases, describe_line);
+
+static void lines(struct kunit *test)
+{
+	static const char * const first[] = {
+		[0]		= "no peer-to-peer DMA with",
+		[P2PDMA_READ]	= "nothing but reads reach",
+		[P2PDMA_WRITE]	= "nothing but writes reach",
+	};
+	const struct line_case *param = test->param_value;
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
+	struct p2pdma_facts facts = { .shared_bridge = true };
+	struct p2pdma_route route = {
+		.reason = param->reason,
+		.directions = param->directions,
+	};
+	struct pci_dev *a, *c, *d1, *d3, *up, *up3, *d31;
+	struct pci_fabric *fabric;
+
+	fabric = p2pdma_test_create(test, TREE, NULL);
+	a = p2pdma_test_dev(test, fabric, "a");
+	c = p2pdma_test_dev(test, fabric, "c");
+	d1 = p2pdma_test_dev(test, fabric, "d1");
+	d3 = p2pdma_test_dev(test, fabric, "d3");
+	d31 = p2pdma_test_dev(test, fabric, "d31");
+	up = p2pdma_test_dev(test, fabric, "up");
+	up3 = p2pdma_test_dev(test, fabric, "up3");
+	facts.legs[P2PDMA_CLIENT] = (struct p2pdma_leg) {
+		.end = a, .turn = d1, .hops = 2
+	};
+	facts.legs[P2PDMA_PROVIDER] = (struct p2pdma_leg) {
+		.end = c, .turn = d3, .hops = 4
+	};
+	p2pdma_test_log_empty(log);
+	p2pdma_log_route(&a->dev, &facts, &route, param->fix);
+
+	KUNIT_EXPECT_PTR_EQ(test, log->about, &a->dev);
+	KUNIT_ASSERT_EQ(test, log->count,
+			param->fix == P2PDMA_FIX_NONE ? 4 : 5);
+	KUNIT_EXPECT_STREQ(test, log->lines[0],
+			   p2pdma_test_name(test, "%s provider %s: %s",
+					    first[param->directions], pci_name(c),
+					    param->slug));
+	KUNIT_EXPECT_STREQ(test, log->lines[1],
+			   p2pdma_test_name(test, "client side: %s %s",
+					    pci_name(a), pci_name(d1)));
+	KUNIT_EXPECT_STREQ(test, log->lines[2],
+			   p2pdma_test_name(test, "provider side: %s %s %s %s",
+					    pci_name(c), pci_name(d31),
+					    pci_name(up3), pci_name(d3)));
+	KUNIT_EXPECT_STREQ(test, log->lines[3],
+			   p2pdma_test_name(test, "shared bridge: %s",
+					    pci_name(up)));
+	if (param->fix == P2PDMA_FIX_MPS)
+		KUNIT_EXPECT_STREQ(test, log->lines[4],
+				   "fix: pci=pcie_bus_peer2peer on the kernel command line; it costs throughput, for all payloads become 128 bytes");
+}
+
+/* What turning ACS redirection off costs is told by IOMMU group. */
+static const struct group_case {
+	const char *name;
+	int client;		/* which of two groups, -1 for none */
+	int provider;
+} group_cases[] = {
+	{ "none", -1, -1 },
+	{ "of_client_alone", 0, -1 },
+	{ "of_provider_alone", -1, 0 },
+	{ "the_same", 0, 0 },
+	{ "two", 0, 1 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(group, group_cases, name);
+
+static void remove_from_group(void *dev)
+{
+	iommu_group_remove_device(dev);
+}
+
+static void put_group(void *group)
+{
+	iommu_group_put(group);
+}
+
+static void iommu_groups(struct kunit *test)
+{
+	static const struct p2pdma_test_change change[] = {
+		ACS("d1", RR | CR), ACS("d2", RR | CR), { }
+	};
+	const struct group_case *param = test->param_value;
+	const int of[] = { param->client, param->provider };
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
+	struct iommu_group *groups[2];
+	struct pci_fabric *fabric;
+	struct pci_dev *devs[2];
+	const char *cost;
+	int i;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, TREE, change);
+	devs[0] = p2pdma_test_dev(test, fabric, "a");
+	devs[1] = p2pdma_test_provider(test, fabric, "b");
+	for (i = 0; i < ARRAY_SIZE(groups); i++) {
+		groups[i] = iommu_group_alloc();
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, groups[i]);
+		KUNIT_ASSERT_EQ(test, 0,
+				kunit_add_action_or_reset(test, put_group,
+							  groups[i]));
+	}
+	for (i = 0; i < ARRAY_SIZE(devs); i++) {
+		if (of[i] < 0)
+			continue;
+		KUNIT_ASSERT_EQ(test, 0,
+				iommu_group_add_device(groups[of[i]],
+						       &devs[i]->dev));
+		KUNIT_ASSERT_EQ(test, 0,
+				kunit_add_action_or_reset(test,
+							  remove_from_group,
+							  &devs[i]->dev));
+	}
+	if (of[0] >= 0 && of[1] >= 0 && of[0] != of[1])
+		cost = p2pdma_test_name(test, "between IOMMU groups %d and %d",
+					iommu_group_id(groups[of[0]]),
+					iommu_group_id(groups[of[1]]));
+	else
+		cost = "of what is below there from each other";
+
+	p2pdma_test_log_empty(log);
+	pci_p2pdma_distance(devs[1], &devs[0]->dev, true);
+	KUNIT_ASSERT_EQ(test, log->count, 5);
+	KUNIT_EXPECT_STREQ(test, log->lines[4],
+			   p2pdma_test_name(test, "%s\"disable_acs_redir=%s;%s\"%s%s",
+					    "fix: pci=",
+					    pci_name(p2pdma_test_dev(test, fabric, "d1")),
+					    pci_name(p2pdma_test_dev(test, fabric, "d2")),
+					    " on the kernel command line; it costs the isolation ",
+					    cost));
+}
+
 static void log_not_pci(struct kunit *test)
 {
 	struct device *other = p2pdma_test_child(test, NULL);
@@ -1381,6 +1552,8 @@ static struct kunit_case p2pdma_log_cases[] = {
 	KUNIT_CASE(d11_said_once),
 	KUNIT_CASE(d11_said_of_memory),
 	KUNIT_CASE_PARAM(explained, log_gen_params),
+	KUNIT_CASE_PARAM(lines, line_gen_params),
+	KUNIT_CASE_PARAM(iommu_groups, group_gen_params),
 	KUNIT_CASE(d3_32_deep_cascade_explained),
 	KUNIT_CASE(log_not_pci),
 	{ }

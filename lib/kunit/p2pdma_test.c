@@ -291,16 +291,16 @@ struct pci_fabric *p2pdma_test_create(struct kunit *test,
 }
 
 /**
- * p2pdma_test_name - make the name of a node
+ * p2pdma_test_name - make a name, or a line of the log
  * @test: it goes with the test
  * @format: as for printf()
  *
  * Context: may sleep.
- * Return: the name; ends the test where it can't be had.
+ * Return: the text; ends the test where it can't be had.
  */
 const char *p2pdma_test_name(struct kunit *test, const char *format, ...)
 {
-	const size_t size = 24;
+	const size_t size = 240;
 	char *name = kunit_kmalloc(test, size, GFP_KERNEL);
 	va_list args;
 	int len;
