@@ -1478,6 +1478,68 @@ static void host_bridges_replaced(struct kunit *test)
 #endif
 }
 
+/*
+ * Without memory to remember it, a verdict is the same, and what the log is to
+ * hear isn't lost: it is said each time.
+ */
+static void no_memory(struct kunit *test)
+{
+#if P2PDMA_TEST_INTERNAL
+	static const struct p2pdma_test_change change[] = {
+		{ "d3", P2PDMA_TEST_ACS, PCI_ACS_RR }, { }
+	};
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
+	struct pci_dev *a, *b, *c;
+	struct pci_fabric *fabric;
+	dma_addr_t addr;
+	int i, distance;
+	void *page;
+
+	p2pdma_test_inject_faults(test);
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, change);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	c = p2pdma_test_dev(test, fabric, "c");
+	page = p2pdma_test_alloc(test, b, PAGE_SIZE);
+	p2pdma_test_log_empty(log);
+
+	for (i = 0; i < 2; i++) {
+		p2pdma_test_fail_nth(1);
+		distance = pci_p2pdma_distance(b, &a->dev, true);
+		KUNIT_EXPECT_TRUE(test, p2pdma_test_failed());
+		/* Four links and bridges */
+		KUNIT_EXPECT_EQ(test, distance, 4);
+
+		p2pdma_test_fail_nth(1);
+		distance = pci_p2pdma_distance(b, &c->dev, true);
+		KUNIT_EXPECT_TRUE(test, p2pdma_test_failed());
+		KUNIT_EXPECT_EQ(test, distance, -1);
+		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"),
+				i + 1);
+
+		p2pdma_test_fail_nth(1);
+		KUNIT_EXPECT_EQ(test,
+				p2pdma_test_map_page(test, page, &a->dev, &addr),
+				PCI_P2PDMA_MAP_BUS_ADDR);
+		KUNIT_EXPECT_TRUE(test, p2pdma_test_failed());
+		KUNIT_EXPECT_EQ(test, addr, pci_p2pmem_virt_to_bus(b, page));
+	}
+	p2pdma_test_fail_nth(0);
+
+	/* Once there is memory it is remembered, also that it was said. */
+	pci_p2pdma_distance(b, &c->dev, true);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 3);
+	p2pdma_test_fail_nth(1);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &c->dev, true), -1);
+	KUNIT_EXPECT_FALSE(test, p2pdma_test_failed());
+	p2pdma_test_fail_nth(0);
+	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 3);
+#else
+	kunit_skip(test, "this core remembers in another way");
+#endif
+}
+
 static struct kunit_case cache_cases[] = {
 	KUNIT_CASE_PARAM(forgotten, change_gen_params),
 	KUNIT_CASE(d7_device_swapped),
@@ -1485,6 +1547,7 @@ static struct kunit_case cache_cases[] = {
 	KUNIT_CASE(d6_domains_beyond_16_bits),
 	KUNIT_CASE(many_clients),
 	KUNIT_CASE(host_bridges_replaced),
+	KUNIT_CASE(no_memory),
 	{ }
 };
 
