@@ -270,10 +270,10 @@ void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size)
 {
 	struct p2pdma_region *region = p2pdma_region_of_bound(pdev, addr);
 
-	if (WARN_ONCE(!region, "%s: %p isn't peer-to-peer memory of it\n",
-		      pci_name(pdev), addr))
-		return;
-	p2pdma_free(region, addr, size);
+	if (likely(region))
+		p2pdma_free(region, addr, size);
+	else
+		p2pdma_pool_warn("not memory of this device", addr, size);
 }
 EXPORT_SYMBOL_GPL(pci_free_p2pmem);
 

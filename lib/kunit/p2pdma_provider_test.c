@@ -14,6 +14,7 @@
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
 
 #include <kunit/static_stub.h>
 
@@ -437,6 +438,63 @@ static void bad_free(struct kunit *test)
 }
 #endif /* P2PDMA_TEST_INTERNAL */
 
+#if P2PDMA_TEST_INTERNAL
+/* ---- Memory that isn't the device's ---- */
+
+enum foreign { FOREIGN_NULL, FOREIGN_SLAB, FOREIGN_VMALLOC, FOREIGN_PEER };
+
+static const struct foreign_case {
+	const char *name;
+	enum foreign of;
+} foreign_cases[] = {
+	{ "null", FOREIGN_NULL },
+	{ "system_memory", FOREIGN_SLAB },
+	{ "vmalloc", FOREIGN_VMALLOC },
+	{ "of_another_provider", FOREIGN_PEER },
+};
+
+KUNIT_ARRAY_PARAM_DESC(foreign, foreign_cases, name);
+
+/* It is refused with a warning, and no pool changes. */
+static void foreign_free(struct kunit *test)
+{
+	const struct foreign_case *param = test->param_value;
+	struct pci_dev *provider, *other;
+	void *own, *peer, *pages, *addr;
+	struct pci_fabric *fabric;
+
+	refused = 0;
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	provider = p2pdma_test_provider(test, fabric, "a");
+	other = p2pdma_test_provider(test, fabric, "b");
+	own = p2pdma_test_alloc(test, provider, PAGE_SIZE);
+	peer = pci_alloc_p2pmem(other, PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, peer);
+	pages = vmalloc(PAGE_SIZE);
+	KUNIT_EXPECT_NOT_NULL(test, pages);
+	addr = param->of == FOREIGN_PEER ? peer :
+	       param->of == FOREIGN_VMALLOC ? pages :
+	       param->of == FOREIGN_SLAB ? test : NULL;
+
+	kunit_activate_static_stub(test, p2pdma_pool_warn, count_refused);
+	pci_free_p2pmem(provider, addr, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused, 1);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, available(other), SZ_4M - PAGE_SIZE);
+
+	/* A device with no memory at all has none to free. */
+	pci_free_p2pmem(p2pdma_test_dev(test, fabric, "d1"), own, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused, 2);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PAGE_SIZE);
+
+	pci_free_p2pmem(other, peer, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused, 2);
+	KUNIT_EXPECT_EQ(test, available(other), SZ_4M);
+	kunit_deactivate_static_stub(test, p2pdma_pool_warn);
+	vfree(pages);
+}
+#endif /* P2PDMA_TEST_INTERNAL */
+
 static void publish(struct kunit *test)
 {
 	struct pci_dev *provider, *other, *found;
@@ -821,6 +879,7 @@ static struct kunit_case provider_cases[] = {
 #if P2PDMA_TEST_INTERNAL
 	KUNIT_CASE(parts_of_pages),
 	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
+	KUNIT_CASE_PARAM(foreign_free, foreign_gen_params),
 #endif
 	KUNIT_CASE(publish),
 	KUNIT_CASE(unplugged),
