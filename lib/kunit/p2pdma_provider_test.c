@@ -7,14 +7,21 @@
 #include <linux/array_size.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/device.h>
+#include <linux/dma-heap.h>
+#include <linux/err.h>
+#include <linux/ioport.h>
 #include <linux/math.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/panic.h>
+#include <linux/range.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 
 #include <kunit/static_stub.h>
 
@@ -493,6 +500,177 @@ static void foreign_free(struct kunit *test)
 	kunit_deactivate_static_stub(test, p2pdma_pool_warn);
 	vfree(pages);
 }
+
+/* ---- Registration that isn't possible here or now ---- */
+
+static void bar_without_address(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	struct resource *bar;
+	int round;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	bar = pci_resource_n(provider, 0);
+
+	/* As the first one, then as the second */
+	for (round = 0; round < 2; round++) {
+		bar->flags |= IORESOURCE_UNSET;
+		KUNIT_EXPECT_EQ(test, -ENODEV,
+				pci_p2pdma_add_resource(provider, 0, 0, 0));
+		bar->flags &= ~IORESOURCE_UNSET;
+		KUNIT_EXPECT_EQ(test, !!rcu_access_pointer(provider->p2pdma),
+				round);
+		KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(provider,
+								 round ? 0 : 2,
+								 0, 0));
+	}
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M + SZ_2M);
+}
+
+/* Wherever firmware has put a BAR, the kernel has room for so much of it. */
+static void bar_beyond_the_map(struct kunit *test)
+{
+	const struct range limit = mhp_get_pluggable_range(true);
+	const u64 starts[] = { limit.end + 1, limit.end + 1 - SZ_2M };
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	struct resource *bar;
+	u64 start, end;
+	int i;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	bar = pci_resource_n(provider, 0);
+	start = bar->start;
+	end = bar->end;
+
+	for (i = 0; i < ARRAY_SIZE(starts); i++) {
+		bar->start = starts[i];
+		bar->end = starts[i] + SZ_4M - 1;
+		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+				pci_p2pdma_add_resource(provider, 0, 0, 0));
+		bar->start = start;
+		bar->end = end;
+		KUNIT_EXPECT_NULL(test, rcu_access_pointer(provider->p2pdma));
+	}
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(provider, 0, 0, 0));
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+}
+
+struct late {
+	struct pci_dev *pdev;
+	int result;
+};
+
+static void register_late(void *data)
+{
+	struct late *late = data;
+
+	late->result = pci_p2pdma_add_resource(late->pdev, 2, 0, 0);
+}
+
+/* What the driver does on its way out is too late. */
+static void driver_leaving(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct late late = { };
+	void *driver;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	late.pdev = p2pdma_test_dev(test, fabric, "provider");
+	driver = p2pdma_test_probe(test, late.pdev);
+	KUNIT_ASSERT_EQ(test, 0, pci_p2pdma_add_resource(late.pdev, 0, 0, 0));
+	KUNIT_ASSERT_EQ(test, 0, devm_add_action(&late.pdev->dev, register_late,
+						 &late));
+	p2pdma_test_leave(test, late.pdev, driver);
+	KUNIT_EXPECT_EQ(test, late.result, -ENODEV);
+	KUNIT_EXPECT_NULL(test, rcu_access_pointer(late.pdev->p2pdma));
+
+	/* The next driver finds both BARs as if nothing had been. */
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(late.pdev, 0, 0, 0));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(late.pdev, 2, 0, 0));
+	KUNIT_EXPECT_EQ(test, available(late.pdev), SZ_4M + SZ_2M);
+}
+
+/* ---- Heaps ---- */
+
+#ifdef CONFIG_PCI_P2PDMA_HEAP
+/* More than there are minors for */
+#define HEAPS	256
+
+static struct dma_buf *allocate_nothing(struct dma_heap *heap,
+					unsigned long len, u32 fd_flags,
+					u64 heap_flags)
+{
+	return ERR_PTR(-EOPNOTSUPP);
+}
+
+static const struct heap_case {
+	const char *name;
+	bool same_name;		/* somebody has it, or else all minors are taken */
+} heap_cases[] = {
+	{ "name_taken", true },
+	{ "no_minor_left", false },
+};
+
+KUNIT_ARRAY_PARAM_DESC(heap, heap_cases, name);
+
+/* Published, or no longer, with all that comes of it */
+static struct dma_heap *heap_when(struct pci_dev *pdev, bool published)
+{
+	struct pci_p2pdma *device = rcu_access_pointer(pdev->p2pdma);
+
+	pci_p2pmem_publish(pdev, published);
+	flush_work(&device->heap_work);
+	return device->heap;
+}
+
+/* Memory is published all the same, and has its heap as soon as it can. */
+static void no_heap(struct kunit *test)
+{
+	static const struct dma_heap_ops ops = { .allocate = allocate_nothing };
+	const struct heap_case *param = test->param_value;
+	struct dma_heap_export_info info = { .ops = &ops };
+	struct p2pdma_region *region;
+	struct dma_heap **heaps;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	int count;
+	void *addr;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	heaps = kunit_kcalloc(test, HEAPS, sizeof(*heaps), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, heaps);
+
+	for (count = 0; count < (param->same_name ? 1 : HEAPS); count++) {
+		info.name = param->same_name ?
+			    p2pdma_test_name(test, "p2pmem-%s",
+					     pci_name(provider)) :
+			    p2pdma_test_name(test, "test-%d", count);
+		heaps[count] = dma_heap_add(&info);
+		if (IS_ERR(heaps[count]))
+			break;
+	}
+	KUNIT_EXPECT_GT(test, count, 0);
+	KUNIT_EXPECT_LT(test, count, HEAPS);
+
+	KUNIT_EXPECT_NULL(test, heap_when(provider, true));
+	KUNIT_EXPECT_TRUE(test, pci_has_p2pmem(provider));
+	addr = p2pdma_alloc_user(provider, SZ_4M, &region);
+	KUNIT_EXPECT_NOT_NULL(test, addr);
+	if (addr)
+		p2pdma_free_user(region, addr, SZ_4M);
+	KUNIT_EXPECT_NULL(test, heap_when(provider, false));
+
+	while (count--)
+		dma_heap_remove(heaps[count]);
+	KUNIT_EXPECT_NOT_NULL(test, heap_when(provider, true));
+	KUNIT_EXPECT_NULL(test, heap_when(provider, false));
+}
+#endif
 #endif /* P2PDMA_TEST_INTERNAL */
 
 static void publish(struct kunit *test)
@@ -880,6 +1058,12 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(parts_of_pages),
 	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
 	KUNIT_CASE_PARAM(foreign_free, foreign_gen_params),
+	KUNIT_CASE(bar_without_address),
+	KUNIT_CASE(bar_beyond_the_map),
+	KUNIT_CASE(driver_leaving),
+#ifdef CONFIG_PCI_P2PDMA_HEAP
+	KUNIT_CASE_PARAM(no_heap, heap_gen_params),
+#endif
 #endif
 	KUNIT_CASE(publish),
 	KUNIT_CASE(unplugged),
