@@ -177,7 +177,9 @@ TEST_F(pool, read_only)
 	ASSERT_NE(MAP_FAILED, p) TH_LOG("mmap: %m");
 	EXPECT_TAKEN(2 * page);
 	EXPECT_TRUE(can_touch(p));
+	errno = 0;
 	EXPECT_EQ(-1, mprotect(p, 2 * page, PROT_READ | PROT_WRITE));
+	EXPECT_EQ(EACCES, errno);
 	munmap(p, 2 * page);
 	close(fd);
 }
@@ -254,6 +256,7 @@ TEST_F(pool, mremap)
 		TH_LOG("mremap() made the mapping larger");
 		p = q;
 	}
+	EXPECT_EQ(EFAULT, errno);
 	EXPECT_TAKEN(8 * page);
 
 	/* It may move with all its data, and shrink. */

@@ -140,8 +140,12 @@ TEST_F(p2pmem, allocate_has_no_data)
 
 	fd = p2pmem_open(self->bdf, O_RDWR);
 	ASSERT_LE(0, fd);
+	errno = 0;
 	EXPECT_EQ(-1, pread(fd, &byte, 1, 0));
+	EXPECT_EQ(EIO, errno);
+	errno = 0;
 	EXPECT_EQ(-1, pwrite(fd, &byte, 1, 0));
+	EXPECT_EQ(EIO, errno);
 	close(fd);
 }
 
