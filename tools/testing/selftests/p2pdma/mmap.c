@@ -407,6 +407,94 @@ TEST_F(pool, killed)
 	EXPECT_TAKEN(0);
 }
 
+/* The same in the middle of mmap(): the rest isn't taken any more. */
+TEST_F(pool, killed_in_mmap)
+{
+	int round, stopped = 0;
+	long long least;
+	bool *mapped;
+	pid_t child;
+
+	mapped = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, mapped);
+
+	/* Fast memory may be mapped before anybody can look. */
+	for (round = 0; round < 10 && !stopped; round++) {
+		*mapped = false;
+		child = fork();
+		if (!child) {
+			map(self->fd, self->all);
+			*mapped = true;
+			pause();
+		}
+		while (available() == self->all && !*mapped)
+			sched_yield();
+		kill(child, SIGKILL);
+		for (least = self->all; !waitpid(child, NULL, WNOHANG);) {
+			if (least > available())
+				least = available();
+		}
+		EXPECT_TAKEN(0);
+		stopped += !*mapped && least;
+	}
+	EXPECT_EQ(1, stopped);
+	munmap(mapped, page);
+}
+
+/* Where a mapping lies: on both sides of a border of two page tables. */
+struct place {
+	int fd;
+	char *reserved, *start;
+	size_t length;
+};
+
+static int call_map(void *data)
+{
+	struct place *place = data;
+	void *p = mmap(place->start, place->length, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_FIXED, place->fd, 0);
+
+	return p == MAP_FAILED ? -errno : 0;
+}
+
+/* Allocations failing in turn: what is mapped by then doesn't stay. */
+TEST_F(pool, no_memory)
+{
+	const size_t table = 2 * MiB, span = 3 * table;
+	struct place place = { .fd = self->fd, .length = 32 * page };
+	bool failed = true;
+	int nth, ret;
+
+	if (!inject_faults(true))
+		SKIP(return, "no fault injection in this kernel");
+
+	for (nth = 1; failed; nth++) {
+		ASSERT_GT(1000, nth);
+		/* Without page tables of its own */
+		place.reserved = mmap(NULL, span, PROT_NONE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		ASSERT_NE(MAP_FAILED, (void *)place.reserved);
+		place.start = (char *)(((uintptr_t)place.reserved / table + 2) *
+				       table) - place.length / 2;
+
+		ret = call_failing(nth, call_map, &place, &failed);
+		if (ret) {
+			EXPECT_TRUE(failed);
+			EXPECT_EQ(-ENOMEM, ret) TH_LOG("allocation %d", nth);
+			EXPECT_TAKEN(0);
+		} else {
+			EXPECT_TAKEN(place.length);
+			EXPECT_EQ(-1, first_nonzero(place.start, place.length));
+		}
+		munmap(place.reserved, span);
+		EXPECT_TAKEN(0);
+	}
+	TH_LOG("%d allocations failed in turn", nth - 2);
+	/* A struct vm_area_struct, and two page tables */
+	EXPECT_LT(2, nth - 2);
+}
+
 /* More than there is takes nothing; all there is can be had; then no page. */
 TEST_F(pool, exhaustion)
 {
