@@ -296,7 +296,9 @@ TEST_F(hotplug, buffer)
 
 	ASSERT_EQ(0, variant->way->go(self->target));
 	if (variant->provider_goes) {
+		errno = 0;
 		EXPECT_EQ(-1, access(path, F_OK));
+		EXPECT_EQ(ENOENT, errno);
 		EXPECT_FALSE(can_touch(p));
 		EXPECT_EQ(-ENODEV, heap_allocate(heap, page, O_RDWR));
 	} else {
@@ -315,8 +317,19 @@ TEST_F(hotplug, buffer)
 /* What a process tells that does I/O until it can't. */
 struct report {
 	long done;
-	int error;	/* may be 0: reads of a disk that is gone find its end */
+	int error;	/* of the transfer that failed; 0 at the end of the disk */
 };
+
+/*
+ * Memory that is gone is a bad address. A disk that is gone is found to be
+ * empty, or fails what had begun.
+ */
+static bool may_end_with(bool provider_goes, bool write, int error)
+{
+	if (provider_goes)
+		return error == EFAULT;
+	return error == (write ? ENOSPC : 0) || error == EIO;
+}
 
 static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 		      bool write)
@@ -340,9 +353,10 @@ static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 		errno = 0;
 		n = write ? pwrite(fd, p + at, PIECE, DISK_OFFSET + at) :
 			    pread(fd, p + at, PIECE, DISK_OFFSET + at);
-		if (n != (ssize_t)PIECE)
+		if (n <= 0)
 			break;
-		report->done++;
+		/* Less than all: the next one ends it. */
+		report->done += n == (ssize_t)PIECE;
 	}
 	report->error = errno;
 	_exit(0);
@@ -380,6 +394,10 @@ TEST_F(hotplug, io)
 			continue;
 		}
 		EXPECT_EQ(0, status);
+		EXPECT_TRUE(may_end_with(variant->provider_goes, i % 2,
+					 reports[i].error))
+			TH_LOG("process %d: %s after %ld transfers", i,
+			       strerror(reports[i].error), reports[i].done);
 	}
 
 	ASSERT_EQ(0, variant->way->come(self->target));
