@@ -9,6 +9,7 @@ nothing of test results.
 """
 import fcntl
 import json
+import random
 import selectors
 import shlex
 import shutil
@@ -114,6 +115,8 @@ class Guest:
         for ident in self.machine.disks():
             path = self.run_dir / f"{ident}.img"
             with open(path, "wb") as image:
+                # The same in every run, and other data at each place
+                image.write(random.Random(ident).randbytes(1 << 20))
                 image.truncate(self.machine.disk_mb << 20)
             if fill:
                 fill(ident, path)
