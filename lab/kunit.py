@@ -90,7 +90,7 @@ def run(kernel, suites="", parameters=""):
     logs.mkdir(parents=True)
     console, results = logs / "console.log", logs / "results.json"
 
-    arguments = ["panic=-1", *parameters.split()]
+    arguments = [*qemu.ALWAYS, *parameters.split()]
     machine = machines.read(MACHINE)
     to_qemu = machine.qemu_arguments(None)
     if leaks:
