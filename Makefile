@@ -15,13 +15,14 @@ kernel	:= $(or $(KERNEL),plain)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) '$(word)')
 
-.PHONY: help demo check soak lint kunit selftests bench tree versions kernel shell docs clean
+.PHONY: help demo check soak coverage lint kunit selftests bench tree versions kernel shell docs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo         copy from SSD to SSD past system memory, in QEMU, and show where the bytes went'
 	@echo 'make check        lint, build and test everything (what CI runs)'
 	@echo 'make soak         all tests on all machines, what takes long, and the benchmark; takes hours'
+	@echo 'make coverage     which lines of ours no test runs: build/coverage/index.html'
 	@echo 'make selftests    run the selftests; MACHINE= and TEST= narrow them: TEST="io heap:import.*"'
 	@echo 'make kunit        run the KUnit suites; SUITE=glob or SUITE=suite.test narrows them,'
 	@echo '                  PARAMETERS="..." are for the kernel'
@@ -36,6 +37,7 @@ help:
 	@echo
 	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base P2PDMA)'
 	@echo 'KERNEL=kcsan               for KUnit alone: looks for data races'
+	@echo 'KERNEL=gcov                counts which lines run, for "make coverage"'
 	@echo 'MACHINE="name..."          which machines:'
 	@! command -v python3 > /dev/null || $(lab) machines | sed 's/^/    /'
 	@echo 'KSRC=dir                   a Linux 6.12.y tree to use instead of the package linux-source-6.12'
@@ -55,6 +57,11 @@ soak: need-lab
 	@base/need selftests bench
 	@base/6.12/fetch
 	@$(lab) soak
+
+coverage: need-lab
+	@base/need selftests coverage
+	@base/6.12/fetch
+	@$(lab) coverage
 
 selftests: names kernel
 	@base/need lab selftests

@@ -20,11 +20,11 @@ NEEDS = pathlib.Path(__file__).resolve().parent / "needs"
 OURS = "p2pdma"         # the collection whose cases are selected one by one
 
 # What kernels have that a case may need
-KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks"}, "stock": {"ext4"}}
+KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks"}, "gcov": {"faults"}, "stock": {"ext4"}}
 
 # Seconds: for one test program, and for one guest as a whole
-TEST_TIMEOUT = {"plain": 600, "stock": 600, "debug": 900}
-GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "debug": 1800}
+TEST_TIMEOUT = {"plain": 600, "stock": 600, "gcov": 900, "debug": 900}
+GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 
 # A line of a program's -l: fixture, variant, test, in columns
 LISTED = re.compile(r"(\S{20,}|.{20}) (\S{25,}|.{25}) (\S*)$")

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What `make check` and `make soak` run.
+"""What `make check`, `make soak` and `make coverage` run.
 
 check runs each test where it shows something that no other place does, and
 ends within half an hour on two CPUs. soak runs all tests on all machines, and
-what takes long. Both build what they need.
+what takes long. coverage runs what check does, on one kernel that counts which
+lines run. All build what they need.
 """
 import cases
+import coverage
 import guest
 import jobs
 import kunit
@@ -16,9 +18,9 @@ import stock
 # Seconds that parts take on two CPUs, about
 SECONDS = {
     "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "stock": 900, "bench": 900,
-    "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-stock": 400,
-    "selftests-plain": 20, "selftests-debug": 20, "selftests-stock": 20,
-    "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300,
+    "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
+    "selftests-plain": 20, "selftests-debug": 20, "selftests-gcov": 20, "selftests-stock": 20,
+    "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "coverage": 60,
 }
 
 # How much of what is random `make check` does, as parameters of the kernel
@@ -73,6 +75,25 @@ def command_check(args):
     to = report.Report(len(to_do))
     jobs.run(to, to_do)
     to.save(guest.BUILD / "logs", "check")
+    return to.end()
+
+
+def command_coverage(args):
+    kernel = coverage.KERNEL
+    runs = []
+    for machine in map(machines.load, machines.names()):
+        parts = machine.check.values()
+        # What check runs there, on whatever kernel; a part without tests is all of them
+        tests = [test for part in parts for test in part.tests] if all(part.tests for part in parts) else []
+        runs.append((machine.name, kernel, tests))
+    to_do = [job("tree", jobs.command("tree", "make", "-s", "tree"))]
+    to_do += of_kernel(kernel, parameters=RANDOM["debug"]) + [selftests(kernel)]
+    to_do += [on_machine(name, kernel, 60, tests) for name, kernel, tests in runs]
+    to = report.Report(len(to_do) + 1)
+    jobs.run(to, to_do)
+    jobs.run(to, [job("coverage", (coverage.judge, [f"kunit-{kernel}", *(f"{name}-{kernel}" for name, _, _ in runs)]))])
+    to.save(guest.BUILD / "logs", "coverage")
+    print(coverage.text(), end="")
     return to.end()
 
 

@@ -24,7 +24,7 @@ import qemu
 import trace
 
 REPO, BUILD = qemu.REPO, qemu.BUILD
-KERNELS = ("plain", "debug", "stock")   # that have what a guest's root and ports need
+KERNELS = ("plain", "debug", "gcov", "stock")   # that have what a guest's root and ports need
 DONE = "verdict done"
 OFF_SECONDS = 60    # for the kernel to go down after that
 RUNNING = set()         # QEMU processes
@@ -90,6 +90,7 @@ class Guest:
         self.run_dir = BUILD / "run" / name
         self.log_dir = BUILD / "logs" / name
         self.program = program
+        self.counters = self.log_dir / "counters.tar"
         self.console = self.log_dir / "console.log"
         self.trace = trace.DmaTrace(self.log_dir / "dma.trace",
                                     any(machines.model(d) == "intel-iommu" for d in machine.devices))
@@ -151,6 +152,7 @@ class Guest:
             "-device", "virtserialport,chardev=control,name=org.p2pdma.control",
             "-chardev", f"socket,id=verdict,fd={verdict}",
             "-device", "virtserialport,chardev=verdict,name=org.p2pdma.verdict",
+            *(qemu.counters_port(self.counters) if qemu.has(self.kernel, "GCOV_KERNEL") else []),
             "-chardev", f"socket,id=qmp,fd={qmp}", "-mon", "chardev=qmp,mode=control",
             # Native hot-plug of the ports, as on real machines
             "-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off",

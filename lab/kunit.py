@@ -23,8 +23,8 @@ import machine as machines
 import qemu
 import report
 
-TIMEOUT = {"plain": 600, "stock": 600, "debug": 1800, "kcsan": 900}
-TREE = {"plain": "src", "debug": "src", "kcsan": "src", "stock": "src-stock-tests"}
+TIMEOUT = {"plain": 600, "stock": 600, "gcov": 1800, "debug": 1800, "kcsan": 900}
+TREE = {"plain": "src", "debug": "src", "kcsan": "src", "gcov": "src", "stock": "src-stock-tests"}
 
 MACHINE = guest.REPO / "lab/kunit.toml"
 QEMU_CONFIG = guest.REPO / "lab/kunit_qemu.py"
@@ -79,8 +79,7 @@ def run(kernel, suites="", parameters=""):
     build = guest.BUILD / kernel
     if not (build / "vmlinux").exists():
         raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
-    config = (build / ".config").read_text().splitlines()
-    leaks = "CONFIG_DEBUG_KMEMLEAK=y" in config
+    leaks, counters = qemu.has(kernel, "DEBUG_KMEMLEAK"), qemu.has(kernel, "GCOV_KERNEL")
 
     logs = guest.BUILD / "logs" / f"kunit-{kernel}"
     (guest.BUILD / "run").mkdir(parents=True, exist_ok=True)
@@ -93,13 +92,15 @@ def run(kernel, suites="", parameters=""):
     arguments = [*qemu.ALWAYS, *parameters.split()]
     machine = machines.read(MACHINE)
     to_qemu = machine.qemu_arguments(None)
-    if leaks:
-        # kmemleak is asked from user space, and kunit.py wants the kernel to end before
+    if counters:
+        to_qemu += ["-device", "virtio-serial-pci", *qemu.counters_port(logs / "counters.tar")]
+    if leaks or counters:
+        # kmemleak and gcov are asked from user space, and kunit.py wants the kernel to end before
         # there is one. So the kernel gets all of its parameters from us, and what
         # kunit.py appends comes after "--", where it is the init program's.
         arguments += [f"kunit.filter_glob={suites}"] if suites else []
         # One word, as argparse would lose a "--" of its own
-        arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("leaks"), "--"]))
+        arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("last"), "--"]))
         to_qemu += qemu.ROOT
     command = ["tools/testing/kunit/kunit.py", "exec", f"--qemu_config={QEMU_CONFIG}", f"--build_dir={build}",
                f"--timeout={TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(to_qemu)}",

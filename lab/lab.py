@@ -6,14 +6,15 @@
     lab.py known [--kernel K]... [--machine M]... [--boots]
     lab.py test  [--kernel K]... [--machine M]... [--test T]...
     lab.py kunit [--kernel K]... [--suite GLOB] [--parameters "P..."]
-    lab.py check | soak
+    lab.py check | soak | coverage
     lab.py shell [--kernel K] [--machine M]
     lab.py demo  [--kernel K]
 
-test, kunit, check and soak run tests and print KTAP; the last line counts cases. A
-machine's logs are in build/logs/<machine>-<kernel>/, results and the list of
-failures in build/logs/{test-*,kunit-*,check,soak}.{json,failed}. Builds nothing
-but what `check`, `soak` and `demo` need, by the programs in base/.
+test, kunit, check, soak and coverage run tests and print KTAP; the last line
+counts cases. A machine's logs are in build/logs/<machine>-<kernel>/, results and
+the list of failures in build/logs/{test-*,kunit-*,check,soak,coverage}.{json,failed}.
+Builds nothing but what `check`, `soak`, `coverage` and `demo` need, by the
+programs in base/.
 """
 import argparse
 import os
@@ -103,11 +104,12 @@ def main():
             ("kunit", kunit.command, "run the KUnit suites"),
             ("check", check.command_check, "lint, build and test everything"),
             ("soak", check.command_soak, "all tests on all machines, long ones too"),
+            ("coverage", check.command_coverage, "which lines of ours no test runs"),
             ("shell", command_shell, "a prompt in a guest"),
             ("demo", demo.command, "the SSD-to-SSD copy")):
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
-        command.add_argument("--kernel", action="append", help="plain, debug, stock or, for kunit, kcsan")
+        command.add_argument("--kernel", action="append", help="plain, debug, gcov, stock or, for kunit, kcsan")
         command.add_argument("--boots", action="store_true", help="kernels that machines boot")
         command.add_argument("--machine", action="append", help="a file of lab/machines")
         command.add_argument("--test", action="append", default=[], help="a test program, or a pattern program:case")

@@ -31,3 +31,14 @@ def command(machine, folder, kernel, words):
     return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none",
             *machine.qemu_arguments(folder), *ROOT,
             "-kernel", str(BUILD / kernel / "vmlinux"), "-append", " ".join(filter(None, words))]
+
+
+def has(kernel, symbol):
+    """Is CONFIG_<symbol> set in a kernel that is built?"""
+    return f"CONFIG_{symbol}=y" in (BUILD / kernel / ".config").read_text().splitlines()
+
+
+def counters_port(path):
+    """Where a guest writes what gcov has counted; the machine has virtio-serial."""
+    return ["-chardev", f"file,id=coverage,path={path}",
+            "-device", "virtserialport,chardev=coverage,name=org.p2pdma.coverage"]
