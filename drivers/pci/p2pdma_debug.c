@@ -84,7 +84,7 @@ void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev)
 	if (!holder) {
 		holder = kzalloc(sizeof(*holder), GFP_ATOMIC | __GFP_NOWARN);
 		if (!holder) {
-			p2pdma_holders_missing = true;
+			WRITE_ONCE(p2pdma_holders_missing, true);
 			return;
 		}
 		holder->provider = provider;
