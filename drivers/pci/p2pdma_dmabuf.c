@@ -106,6 +106,9 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
  * Wait until devices are done with what is mapped for them, as far as a fence
  * tells: not longer than anything is mapped.  A fence ends, by contract; where
  * one doesn't, say who waits for it.
+ *
+ * The list is looked at without the reservation, which importers may hold for
+ * long: list_empty() reads one pointer, once, and nothing is added any more.
  */
 static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 			       struct dma_fence *fence)
