@@ -79,7 +79,7 @@ def guest(kernel, name, command, **options):
         raise Error(f"kernel '{kernel}': {error}; see {log.relative_to(HERE.parent)}") from None
 
     lines = log.read_text(errors="replace").splitlines()
-    bad = report.splats(log)[0]
+    bad = report.splats(log)
     if bad or not any(line.endswith("bench: done") for line in lines):
         ours = [line for line in lines if "p2pdma_bench: " in line or "insmod: " in line]
         raise Error("\n  ".join([f"kernel '{kernel}' did not come to the end; see {log.relative_to(HERE.parent)}",

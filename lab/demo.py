@@ -135,7 +135,7 @@ def judge(seen, box, original):
         print(f"  {line}")
 
     seen.check(box.done, f"the guest gave no verdict: {box.problem}")
-    for line in report.splats(box.console)[0]:
+    for line in report.splats(box.console):
         seen.check(False, f"the kernel complained: {line}")
     for name, title in (("peer", "through the CMB"), ("memory", "through system memory")):
         said = seen.facts.get(f"{name}-copy", "nothing")

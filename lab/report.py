@@ -25,7 +25,7 @@ def patterns(name):
 # What lab/guest/init says
 LEAKS = "lab: looked for leaks"
 
-SPLATS, OF_BASE = patterns("splats"), patterns("splats.base")
+SPLATS = patterns("splats")
 
 
 @dataclasses.dataclass
@@ -101,18 +101,12 @@ def cases(lines, stamps):
 
 
 def splats(console, allowed=()):
-    """(lines a healthy kernel does not print, those of them the base tree is known for)"""
+    """Lines that a healthy kernel does not print"""
     if not console.exists():
-        return ["there is no console log"], []
+        return ["there is no console log"]
     good = re.compile("|".join(allowed)) if allowed else None
-    lines = console.read_text(errors="replace").splitlines()
-    bad, base = [], []
-    for number, line in enumerate(lines):
-        if not SPLATS.search(line) or good and good.search(line):
-            continue
-        known = OF_BASE.search("\n".join(lines[number:number + 12]))
-        (base if known else bad).append(line)
-    return bad, base
+    return [line for line in console.read_text(errors="replace").splitlines()
+            if SPLATS.search(line) and not (good and good.search(line))]
 
 
 def judge_skips(cases, declared, is_like):
@@ -130,7 +124,7 @@ def judge_skips(cases, declared, is_like):
 
 def console_cases(console, leaks, allowed=()):
     """What the kernel's console says, as cases: none if all is well. leaks: the kernel has kmemleak."""
-    bad, _ = splats(console, allowed)
+    bad = splats(console, allowed)
     found = [Case("console", FAIL, bad[:10])] if bad else []
     if leaks and (not console.exists() or LEAKS not in console.read_text(errors="replace")):
         found.append(Case("leaks", FAIL, ["nobody has looked for leaks: kmemleak is off, or the guest came to no end"]))
