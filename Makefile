@@ -54,7 +54,7 @@ check: need-lab
 	@$(lab) check
 
 soak: need-lab
-	@base/need selftests bench
+	@base/need selftests bench lint coccicheck docs
 	@base/6.12/fetch
 	@$(lab) soak
 
@@ -99,7 +99,7 @@ versions:
 	@base/6.12/versions
 
 lint: tree
-	@base/need lint
+	@base/need lint coccicheck
 	@lab/lint
 
 docs: tree

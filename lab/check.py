@@ -39,10 +39,10 @@ def job(name, work, *after):
     return jobs.Job(name, work, SECONDS[name], after)
 
 
-def of_tree():
-    """The tree, and what reads it."""
+def of_tree(*how):
+    """The tree, and what reads it. how: arguments of lab/lint"""
     return [job("tree", jobs.command("tree", "make", "-s", "tree")),
-            job("lint", jobs.command("lint", "lab/lint"), "tree"),
+            job("lint", jobs.command("lint", "lab/lint", *how), "tree"),
             job("docs", jobs.command("docs", "lab/docs"), "tree")]
 
 
@@ -65,7 +65,7 @@ def on_machine(name, kernel, seconds, *how):
 def command_check(args):
     runs = [(machine.name, kernel, run) for machine in map(machines.load, machines.names())
             for kernel, run in machine.check.items()]
-    to_do = of_tree()
+    to_do = of_tree("quick")
     for kernel, parameters in RANDOM.items():
         to_do += of_kernel(kernel, parameters=parameters) + [selftests(kernel)]
     to_do += [on_machine(name, kernel, run.seconds, run.tests) for name, kernel, run in runs]
@@ -98,7 +98,7 @@ def command_coverage(args):
 
 
 def command_soak(args):
-    to_do = [job("tree", jobs.command("tree", "make", "-s", "tree"))]
+    to_do = of_tree()
     for kernel in RANDOM:
         to_do += of_kernel(kernel) + [selftests(kernel)]
         to_do += [on_machine(name, kernel, 60, (), TIMES[kernel]) for name in machines.names()]
