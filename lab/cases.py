@@ -20,7 +20,7 @@ NEEDS = pathlib.Path(__file__).resolve().parent / "needs"
 OURS = "p2pdma"         # the collection whose cases are selected one by one
 
 # What kernels have that a case may need
-KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks"}, "gcov": {"faults"}, "stock": {"ext4"}}
+KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks", "vfio"}, "gcov": {"faults", "vfio"}, "stock": {"ext4"}}
 
 # Seconds: for one test program, and for one guest as a whole
 TEST_TIMEOUT = {"plain": 600, "stock": 600, "gcov": 900, "debug": 900}
