@@ -54,7 +54,7 @@ check: need-lab
 	@$(lab) check
 
 soak: need-lab
-	@base/need selftests bench lint coccicheck docs
+	@base/need selftests bench lint lint-all docs
 	@base/6.12/fetch
 	@$(lab) soak
 
@@ -99,7 +99,7 @@ versions:
 	@base/6.12/versions
 
 lint: tree
-	@base/need lint coccicheck
+	@base/need lint lint-all
 	@lab/lint
 
 docs: tree
