@@ -2,7 +2,7 @@
 """Selects the selftests' cases for a machine, runs them there, and judges what came of it.
 
 A case is named "program: case", and a pattern of cases is such a name with
-wildcards, or a program alone. What is selected must run: a skip is a failure,
+wildcards, or a program alone; a "!" before it leaves them out. What is selected must run: a skip is a failure,
 unless the machine's file declares it.
 """
 import fnmatch
@@ -111,13 +111,17 @@ class Programs:
 def select(machine, kernel, programs, wanted=()):
     """Names of the cases to run: those that the machine can run, of the wanted ones or else the machine's."""
     there = programs.all() + [f"{program}: " for program in machine.also]
-    patterns = [*machine.tests, *machine.without, *machine.skip, *wanted]
+    unwanted = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
+    wanted = [pattern for pattern in wanted if not pattern.startswith("!")]
+    patterns = [*machine.tests, *machine.without, *machine.skip, *wanted, *unwanted]
     for pattern in patterns:
         if not any(is_like(name, pattern) for name in there):
             raise machines.Error(f"no test is like '{pattern}'; programs are: {' '.join(programs.collection)}")
     has = machine.has | KERNEL_HAS[kernel]
 
     def chosen(name):
+        if any(is_like(name, pattern) for pattern in unwanted):
+            return False
         if wanted:
             return any(is_like(name, pattern) for pattern in wanted)
         return name in there[len(there) - len(machine.also):] or \

@@ -30,7 +30,8 @@ A machine file has (all but the description may be left out):
   skip         cases that can only be skipped, as patterns, each with the reason
   also         run these of the kernel's own selftests, too
   check        kernels that `make check` boots the machine with: the seconds
-               that takes, about, and tests where it runs only these:
+               that takes, about, and tests where it runs only these, or all
+               that the machine runs but those with a "!":
                check.debug = { seconds = 60, tests = ["copy: *.modules"] }
   allow        console lines, as patterns, that are no splat on this machine
 
@@ -58,6 +59,10 @@ class Error(Exception):
 class Check:
     seconds: int
     tests: list = dataclasses.field(default_factory=list)
+
+    def is_all(self):
+        """Is it all that the machine runs, but for what a "!" leaves out?"""
+        return all(pattern.startswith("!") for pattern in self.tests)
 
 
 @dataclasses.dataclass
