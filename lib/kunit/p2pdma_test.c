@@ -14,6 +14,7 @@
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/kallsyms.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/overflow.h>
@@ -503,6 +504,9 @@ struct failslab_setting {
 	unsigned long *verbose;
 	bool old_ignore_wait;
 	unsigned long old_verbose;
+	/* NULL where the kernel doesn't look at stacks */
+	unsigned long *reject_start;
+	unsigned long *reject_end;
 };
 
 /* What user space would write to by way of debugfs */
@@ -524,6 +528,23 @@ static void restore_setting(void *data)
 	current->fail_nth = 0;
 	*setting->ignore_wait = setting->old_ignore_wait;
 	*setting->verbose = setting->old_verbose;
+	if (setting->reject_start) {
+		*setting->reject_start = 0;
+		*setting->reject_end = 0;
+	}
+}
+
+/* CONFIG_DMA_API_DEBUG turns itself off for good when an allocation of its own fails */
+static void spare_dma_debug(struct failslab_setting *setting)
+{
+	unsigned long start = kallsyms_lookup_name("add_dma_entry");
+	unsigned long size, offset;
+
+	if (!setting->reject_start || !start ||
+	    !kallsyms_lookup_size_offset(start, &size, &offset))
+		return;
+	*setting->reject_start = start;
+	*setting->reject_end = start + size;
 }
 
 /**
@@ -542,12 +563,15 @@ void p2pdma_test_inject_faults(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, setting);
 	setting->ignore_wait = failslab_value("ignore-gfp-wait");
 	setting->verbose = failslab_value("verbose");
+	setting->reject_start = failslab_value("reject-start");
+	setting->reject_end = failslab_value("reject-end");
 	KUNIT_ASSERT_NOT_NULL(test, setting->ignore_wait);
 	KUNIT_ASSERT_NOT_NULL(test, setting->verbose);
 	setting->old_ignore_wait = *setting->ignore_wait;
 	setting->old_verbose = *setting->verbose;
 	*setting->ignore_wait = false;
 	*setting->verbose = 0;
+	spare_dma_debug(setting);
 	KUNIT_ASSERT_EQ(test, 0, kunit_add_action_or_reset(test,
 							   restore_setting,
 							   setting));

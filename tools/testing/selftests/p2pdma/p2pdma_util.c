@@ -476,17 +476,59 @@ int write_after_protection(void *at, size_t length)
 
 #define DEBUG		"/sys/kernel/debug/"
 
+/* Where a function of the kernel begins and ends */
+static int kernel_function(const char *name, unsigned long *start,
+			   unsigned long *end)
+{
+	FILE *all = fopen("/proc/kallsyms", "r");
+	char line[512], symbol[256];
+	unsigned long at;
+
+	*start = 0;
+	*end = 0;
+	while (all && !*end && fgets(line, sizeof(line), all)) {
+		if (sscanf(line, "%lx %*c %255s", &at, symbol) != 2)
+			continue;
+		if (!strcmp(symbol, name))
+			*start = at;
+		else if (*start && at > *start)
+			*end = at;
+	}
+	if (all)
+		fclose(all);
+	return *end ? 0 : -ENOENT;
+}
+
+/* CONFIG_DMA_API_DEBUG turns itself off for good when an allocation of its own fails. */
+static int spare_dma_debug(const char *faults)
+{
+	unsigned long start, end;
+	char path[PATH_MAX], text[32];
+
+	if (kernel_function("add_dma_entry", &start, &end))
+		return 0;
+	snprintf(path, sizeof(path), DEBUG "%s/reject-end", faults);
+	snprintf(text, sizeof(text), "%#lx", end);
+	if (file_write(path, text))
+		return -EOPNOTSUPP;
+	snprintf(path, sizeof(path), DEBUG "%s/reject-start", faults);
+	snprintf(text, sizeof(text), "%#lx", start);
+	return file_write(path, text);
+}
+
 bool inject_faults(bool pages)
 {
 	/* These are only there if pages can fail. */
 	int no_pages = file_write(DEBUG "fail_page_alloc/min-order",
 				  pages ? "0" : "100") ?:
 		       file_write(DEBUG "fail_page_alloc/ignore-gfp-wait", "N") ?:
-		       file_write(DEBUG "fail_page_alloc/verbose", "0");
+		       file_write(DEBUG "fail_page_alloc/verbose", "0") ?:
+		       spare_dma_debug("fail_page_alloc");
 
 	return !(pages && no_pages) &&
 	       !file_write(DEBUG "failslab/ignore-gfp-wait", "N") &&
 	       !file_write(DEBUG "failslab/verbose", "0") &&
+	       !spare_dma_debug("failslab") &&
 	       !access("/proc/thread-self/fail-nth", F_OK);
 }
 
