@@ -21,6 +21,7 @@
 #define PIECE		(64 * 1024UL)
 #define DISK_OFFSET	(1 * MiB)
 #define SECONDS		90		/* for a device to come back */
+#define LAST_ROUND	60		/* for a race to have been one */
 
 static size_t page;
 
@@ -406,37 +407,52 @@ TEST_F(hotplug, io)
 }
 
 /*
- * D1: pages on their way back to the pool while the provider goes. One process
- * maps and unmaps, one leaves it to exit, one shares by fork.
+ * D1: pages on their way back to the pool while the provider goes. Two processes
+ * map and unmap, one leaves it to exit, one shares by fork.
  */
-static void map_for_ever(const char *bdf, int how)
+static bool map_once(struct racer *racer, int fd)
 {
+	void *p = mmap(NULL, PIECE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	pid_t child;
-	void *p;
 
-	for (;;) {
-		if (how == 1) {
-			child = fork();
-			if (child) {
-				waitpid(child, NULL, 0);
-				continue;
-			}
-		}
-		p = p2pmem_map(bdf, PIECE);
-		if (how == 1)
+	if (p == MAP_FAILED) {
+		racer->count[RACE_REFUSED] += errno == ENODEV;
+		return false;
+	}
+	racer->count[RACE_HAD]++;
+	if (racer->nr == 1)
+		return true;
+	if (racer->nr == 2) {
+		child = fork();
+		if (!child)
 			_exit(0);
-		if (p == MAP_FAILED)
-			continue;
-		if (how == 2) {
+		munmap(p, PIECE / 2);
+		waitpid(child, NULL, 0);
+	}
+	race_touch(racer, p + PIECE - 1);
+	munmap(p, PIECE);
+	return true;
+}
+
+static void map_until_refused(struct racer *racer)
+{
+	int fd = p2pmem_open(racer->what, O_RDWR), status = 0;
+	pid_t child;
+
+	if (fd < 0)
+		return;
+	if (racer->nr != 1) {
+		while (map_once(racer, fd))
+			;
+	} else {
+		while (!status) {
 			child = fork();
 			if (!child)
-				_exit(0);
-			munmap(p, PIECE / 2);
-			waitpid(child, NULL, 0);
+				_exit(!map_once(racer, fd));
+			waitpid(child, &status, 0);
 		}
-		can_touch(p + PIECE - 1);
-		munmap(p, PIECE);
 	}
+	close(fd);
 }
 
 /* A slot is too slow for that. */
@@ -472,26 +488,29 @@ TEST_F(loop, mmap)
 {
 	const struct way *way = variant->hotplug.way;
 	const char *bdf = self->hotplug.provider.bdf;
-	int i, round, status;
-	pid_t child[3];
+	struct race race;
+	int round = 0;
 
-	for (i = 0; i < 3; i++) {
-		child[i] = fork();
-		if (!child[i])
-			map_for_ever(bdf, i);
-	}
-	for (round = 0; round < times(5); round++) {
+	race_start(&race, 4, map_until_refused, bdf);
+	do {
+		ASSERT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS))
+			TH_LOG("round %d: somebody can't map", round);
 		EXPECT_EQ(0, way->go(self->hotplug.target));
 		EXPECT_FALSE(p2pmem_exists(bdf));
+		/* Files that were open stay without memory. */
+		ASSERT_TRUE(wait_for(race_each(&race, RACE_REFUSED), SECONDS))
+			TH_LOG("round %d: somebody isn't refused", round);
 		EXPECT_EQ(0, way->come(self->hotplug.target));
 		ASSERT_TRUE(wait_for(p2pmem_number(bdf, "published") == 1,
 				     SECONDS));
-		usleep(50 * 1000);
-	}
-	for (i = 0; i < 3; i++) {
-		kill(child[i], SIGKILL);
-		EXPECT_EQ(child[i], waitpid(child[i], &status, 0));
-	}
+		round++;
+	} while (round < times(5) ||
+		 (!race_total(&race, RACE_LOST) && round < LAST_ROUND));
+
+	TH_LOG("%d rounds, %ld mappings, %ld of them lost", round,
+	       race_total(&race, RACE_HAD), race_total(&race, RACE_LOST));
+	EXPECT_LT(0, race_total(&race, RACE_LOST));
+	race_stop(&race);
 	EXPECT_TRUE(all_is_back(&self->hotplug));
 }
 

@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -472,6 +473,81 @@ int write_after_protection(void *at, size_t length)
 		return -ETIMEDOUT;
 	}
 	return WIFEXITED(status) ? -WEXITSTATUS(status) : -EFAULT;
+}
+
+void race_start(struct race *race, int nr, void (*run)(struct racer *racer),
+		const char *what)
+{
+	int i;
+
+	memset(race, 0, sizeof(*race));
+	race->nr = nr;
+	race->racer = mmap(NULL, MAX_RACERS * sizeof(*race->racer),
+			   PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			   -1, 0);
+	for (i = 0; i < nr; i++) {
+		race->racer[i].what = what;
+		race->racer[i].nr = i;
+		race->pid[i] = fork();
+		if (race->pid[i])
+			continue;
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			run(&race->racer[i]);
+	}
+}
+
+static long race_count(const struct racer *racer, enum race_count count)
+{
+	return __atomic_load_n(&racer->count[count], __ATOMIC_RELAXED);
+}
+
+bool race_touch(struct racer *racer, const void *at)
+{
+	int i, most = racer->nr ? 1 : 100;
+
+	for (i = 0; i < most; i++) {
+		if (!can_touch(at)) {
+			racer->count[RACE_LOST]++;
+			return false;
+		}
+		if (!racer->nr)
+			usleep(1000);
+	}
+	return true;
+}
+
+bool race_each(struct race *race, enum race_count count)
+{
+	int i;
+
+	for (i = 0; i < race->nr; i++)
+		if (race_count(&race->racer[i], count) <=
+		    race_count(&race->last[i], count))
+			return false;
+	memcpy(race->last, race->racer, sizeof(race->last));
+	return true;
+}
+
+long race_total(const struct race *race, enum race_count count)
+{
+	long total = 0;
+	int i;
+
+	for (i = 0; i < race->nr; i++)
+		total += race_count(&race->racer[i], count);
+	return total;
+}
+
+void race_stop(struct race *race)
+{
+	int i;
+
+	for (i = 0; i < race->nr; i++) {
+		kill(race->pid[i], SIGKILL);
+		waitpid(race->pid[i], NULL, 0);
+	}
+	munmap(race->racer, MAX_RACERS * sizeof(*race->racer));
 }
 
 #define DEBUG		"/sys/kernel/debug/"

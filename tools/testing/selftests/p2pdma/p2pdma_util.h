@@ -129,6 +129,44 @@ bool inject_faults(bool pages);
  */
 int call_failing(int nth, int (*call)(void *data), void *data, bool *failed);
 
+/*
+ * A race with a provider that comes and goes: processes use its memory without
+ * pause, and count what they see, so that a test can tell that it raced.
+ */
+#define MAX_RACERS	4
+
+enum race_count {
+	RACE_HAD,		/* memory that they got */
+	RACE_REFUSED,		/* -ENODEV of a file that had given memory */
+	RACE_LOST,		/* mapped memory with which the provider went */
+	RACE_COUNTS
+};
+
+struct racer {
+	const char *what;	/* to use: a device, or a path */
+	int nr;			/* which of them this is, from 0 on */
+	long count[RACE_COUNTS];
+};
+
+struct race {
+	int nr;
+	pid_t pid[MAX_RACERS];
+	struct racer *racer;	/* memory that all of them share */
+	struct racer last[MAX_RACERS];
+};
+
+void race_start(struct race *race, int nr, void (*run)(struct racer *racer),
+		const char *what);
+/*
+ * Uses mapped memory: false, and counted, if it is lost by then. The first racer
+ * takes its time, so that it has something when the provider goes.
+ */
+bool race_touch(struct racer *racer, const void *at);
+/* Has each of them counted that since the last time this was true? */
+bool race_each(struct race *race, enum race_count count);
+long race_total(const struct race *race, enum race_count count);
+void race_stop(struct race *race);
+
 /* The test module, and its devices. */
 #define TEST_DEBUGFS	"/sys/kernel/debug/p2pdma_test/"
 
