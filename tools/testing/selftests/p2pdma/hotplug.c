@@ -332,9 +332,43 @@ static bool may_end_with(bool provider_goes, bool write, int error)
 	return error == (write ? ENOSPC : 0) || error == EIO;
 }
 
-static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
-		      bool write)
+#define PROCESSES	4
+#define PIECES		((long)(LENGTH / PIECE))
+
+/*
+ * Each process has a part of the disk, and begins it again when it has come
+ * to the end, with other data for each place.
+ */
+static off_t disk_part(int process)
 {
+	return DISK_OFFSET + process * LENGTH;
+}
+
+static size_t disk_piece(long transfer)
+{
+	return transfer % PIECES * PIECE;
+}
+
+static size_t memory_piece(long transfer)
+{
+	return (transfer + transfer / PIECES) % PIECES * PIECE;
+}
+
+static long all_done(const struct report *reports)
+{
+	long total = 0;
+	int i;
+
+	for (i = 0; i < PROCESSES; i++)
+		total += __atomic_load_n(&reports[i].done, __ATOMIC_RELAXED);
+	return total;
+}
+
+/* Odd ones write. */
+static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
+		      int i)
+{
+	bool write = i % 2;
 	pid_t child;
 	ssize_t n;
 	char *p;
@@ -348,12 +382,14 @@ static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 	p = p2pmem_map(self->provider.bdf, LENGTH);
 	if (fd < 0 || p == MAP_FAILED)
 		_exit(1);
+	fill(p, LENGTH, i);
 	for (;;) {
-		off_t at = report->done % (LENGTH / PIECE) * PIECE;
+		char *memory = p + memory_piece(report->done);
+		off_t at = disk_part(i) + disk_piece(report->done);
 
 		errno = 0;
-		n = write ? pwrite(fd, p + at, PIECE, DISK_OFFSET + at) :
-			    pread(fd, p + at, PIECE, DISK_OFFSET + at);
+		n = write ? pwrite(fd, memory, PIECE, at) :
+			    pread(fd, memory, PIECE, at);
 		if (n <= 0)
 			break;
 		/* Less than all: the next one ends it. */
@@ -363,31 +399,56 @@ static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 	_exit(0);
 }
 
+/* Was all written that was said to be, whatever came then? */
+static void expect_written(struct __test_metadata *_metadata, const char *disk,
+			   int i, long done)
+{
+	int fd = open(disk, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	char *have = mmap(NULL, 2 * LENGTH, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *want = have + LENGTH;
+	long nr;
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(MAP_FAILED, (void *)have);
+	fill(want, LENGTH, i);
+	EXPECT_EQ((ssize_t)LENGTH, pread(fd, have, LENGTH, disk_part(i)));
+	/* The one that failed may have been written, too: it hid one of these. */
+	for (nr = done - (PIECES - 1); nr < done; nr++)
+		EXPECT_EQ(0, memcmp(have + disk_piece(nr),
+				    want + memory_piece(nr), PIECE))
+			TH_LOG("process %d: transfer %ld of %ld", i, nr, done);
+	munmap(have, 2 * LENGTH);
+	close(fd);
+}
+
 TEST_F(hotplug, io)
 {
 	struct report *reports;
-	pid_t child[4];
+	pid_t child[PROCESSES];
 	int i, status;
+	long before;
 
 	if (is_refused())
 		SKIP(return, "P2PDMA_ROUTE says there is no route");
 
 	reports = mmap(NULL, page, PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	for (i = 0; i < 4; i++)
-		child[i] = start_io(self, &reports[i], i % 2);
-	for (i = 0; i < 4; i++) {
-		ASSERT_TRUE(wait_for(reports[i].done > 10, SECONDS))
+	for (i = 0; i < PROCESSES; i++)
+		child[i] = start_io(self, &reports[i], i);
+	for (i = 0; i < PROCESSES; i++) {
+		ASSERT_TRUE(wait_for(reports[i].done >= PIECES, SECONDS))
 			TH_LOG("process %d: %s after %ld transfers", i,
 			       strerror(reports[i].error), reports[i].done);
 	}
 
 	/* All run up to here. */
-	for (i = 0; i < 4; i++)
+	for (i = 0; i < PROCESSES; i++)
 		ASSERT_EQ(0, waitpid(child[i], &status, WNOHANG));
 
+	before = all_done(reports);
 	ASSERT_EQ(0, variant->way->go(self->target));
-	for (i = 0; i < 4; i++) {
+	for (i = 0; i < PROCESSES; i++) {
 		if (!wait_for(waitpid(child[i], &status, WNOHANG) == child[i],
 			      SECONDS)) {
 			EXPECT_TRUE(false) TH_LOG("process %d hangs", i);
@@ -401,8 +462,13 @@ TEST_F(hotplug, io)
 			       strerror(reports[i].error), reports[i].done);
 	}
 
+	/* The device went in the middle of it. */
+	EXPECT_LT(before, all_done(reports));
+
 	ASSERT_EQ(0, variant->way->come(self->target));
 	EXPECT_TRUE(all_is_back(self));
+	for (i = 1; i < PROCESSES; i += 2)
+		expect_written(_metadata, self->disk, i, reports[i].done);
 	EXPECT_EQ(0, try_io(self->provider.bdf, self->disk));
 }
 
