@@ -18,7 +18,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/uio.h>
 
 #include "../kselftest_harness.h"
@@ -31,6 +30,7 @@
 #define CYCLES_SLOW	20		/* of controllers, and of large memory */
 #define LARGE		(1024 * MiB)	/* nobody wants to clear more */
 #define ROUNDS		5
+#define LAST_ROUND	60		/* for a race to have been one */
 #define ALIVE		16		/* buffers of unbound providers */
 
 static size_t page;
@@ -657,57 +657,57 @@ TEST_F_TIMEOUT(buffer, many_times_unbound, 900)
 }
 
 /* Allocation, mapping, use and closing have no regard to who comes or goes. */
-static void use_for_ever(void)
+static void use_until_refused(struct racer *racer)
 {
-	int heap, fd;
+	int heap = heap_open(), fd;
 	char *p;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (;;) {
-		heap = heap_open();
-		fd = heap_allocate(heap, 16 * page, O_RDWR);
+	if (heap < 0)
+		return;
+	while ((fd = heap_allocate(heap, 16 * page, O_RDWR)) >= 0) {
+		racer->count[RACE_HAD]++;
 		p = map(fd, 16 * page);
 		if (p != MAP_FAILED) {
 			begin(fd);
-			can_touch(p + 15 * page);
+			race_touch(racer, p + 15 * page);
 			end(fd);
 			munmap(p, 16 * page);
 		}
-		if (fd >= 0)
-			close(fd);
-		if (heap >= 0)
-			close(heap);
+		close(fd);
 	}
+	racer->count[RACE_REFUSED] += fd == -ENODEV;
+	close(heap);
 }
 
 TEST_F_TIMEOUT(buffer, unbound_in_use, 300)
 {
-	int rounds = times(ROUNDS);
-	pid_t child[3];
-	int i, round, status;
+	struct race race;
+	int round = 0;
 
 	if (strcmp(expected_route(), "bus-address"))
 		SKIP(return, "takes long, and no device takes part: one route will do");
-	for (i = 0; i < 3; i++) {
-		child[i] = fork();
-		if (!child[i])
-			use_for_ever();
-	}
-	for (round = 0; round < rounds; round++) {
+	race_start(&race, 3, use_until_refused, source.heap);
+	do {
+		ASSERT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS))
+			TH_LOG("round %d: somebody can't allocate", round);
 		ASSERT_EQ(0, go());
 		EXPECT_FALSE(heap_exists());
+		ASSERT_TRUE(wait_for(race_each(&race, RACE_REFUSED), SECONDS))
+			TH_LOG("round %d: somebody isn't refused", round);
 		ASSERT_EQ(0, pci_bind(source.bdf, source.driver));
 		if (of_module()) {
 			ASSERT_EQ(0, test_add(source.bdf, source.bar, 0, 0));
 			ASSERT_EQ(0, test_call(source.bdf, "publish", "1"));
 		}
 		ASSERT_TRUE(wait_for(heap_exists(), SECONDS));
-		usleep(20 * 1000);
-	}
-	for (i = 0; i < 3; i++) {
-		kill(child[i], SIGKILL);
-		EXPECT_EQ(child[i], waitpid(child[i], &status, 0));
-	}
+		round++;
+	} while (round < times(ROUNDS) ||
+		 (!race_total(&race, RACE_LOST) && round < LAST_ROUND));
+
+	TH_LOG("%d rounds, %ld buffers, %ld of them lost", round,
+	       race_total(&race, RACE_HAD), race_total(&race, RACE_LOST));
+	EXPECT_LT(0, race_total(&race, RACE_LOST));
+	race_stop(&race);
 }
 
 /* ---- Importers ---- */
