@@ -1056,6 +1056,26 @@ TEST_F(import, closed_with_fence)
 	close(fence);
 }
 
+/* Nor does the provider wait for it. */
+TEST_F(import, unbound_with_fence)
+{
+	int fence = fence_open(), status;
+	pid_t unbinder;
+	bool late;
+
+	ASSERT_LE(0, fence);
+	ASSERT_EQ(0, fence_add(fence, self->fd));
+	unbinder = fork();
+	if (!unbinder)
+		_exit(go() ? 1 : 0);
+	EXPECT_EQ(0, ended(unbinder, &late));
+	EXPECT_EQ(-ENODEV, begin(self->fd));
+	EXPECT_EQ(0, fence_signal(fence));
+	if (late)
+		waitpid(unbinder, &status, 0);
+	close(fence);
+}
+
 /* What a program may be doing when the memory is taken back */
 static int do_map(int fd, char *p)
 {
