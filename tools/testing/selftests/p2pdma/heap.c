@@ -84,7 +84,7 @@ static int come(void)
 /* 0, or why there is none to test with. */
 static const char *find_source(void)
 {
-	const char *bdf = provider();
+	const char *bdf = provider(), *why;
 	struct bar bars[6];
 	int i;
 
@@ -104,10 +104,10 @@ static const char *find_source(void)
 			source.memory = bars[i];
 		}
 	} else {
-		if (module_load())
-			return "no test_modules/p2pdma_test.ko";
-		if (test_device(source.bdf, &source.bar, &source.memory) ||
-		    test_add(source.bdf, source.bar, 0, 0) ||
+		why = test_device(source.bdf, &source.bar, &source.memory);
+		if (why)
+			return why;
+		if (test_add(source.bdf, source.bar, 0, 0) ||
 		    test_call(source.bdf, "publish", "1")) {
 			module_unload();
 			return "no device with peer memory";
@@ -1449,17 +1449,13 @@ FIXTURE(export)
 
 FIXTURE_SETUP(export)
 {
+	const char *why;
 	int fd;
 
 	page = sysconf(_SC_PAGESIZE);
-	if (getuid())
-		SKIP(return, "needs root");
-	if (module_load())
-		SKIP(return, "no test_modules/p2pdma_test.ko");
-	if (test_device(self->bdf, &self->bar, &self->big)) {
-		module_unload();
-		SKIP(return, "no test device with 8 MiB of memory");
-	}
+	why = test_device(self->bdf, &self->bar, &self->big);
+	if (why)
+		SKIP(return, "%s", why);
 	ASSERT_EQ(0, module_load_named("p2pdma_importer"));
 	fd = open(IMPORTER "exporter", O_RDWR | O_CLOEXEC);
 	if (say(fd, "%s 0 0 0", self->bdf) == -EOPNOTSUPP) {

@@ -25,14 +25,13 @@ FIXTURE(large)
 
 FIXTURE_SETUP(large)
 {
+	const char *why;
 	int bar;
 
-	if (getuid())
-		SKIP(return, "needs root");
-	if (module_load())
-		SKIP(return, "the test module doesn't load here");
-	if (test_device(self->bdf, &bar, &self->bar) ||
-	    self->bar.length < LEAST) {
+	why = test_device(self->bdf, &bar, &self->bar);
+	if (why)
+		SKIP(return, "%s", why);
+	if (self->bar.length < LEAST) {
 		module_unload();
 		SKIP(return, "no test device with a BAR of 4 GiB or more");
 	}

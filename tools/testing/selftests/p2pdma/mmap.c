@@ -685,25 +685,15 @@ TEST_F(pool, many_processes)
 TEST(unpublished)
 {
 	char dev[BDF_LEN];
+	const char *why;
 	struct bar big;
 	int bar, fd;
 	void *p, *q;
 
 	page = sysconf(_SC_PAGESIZE);
-	switch (module_load()) {
-	case 0:
-		break;
-	case -ENOENT:
-		SKIP(return, "no test_modules/p2pdma_test.ko");
-	case -EPERM:
-		SKIP(return, "needs root");
-	default:
-		ASSERT_TRUE(false) TH_LOG("p2pdma_test.ko doesn't load");
-	}
-	if (test_device(dev, &bar, &big)) {
-		module_unload();
-		SKIP(return, "no device for the test module");
-	}
+	why = test_device(dev, &bar, &big);
+	if (why)
+		SKIP(return, "%s", why);
 	bdf = dev;
 
 	EXPECT_EQ(0, test_add(dev, bar, 4 * MiB, 0));

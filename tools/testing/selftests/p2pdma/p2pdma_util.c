@@ -709,16 +709,18 @@ void find_test_devices(struct devices *found)
 		find_bound("p2pdma_test", found);
 }
 
-/*
- * A device of the module with the largest memory BAR. Smaller ones than
- * 8 MiB leave no room for parts of parts.
- */
-int test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
+/* Smaller memory than 8 MiB leaves no room for parts of parts. */
+const char *test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
 {
 	struct bar bars[6];
 	struct devices all;
 	char driver[NAME_MAX];
 	int i, j;
+
+	if (getuid())
+		return "needs root";
+	if (module_load())
+		return "test_modules/p2pdma_test.ko doesn't load";
 
 	big->length = 0;
 	find_test_devices(&all);
@@ -736,7 +738,10 @@ int test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
 			*big = bars[j];
 		}
 	}
-	return big->length >= 8 * MiB ? 0 : -ENODEV;
+	if (big->length >= 8 * MiB)
+		return NULL;
+	module_unload();
+	return "no test device with 8 MiB of memory";
 }
 
 static int test_vopen(const char *bdf, const char *command,

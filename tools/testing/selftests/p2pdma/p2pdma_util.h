@@ -178,7 +178,11 @@ int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
-int test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
+/*
+ * Loads the module, and finds its device with the largest memory BAR: NULL, or
+ * why there is none, and the module isn't loaded either.
+ */
+const char *test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
 
 /* Opens the file of a command and writes to it: a file, or -errno. */
 int test_open(const char *bdf, const char *command, const char *format, ...)

@@ -28,19 +28,12 @@ FIXTURE(device)
 
 FIXTURE_SETUP(device)
 {
-	int error;
+	const char *why;
 
-	if (getuid())
-		SKIP(return, "needs root");
 	page = sysconf(_SC_PAGESIZE);
-	error = module_load();
-	if (error == -ENOENT)
-		SKIP(return, "no test_modules/p2pdma_test.ko");
-	ASSERT_EQ(0, error);
-	if (test_device(self->bdf, &self->bar, &self->big)) {
-		module_unload();
-		SKIP(return, "no test device with 8 MiB of memory");
-	}
+	why = test_device(self->bdf, &self->bar, &self->big);
+	if (why)
+		SKIP(return, "%s", why);
 	EXPECT_FALSE(p2pmem_exists(self->bdf));
 }
 

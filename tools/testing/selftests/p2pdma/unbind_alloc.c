@@ -29,18 +29,11 @@ FIXTURE(hammered)
 
 FIXTURE_SETUP(hammered)
 {
-	int error;
+	const char *why;
 
-	if (getuid())
-		SKIP(return, "needs root");
-	error = module_load();
-	if (error == -ENOENT)
-		SKIP(return, "no test_modules/p2pdma_test.ko");
-	ASSERT_EQ(0, error);
-	if (test_device(self->bdf, &self->bar, &self->big)) {
-		module_unload();
-		SKIP(return, "no test device with 8 MiB of memory");
-	}
+	why = test_device(self->bdf, &self->bar, &self->big);
+	if (why)
+		SKIP(return, "%s", why);
 	self->hammer = test_open("", "hammer", "%s %d", self->bdf, THREADS);
 	ASSERT_LE(0, self->hammer);
 }
