@@ -13,7 +13,8 @@ A machine file has (all but the description may be left out):
   icount       QEMU's -icount
   memory       guest RAM
   numa         -numa strings
-  objects      -object strings, such as the memory behind an ivshmem-plain
+  objects      -object strings, such as the memory behind an ivshmem-plain; a
+               file that one names (mem-path) is made, and is all ones
   devices      -device strings in order; one with id=X of type nvme gets a
                disk image of its own and the serial number X
   disk_mb      size of those images
@@ -117,12 +118,14 @@ class Machine:
             "published": self.provider or memory,
             "withdrawn": memory and not self.provider,
             "choice": len(self.nearest) > 1,
+            # Memory that keeps nothing
+            "silent": any("readonly=on" in text for text in self.objects),
             # Clients
             "client": self.scratch or "edu" in models,
             "edu": "edu" in models,
             "engine": "lsi53c895a" in models,
             "display": "bochs-display" in models,
-            # Devices may be pulled out: see machines/hotplug.toml
+            # Devices may be pulled out, and stop decoding: see machines/hotplug.toml
             "unplug": "thread=single" in self.accel,
             # Ways
             self.route: self.route,
@@ -132,6 +135,11 @@ class Machine:
             "writes": "intel-iommu" in models and re.search(r"host_bridge=\S*:w\b", self.cmdline),
         }
         return {word for word, holds in words.items() if holds}
+
+    def files(self):
+        """{name: bytes} of files that are memory."""
+        found = map(properties, self.objects)
+        return {text["mem-path"]: size(text["size"]) for text in found if "mem-path" in text}
 
     def disks(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
@@ -154,13 +162,13 @@ class Machine:
         return bars
 
     def qemu_arguments(self, run):
-        """Everything that makes the machine; run is where its disk images lie."""
+        """Everything that makes the machine; run is where its files lie."""
         arguments = ["-machine", "q35" + ("," + self.machine if self.machine else ""),
                      "-accel", self.accel, "-cpu", self.cpu, "-smp", self.smp, "-m", self.memory]
         if self.icount:
             arguments += ["-icount", self.icount]
         for text in self.objects:
-            arguments += ["-object", text]
+            arguments += ["-object", text.replace("mem-path=", f"mem-path={run}/")]
         for text in self.numa:
             arguments += ["-numa", text]
         for ident in self.disks():

@@ -236,6 +236,27 @@ int pci_bind(const char *bdf, const char *driver)
 	return file_write(path, bdf);
 }
 
+int pci_config_open(const char *bdf)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/config", bdf);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int pci_config_change(int config, off_t at, __u16 mask, __u16 value)
+{
+	__u16 old;
+
+	if (pread(config, &old, sizeof(old), at) != sizeof(old))
+		return -EIO;
+	value |= old & ~mask;
+	return pwrite(config, &value, sizeof(value), at) == sizeof(value) ?
+		0 : -EIO;
+}
+
 void scratch_disks(struct disks *found)
 {
 	const char *given = getenv("P2PDMA_SCRATCH");

@@ -89,6 +89,11 @@ int pci_driver(const char *bdf, char name[NAME_MAX]);
 int pci_unbind(const char *bdf);
 int pci_bind(const char *bdf, const char *driver);
 
+/* Config space: a file, or -errno */
+int pci_config_open(const char *bdf);
+/* Changes some bits of 16: 0 or -errno */
+int pci_config_change(int config, off_t at, __u16 mask, __u16 value);
+
 /* Disks that may be overwritten. */
 struct disks {
 	int nr;
