@@ -92,8 +92,7 @@ class Guest:
         self.program = program
         self.counters = self.log_dir / "counters.tar"
         self.console = self.log_dir / "console.log"
-        self.trace = trace.DmaTrace(self.log_dir / "dma.trace",
-                                    any(machines.model(d) == "intel-iommu" for d in machine.devices))
+        self.trace = trace.DmaTrace(self.log_dir / "dma.trace", machine.translates())
         self.dma_start, self.bars = 0, []
         self.verdict = []           # lines
         self.stamps = []            # when each of them came

@@ -131,10 +131,14 @@ class Machine:
             self.route: self.route,
             "route": self.route in ("bus-address", "host-bridge", "iova"),
             "traced": self.route in ("bus-address", "host-bridge"),
-            "no-iommu": "intel-iommu" not in models,
+            "no-iommu": not self.translates(),
             "writes": "intel-iommu" in models and re.search(r"host_bridge=\S*:w\b", self.cmdline),
         }
         return {word for word, holds in words.items() if holds}
+
+    def translates(self):
+        """Is there an IOMMU that gives devices addresses of its own?"""
+        return any(model(text) == "intel-iommu" for text in self.devices) and "iommu.passthrough=1" not in self.cmdline
 
     def files(self):
         """{name: bytes} of files that are memory."""
