@@ -26,6 +26,7 @@
 #include <linux/jiffies.h>
 #include <linux/miscdevice.h>
 #include <linux/module.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/scatterlist.h>
@@ -33,7 +34,9 @@
 
 #include "p2pdma_samples.h"
 
-#define COPY_TIMEOUT	(60 * HZ)
+static unsigned int timeout_ms = 60 * MSEC_PER_SEC;
+module_param(timeout_ms, uint, 0644);
+MODULE_PARM_DESC(timeout_ms, "how long the engine may take, in milliseconds");
 
 /* Takes turns with the engine */
 static DEFINE_MUTEX(copy_turn);
@@ -196,10 +199,10 @@ static int copy_start(struct copy *copy)
 /* Wait for the end, or bring it about */
 static int copy_finish(struct copy *copy)
 {
+	unsigned long most = msecs_to_jiffies(READ_ONCE(timeout_ms));
 	long left;
 
-	left = wait_for_completion_interruptible_timeout(&copy->ended,
-							 COPY_TIMEOUT);
+	left = wait_for_completion_interruptible_timeout(&copy->ended, most);
 
 	guard(mutex)(&copy->lock);
 	copy_stop(copy);	/* leaves nothing behind, done or not */

@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/pci_regs.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -592,6 +593,43 @@ TEST_F(copy, wrong_arguments)
 	close(null);
 	memory_put(&a);
 	memory_put(&b);
+}
+
+/* An engine whose registers are out of reach never begins. */
+TEST_F(copy, engine_without_answer)
+{
+	struct place *peer = &self->places.place[self->refused ? 0 : 1];
+	struct memory source, destination;
+	char engine[BDF_LEN];
+	int config;
+
+	ASSERT_EQ(0, memory_get(&self->places.place[0], SMALL, 0, &source));
+	ASSERT_EQ(0, memory_get(peer, SMALL, 0, &destination));
+	memory_fill(&source, 75);
+	memory_fill(&destination, 76);
+	ASSERT_EQ(0, bound_device(ENGINE, engine));
+	config = pci_config_open(engine);
+	ASSERT_LE(0, config);
+
+	ASSERT_EQ(0, file_write("/sys/module/" CLIENT "/parameters/timeout_ms",
+				"100"));
+	ASSERT_EQ(0, pci_config_change(config, PCI_COMMAND,
+				       PCI_COMMAND_MEMORY, 0));
+	EXPECT_EQ(-ETIMEDOUT, copy_all(self->client, &source, &destination));
+	EXPECT_EQ(-ETIMEDOUT, copy_all(self->client, &source, &destination));
+	EXPECT_EQ(-1, memory_wrong(&source));
+	EXPECT_EQ(-1, memory_wrong(&destination));
+
+	/* It is as good as before. */
+	ASSERT_EQ(0, pci_config_change(config, PCI_COMMAND, PCI_COMMAND_MEMORY,
+				       PCI_COMMAND_MEMORY));
+	ASSERT_EQ(0, file_write("/sys/module/" CLIENT "/parameters/timeout_ms",
+				"60000"));
+	EXPECT_EQ(0, copy_all(self->client, &source, &destination));
+	EXPECT_EQ(-1, memory_wrong(&destination));
+	close(config);
+	memory_put(&source);
+	memory_put(&destination);
 }
 
 TEST_F(copy, wrong_exports)
