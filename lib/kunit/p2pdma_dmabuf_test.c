@@ -578,6 +578,105 @@ static void bad_arguments(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
+/* ---- No memory ---- */
+
+#define MANY	200	/* allocations, which nothing here needs */
+
+/* Each allocation of p2pdma_export() fails in turn. */
+static void export_without_memory(struct kunit *test)
+{
+	unsigned int nth, refused = 0, made = 1;
+	struct dma_buf *dmabuf;
+	struct export export;
+	bool hit = true;
+
+	p2pdma_test_inject_faults(test);
+	create(test, &export, NULL, NULL);
+	for (nth = 1; hit && nth < MANY; nth++) {
+		p2pdma_test_fail_nth(nth);
+		dmabuf = p2pdma_export(export.provider, export.phys, SIZE,
+				       O_RDWR, released, &export);
+		hit = p2pdma_test_failed();
+		p2pdma_test_fail_nth(0);
+		if (!IS_ERR(dmabuf)) {
+			/* What checks memory can do without some of its own. */
+			dma_buf_put(dmabuf);
+			made++;
+			continue;
+		}
+		KUNIT_EXPECT_EQ_MSG(test, PTR_ERR(dmabuf), -ENOMEM,
+				    "allocation %u", nth);
+		refused++;
+	}
+	KUNIT_EXPECT_FALSE(test, hit);
+	/* The buffer, and the dma-buf with its inode and file */
+	KUNIT_EXPECT_GE(test, refused, 4);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, made);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+/* Those of a mapping do. */
+static void map_without_memory(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	unsigned int nth, refused = 0;
+	struct sg_table *held, *sgt;
+	struct export export;
+	bool hit = true;
+
+	p2pdma_test_inject_faults(test);
+	create(test, &export, NULL, NULL);
+	/* While it is there, what checks mappings needs no memory. */
+	held = attach_and_map(&export, &attachment);
+	for (nth = 1; hit && nth < MANY; nth++) {
+		p2pdma_test_fail_nth(nth);
+		sgt = map(attachment, DMA_FROM_DEVICE);
+		hit = p2pdma_test_failed();
+		p2pdma_test_fail_nth(0);
+		if (!IS_ERR(sgt)) {
+			unmap(attachment, sgt, DMA_FROM_DEVICE);
+			continue;
+		}
+		KUNIT_EXPECT_EQ_MSG(test, PTR_ERR(sgt), -ENOMEM,
+				    "allocation %u", nth);
+		refused++;
+	}
+	KUNIT_EXPECT_FALSE(test, hit);
+	/* The mapping, and its table */
+	KUNIT_EXPECT_EQ(test, refused, 2);
+	unmap_and_detach(&export, held, attachment);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+/* Taking memory back can't fail: it is tried again, and devices are waited for. */
+static void revoked_without_memory(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct export export;
+	struct sg_table *sgt;
+	struct fence *fence;
+
+	p2pdma_test_inject_faults(test);
+	create(test, &export, NULL, NULL);
+	sgt = attach_and_map(&export, &attachment);
+	fence = add_fence(&export, &fence_ops, HZ / 10);
+	/* The list of fences is all that needs memory. */
+	p2pdma_test_fail_nth(1);
+	p2pdma_revoke(export.dmabuf);
+	KUNIT_EXPECT_TRUE(test, p2pdma_test_failed());
+	p2pdma_test_fail_nth(0);
+	KUNIT_EXPECT_TRUE(test, dma_fence_is_signaled(&fence->base));
+	expect_gone(&export, attachment);
+
+	end_fence(fence);
+	unmap_and_detach(&export, sgt, attachment);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
 static struct kunit_case cases[] = {
 	KUNIT_CASE(mapped),
 	KUNIT_CASE(revoked),
@@ -591,6 +690,9 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(refused),
 	KUNIT_CASE(one_direction),
 	KUNIT_CASE(bad_arguments),
+	KUNIT_CASE(export_without_memory),
+	KUNIT_CASE(map_without_memory),
+	KUNIT_CASE(revoked_without_memory),
 	{ }
 };
 

@@ -157,6 +157,12 @@ static void bar_without_address(struct kunit *test)
 							   &pdev->resource[2]));
 	KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(pdev), 0);
 	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS & ~BIT(2));
+
+	/* It is given one, which is noted when its pages are registered. */
+	clear_unset(&pdev->resource[2]);
+	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS & ~BIT(2));
+	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(pdev, 2, 0, 0));
+	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS);
 }
 
 /* A bridge or a device without memory may be registered; it just has none. */
