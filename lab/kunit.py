@@ -23,7 +23,7 @@ import machine as machines
 import qemu
 import report
 
-TIMEOUT = {"plain": 600, "stock": 600, "gcov": 1800, "debug": 1800, "kcsan": 900}
+TIMEOUT = {"plain": 600, "stock": 600, "gcov": 1800, "debug": 1800, "kcsan": 1800}
 TREE = {"plain": "src", "debug": "src", "kcsan": "src", "gcov": "src", "stock": "src-stock-tests"}
 
 MACHINE = guest.REPO / "lab/kunit.toml"
