@@ -1652,8 +1652,50 @@ static void admit(struct kunit *test)
 					   "host-bridge-not-listed");
 }
 
+/* Without memory for a new list, the old one stands. */
+static void no_memory(struct kunit *test)
+{
+	static const struct p2pdma_test_change change[] = {
+		ID("id", NOBODY), { }
+	};
+	unsigned int nth, refused = 0;
+	struct p2pdma_route route;
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b;
+	bool hit = true;
+	int ret;
+
+	p2pdma_test_inject_faults(test);
+	p2pdma_test_log(test);
+	p2pdma_test_root(test, false, "8086:29c0");
+	fabric = p2pdma_test_create(test, &p2pdma_test_chipset, change);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_dev(test, fabric, "b");
+
+	for (nth = 1; hit && nth < 20; nth++) {
+		p2pdma_test_fail_nth(nth);
+		ret = p2pdma_admit_host_bridges("");
+		hit = p2pdma_test_failed();
+		p2pdma_test_fail_nth(0);
+		if (!ret) {
+			/* What checks memory can do without some of its own. */
+			KUNIT_EXPECT_EQ(test, 1,
+					p2pdma_admit_host_bridges("8086:29c0"));
+			continue;
+		}
+		KUNIT_EXPECT_EQ(test, ret, -ENOMEM);
+		pci_p2pdma_route(b, &a->dev, &route);
+		KUNIT_EXPECT_EQ(test, route.directions, P2PDMA_BOTH);
+		refused++;
+	}
+	KUNIT_EXPECT_FALSE(test, hit);
+	/* The copy of the text, and the list */
+	KUNIT_EXPECT_EQ(test, refused, 2);
+}
+
 static struct kunit_case p2pdma_host_bridge_cases[] = {
 	KUNIT_CASE_PARAM(admit, host_bridge_gen_params),
+	KUNIT_CASE(no_memory),
 	{ }
 };
 
