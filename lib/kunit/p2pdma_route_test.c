@@ -1604,6 +1604,8 @@ static const struct host_bridge_case host_bridge_cases[] = {
 	{ "commas", ",,", 0, "''", false, false },
 	{ "trailing_comma", "8086:29c0,", 1, "''", true, true },
 	{ "leading_comma", ",8086:29c0", 1, "''", true, true },
+	{ "known", "8086:2030,8086:29c0", 1, "'8086:2030'", true, true },
+	{ "known_in_part", "8086:2f00", 1, NULL, false, false },
 	{ "bad_between_good", "1022:1480,bad,8086:29c0", 2, "'bad'", true, true },
 };
 
