@@ -35,7 +35,7 @@ RANDOM = {
 FOR_RACES = "p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_random.operations=30000"
 
 # How many times as often `make soak` has programs do what they repeat
-TIMES = {"plain": 10, "debug": 2}
+TIMES = {"plain": 3, "debug": 1}
 
 
 def job(name, work, *after):
