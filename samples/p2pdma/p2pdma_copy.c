@@ -65,6 +65,15 @@ struct copy {
 	struct completion ended;
 };
 
+/*
+ * Both ends are in one buffer.  It is attached and mapped once, for both
+ * directions: mappings of the same memory for one device mustn't overlap.
+ */
+static bool copy_within(struct copy *copy)
+{
+	return copy->source.dmabuf == copy->destination.dmabuf;
+}
+
 /* Where the walk through the DMA addresses of one end is */
 struct copy_cursor {
 	struct scatterlist *sg;
@@ -235,8 +244,8 @@ static int copy_map(struct copy_end *end)
 	}
 
 	/* Who writes there, or reads what we overwrite, goes first. */
-	left = dma_resv_wait_timeout(resv, dma_resv_usage_rw(end->dir ==
-							     DMA_FROM_DEVICE),
+	left = dma_resv_wait_timeout(resv, dma_resv_usage_rw(end->dir !=
+							     DMA_TO_DEVICE),
 				     true, MAX_SCHEDULE_TIMEOUT);
 	if (left < 0) {
 		dma_buf_unmap_attachment(end->attachment, end->sgt, end->dir);
@@ -263,7 +272,10 @@ static int copy_once(struct copy *copy)
 	ret = copy_map(&copy->source);
 	if (ret)
 		return ret;
-	ret = copy_map(&copy->destination);
+	if (copy_within(copy))
+		copy->destination.sgt = copy->source.sgt;
+	else
+		ret = copy_map(&copy->destination);
 	if (ret)
 		goto out_source;
 
@@ -271,7 +283,8 @@ static int copy_once(struct copy *copy)
 	if (!ret)
 		ret = copy_finish(copy);
 
-	copy_unmap(&copy->destination);
+	if (!copy_within(copy))
+		copy_unmap(&copy->destination);
 out_source:
 	copy_unmap(&copy->source);
 	return ret;
@@ -295,10 +308,13 @@ static int copy_attached(struct copy *copy)
 				 copy->destination.offset, copy->length))
 		return -EINVAL;
 
+	if (copy_within(copy))
+		copy->source.dir = DMA_BIDIRECTIONAL;
 	ret = copy_attach(copy, &copy->source);
 	if (ret)
 		return ret;
-	ret = copy_attach(copy, &copy->destination);
+	if (!copy_within(copy))
+		ret = copy_attach(copy, &copy->destination);
 	if (ret)
 		goto out_source;
 
@@ -306,7 +322,9 @@ static int copy_attached(struct copy *copy)
 		ret = copy_once(copy);
 	} while (ret == -ESTALE);
 
-	dma_buf_detach(copy->destination.dmabuf, copy->destination.attachment);
+	if (!copy_within(copy))
+		dma_buf_detach(copy->destination.dmabuf,
+			       copy->destination.attachment);
 out_source:
 	dma_buf_detach(copy->source.dmabuf, copy->source.attachment);
 	return ret;
@@ -374,7 +392,7 @@ static int copy_request(const struct p2pdma_copy *request)
 		goto out_source;
 
 	/* What overlaps couldn't be tried again after a move. */
-	if (copy.source.dmabuf == copy.destination.dmabuf &&
+	if (copy_within(&copy) &&
 	    abs_diff(copy.source.offset, copy.destination.offset) <
 	    copy.length) {
 		ret = -EINVAL;
