@@ -97,6 +97,7 @@ class Guest:
         self.verdict = []           # lines
         self.stamps = []            # when each of them came
         self.done = False           # the last line came
+        self.crashed = False        # QEMU, not the guest
         self.problem = ""           # why there was no verdict
 
     def prepare(self, fill=None):
@@ -200,7 +201,8 @@ class Guest:
             RUNNING.discard(self.process)
             for sock in ours:
                 sock.close()
-        if -self.process.returncode in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS):
+        self.crashed = -self.process.returncode in (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS)
+        if self.crashed:
             self.problem = f"QEMU crashed with signal {-self.process.returncode}"
         elif self.process.returncode > 0:
             said = (self.log_dir / "qemu.log").read_text().splitlines()
