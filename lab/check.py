@@ -26,13 +26,14 @@ SECONDS = {
 # How much of what is random `make check` does, as parameters of the kernel
 RANDOM = {
     "plain": "p2pdma_random.fabrics=1000 p2pdma_map_random.rounds=40 "
-             "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000",
+             "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000 p2pdma_race.changes=100",
     "debug": "p2pdma_random.fabrics=200 p2pdma_map_random.rounds=10 "
-             "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000",
+             "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000 p2pdma_race.changes=100",
 }
 
 # The same for KCSAN, for which chance has nothing to find but races of many users of the pool
-FOR_RACES = "p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_random.operations=30000"
+FOR_RACES = ("p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_random.operations=30000 "
+             "p2pdma_race.changes=200")
 
 # How many times as often `make soak` has programs do what they repeat
 TIMES = {"plain": 3, "debug": 1}
