@@ -28,8 +28,9 @@ KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks", "vfio"}, "gcov": {
 TEST_TIMEOUT = {"plain": 600, "stock": 600, "gcov": 900, "debug": 900}
 GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 
-# QEMU 7.2 has a race of its own where BARs move and another CPU is at work
-# (fixed by its commit 0d58c660689f). Once in all, a machine is run again for it.
+# QEMU 7.2 has crashed where a guest moved BARs while another CPU ran; a race in
+# its TCG that upstream fixed (0d58c660689f) would explain it. The first crash of
+# a run has the machine run again; whoever holds this has had it.
 ONE_CRASH = threading.Lock()
 
 # A line of a program's -l: fixture, variant, test, in columns
