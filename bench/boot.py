@@ -63,7 +63,7 @@ def qemu_command(kernel, name, command, machine="count"):
 
     name: of the log; machine: a machine file beside this one
     """
-    words = qemu.parameters("count", "printk.devkmsg=on", "nokaslr", "--", *command)
+    words = qemu.parameters("count", "printk.devkmsg=on", "--", *command)
     return [*qemu.command(machines.read(HERE / f"{machine}.toml"), BUILD / "bench", kernel, words),
             "-serial", f"file:{console(kernel, name)}"]
 
