@@ -38,6 +38,7 @@
 #define PAGE		4096
 #define LARGE		(16 << 20)
 #define WARM_UP		64
+#define DISK		"disk"		/* its serial number: see io_path.toml */
 #define READS		501
 
 /* What io_setup() maps into the program; a contract of the kernel with libaio */
@@ -62,6 +63,37 @@ static int open_only(const char *pattern, int flags)
 	fd = open(found.gl_pathv[0], flags);
 	if (fd < 0)
 		err(1, "%s", found.gl_pathv[0]);
+	globfree(&found);
+	return fd;
+}
+
+/* The disk: the controller whose memory is mapped has one of its own. */
+static int open_disk(void)
+{
+	static const char pattern[] = "/sys/block/nvme*/device/serial";
+	char serial[64], path[64], name[32];
+	int fd = -1;
+	glob_t found;
+	FILE *file;
+	size_t i;
+
+	if (glob(pattern, 0, NULL, &found))
+		errx(1, "there is no %s", pattern);
+	for (i = 0; fd < 0 && i < found.gl_pathc; i++) {
+		file = fopen(found.gl_pathv[i], "r");
+		if (!file || fscanf(file, "%63s", serial) != 1 ||
+		    sscanf(found.gl_pathv[i], "/sys/block/%31[^/]", name) != 1)
+			err(1, "%s", found.gl_pathv[i]);
+		fclose(file);
+		if (strcmp(serial, DISK))
+			continue;
+		snprintf(path, sizeof(path), "/dev/%s", name);
+		fd = open(path, O_RDONLY | O_DIRECT);
+		if (fd < 0)
+			err(1, "%s", path);
+	}
+	if (fd < 0)
+		errx(1, "no %s is '%s'", pattern, DISK);
 	globfree(&found);
 	return fd;
 }
@@ -222,7 +254,7 @@ int main(int argc, char **argv)
 	if (!kernel_log)
 		err(1, "/dev/kmsg");
 	setlinebuf(kernel_log);
-	disk = open_only("/dev/nvme*n1", O_RDONLY | O_DIRECT);
+	disk = open_disk();
 	disk_size = lseek(disk, 0, SEEK_END);
 	if (syscall(SYS_io_setup, 8, &context))
 		err(1, "io_setup");

@@ -26,7 +26,7 @@ import trace
 REPO, BUILD = qemu.REPO, qemu.BUILD
 KERNELS = ("plain", "debug", "gcov", "stock")   # that have what a guest's root and ports need
 DONE = "verdict done"
-OFF_SECONDS = 60    # for the kernel to go down after that
+OFF_SECONDS = 180   # for the kernel to go down after that; ACPI takes 30 s for each port below pxb-pcie on debug
 RUNNING = set()         # QEMU processes
 
 
