@@ -71,17 +71,18 @@ def cases(group, said, above=""):
         yield found
 
 
-def run(kernel, suites="", parameters=""):
+def run(kernel, suites="", parameters="", folder=""):
     """Boots the kernel once; returns what report.Report.group() wants.
 
-    suites is a glob for kunit.filter_glob; parameters go to the kernel.
+    suites is a glob for kunit.filter_glob; parameters go to the kernel; folder
+    is for logs, in place of kunit-<kernel>.
     """
     build = guest.BUILD / kernel
     if not (build / "vmlinux").exists():
         raise machines.Error(f"kernel '{kernel}' is not built; run: make kernel KERNEL={kernel}")
     leaks, counters = qemu.has(kernel, "DEBUG_KMEMLEAK"), qemu.has(kernel, "GCOV_KERNEL")
 
-    logs = guest.BUILD / "logs" / f"kunit-{kernel}"
+    logs = guest.BUILD / "logs" / (folder or f"kunit-{kernel}")
     (guest.BUILD / "run").mkdir(parents=True, exist_ok=True)
     lock = open(guest.BUILD / "run" / f"kunit-{kernel}.lock", "w")
     fcntl.flock(lock, fcntl.LOCK_EX)            # kunit.py writes into the kernel's folder
