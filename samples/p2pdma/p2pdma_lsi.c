@@ -60,6 +60,10 @@ static unsigned int move_bytes = LSI_MOVE_MAX;
 module_param(move_bytes, uint, 0644);
 MODULE_PARM_DESC(move_bytes, "most that one instruction copies, in bytes");
 
+static unsigned int moves = LSI_MOVES;
+module_param(moves, uint, 0644);
+MODULE_PARM_DESC(moves, "most instructions that are run before an interrupt");
+
 /* A copy */
 struct lsi_desc {
 	struct virt_dma_desc vd;
@@ -134,13 +138,13 @@ static void lsi_run(struct lsi *lsi, struct lsi_desc *desc)
 {
 	u32 most = clamp(ALIGN_DOWN(READ_ONCE(move_bytes), 4), 4,
 			 LSI_MOVE_MAX);
+	unsigned int count = clamp(READ_ONCE(moves), 1, LSI_MOVES), i;
 	__le32 *word = lsi->program;
 	size_t at = desc->done;
-	unsigned int i;
 
 	lockdep_assert_held(&lsi->vc.lock);
 
-	for (i = 0; i < LSI_MOVES && at < desc->length; i++) {
+	for (i = 0; i < count && at < desc->length; i++) {
 		u32 bytes = min(desc->length - at, most);
 
 		*word++ = cpu_to_le32(LSI_MOVE | bytes);

@@ -65,11 +65,33 @@ static int unload(const char *module)
 	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
 }
 
+static int set_engine(const char *parameter, const char *value)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/module/" ENGINE "/parameters/%s",
+		 parameter);
+	return file_write(path, value);
+}
+
 /* Bytes that one instruction of the engine copies */
 static int set_move_bytes(const char *bytes)
 {
-	return file_write("/sys/module/" ENGINE "/parameters/move_bytes",
-			  bytes);
+	return set_engine("move_bytes", bytes);
+}
+
+/*
+ * With an interrupt after each few bytes a copy takes long, however fast the device
+ * is, and leaves CPUs the time to disturb it.
+ */
+static int go_slow(void)
+{
+	return set_move_bytes("64") ?: set_engine("moves", "1");
+}
+
+static int go_fast(void)
+{
+	return set_move_bytes("4096") ?: set_engine("moves", "1000");
 }
 
 /* The first device that a driver is bound to */
@@ -670,7 +692,7 @@ TEST_F(copy, callers_at_once)
 
 	if (self->refused)
 		SKIP(return, "no route to peers");
-	ASSERT_EQ(0, set_move_bytes("4096"));
+	ASSERT_EQ(0, go_fast());
 	for (i = 0; i < children; i++) {
 		child[i] = fork();
 		if (child[i])
@@ -726,8 +748,7 @@ TEST_F(copy, signals)
 
 	if (self->refused)
 		SKIP(return, "no route to peers");
-	/* By so small moves it takes long. */
-	ASSERT_EQ(0, set_move_bytes("4"));
+	ASSERT_EQ(0, go_slow());
 	ASSERT_EQ(0, memory_get(&self->places.place[0], size, 0, &source));
 	ASSERT_EQ(0, memory_get(&self->places.place[0], size, 0,
 				&destination));
@@ -754,7 +775,7 @@ TEST_F(copy, signals)
 	}
 
 	/* And the engine is free for the next. */
-	ASSERT_EQ(0, set_move_bytes("4096"));
+	ASSERT_EQ(0, go_fast());
 	EXPECT_EQ(0, copy_all(self->client, &source, &destination));
 	EXPECT_EQ(-1, memory_wrong(&destination));
 	memory_put(&source);
@@ -804,7 +825,7 @@ TEST_F(copy, provider_unbound_while_copying)
 	if (self->refused)
 		SKIP(return, "no route to peers");
 	ASSERT_NE(NULL, peer);
-	ASSERT_EQ(0, set_move_bytes(SLOW));
+	ASSERT_EQ(0, go_slow());
 	ASSERT_EQ(0, memory_get(another_place(&self->places, peer, 1), SMALL,
 				4 * MiB, &bystander));
 	memory_fill(&bystander, 100);
@@ -863,7 +884,7 @@ TEST_F(copy, engine_unbound_while_copying)
 	for (round = 0; round < times(ROUNDS); round++) {
 		from = &self->places.place[round % nr];
 		to = &self->places.place[(round / nr) % nr];
-		ASSERT_EQ(0, set_move_bytes(SLOW));
+		ASSERT_EQ(0, go_slow());
 		ASSERT_EQ(0, memory_get(from, LARGE, 0, &source));
 		ASSERT_EQ(0, memory_get(to, LARGE, LARGE, &destination));
 		memory_fill(&source, 1000 + round);
@@ -886,7 +907,7 @@ TEST_F(copy, engine_unbound_while_copying)
 		EXPECT_EQ(-ENODEV, copy_all(self->client, &source,
 					    &destination));
 		ASSERT_EQ(0, pci_bind(engine, ENGINE));
-		ASSERT_EQ(0, set_move_bytes("4096"));
+		ASSERT_EQ(0, go_fast());
 		EXPECT_EQ(0, copy_all(self->client, &source, &destination));
 		EXPECT_EQ(-1, memory_wrong(&destination));
 		memory_put(&source);
@@ -914,7 +935,7 @@ TEST_F(copy, provider_unplugged_while_copying)
 		if (!strcmp(self->places.place[i].bdf, provider()))
 			peer = &self->places.place[i];
 	ASSERT_NE(NULL, peer);
-	ASSERT_EQ(0, set_move_bytes(SLOW));
+	ASSERT_EQ(0, go_slow());
 	ASSERT_EQ(0, memory_get(peer, LARGE, 0, &victim));
 	ASSERT_EQ(0, memory_get(&self->places.place[0], LARGE, 0, &other));
 	memory_fill(&victim, 500);
@@ -959,7 +980,7 @@ TEST_F(copy, modules)
 	if (self->refused)
 		SKIP(return, "no route to peers");
 	ASSERT_NE(NULL, peer);
-	ASSERT_EQ(0, set_move_bytes("4"));
+	ASSERT_EQ(0, go_slow());
 	ASSERT_EQ(0, memory_get(&self->places.place[0], size, 0, &source));
 	ASSERT_EQ(0, memory_get(&self->places.place[0], size, 0,
 				&destination));
@@ -974,7 +995,7 @@ TEST_F(copy, modules)
 	EXPECT_EQ(-EAGAIN, unload(ENGINE));
 	EXPECT_EQ(0, unload(PROVIDER));
 	EXPECT_FALSE(can_touch(victim.map));
-	ASSERT_EQ(0, set_move_bytes("4096"));
+	ASSERT_EQ(0, go_fast());
 	pthread_join(copier.thread, NULL);
 	EXPECT_EQ(0, copier.error);
 	memcpy(destination.want, source.want, size);
