@@ -86,7 +86,7 @@ static int set_move_bytes(const char *bytes)
  */
 static int go_slow(void)
 {
-	return set_move_bytes("64") ?: set_engine("moves", "1");
+	return set_move_bytes("8") ?: set_engine("moves", "1");
 }
 
 static int go_fast(void)
