@@ -6,10 +6,10 @@
  *
  *	io_path IMAGE [NAME]
  *
- * The guest has one disk, whose bytes are those of the file IMAGE, one device
- * with p2pmem/allocate, and one CPU, whose time stamp counter counts
- * instructions.  With the NAME of a figure it reads for ever and counts
- * nothing, for bench/where.
+ * The guest has a disk whose serial number is DISK, and whose bytes are those of
+ * the file IMAGE, one device with p2pmem/allocate, and one CPU, whose time stamp
+ * counter counts instructions.  With the NAME of a figure it reads for ever and
+ * counts nothing, for bench/where.
  *
  * How long the disk takes must not count, and an idle CPU's time is none of
  * instructions.  So the CPU never idles, nor goes it to another process: the
@@ -38,8 +38,8 @@
 #define PAGE		4096
 #define LARGE		(16 << 20)
 #define WARM_UP		64
-#define DISK		"disk"		/* its serial number: see io_path.toml */
 #define READS		501
+#define DISK		"disk"		/* the id in io_path.toml */
 
 /* What io_setup() maps into the program; a contract of the kernel with libaio */
 static struct {
@@ -67,7 +67,7 @@ static int open_only(const char *pattern, int flags)
 	return fd;
 }
 
-/* The disk: the controller whose memory is mapped has one of its own. */
+/* The disk to read; the controller whose memory is mapped has another one. */
 static int open_disk(void)
 {
 	static const char pattern[] = "/sys/block/nvme*/device/serial";

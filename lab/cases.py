@@ -29,8 +29,8 @@ TEST_TIMEOUT = {"plain": 600, "stock": 600, "gcov": 900, "debug": 900}
 GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 
 # QEMU 7.2 has crashed where a guest moved BARs while another CPU ran; a race in
-# its TCG that upstream fixed (0d58c660689f) would explain it. The first crash of
-# a run has the machine run again; whoever holds this has had it.
+# its TCG that upstream fixed (0d58c660689f) would explain it. After the first
+# crash of a run the machine runs again, and this stays locked: there is no second time.
 ONE_CRASH = threading.Lock()
 
 # A line of a program's -l: fixture, variant, test, in columns

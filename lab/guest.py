@@ -26,7 +26,7 @@ import trace
 REPO, BUILD = qemu.REPO, qemu.BUILD
 KERNELS = ("plain", "debug", "gcov", "stock")   # that have what a guest's root and ports need
 DONE = "verdict done"
-OFF_SECONDS = 180   # for the kernel to go down after that; ACPI takes 30 s for each port below pxb-pcie on debug
+OFF_SECONDS = 180   # for the kernel to power off; on debug, ACPI took up to 30 s for each port of a pxb-pcie
 RUNNING = set()         # QEMU processes
 
 

@@ -81,14 +81,15 @@ static int set_move_bytes(const char *bytes)
 }
 
 /*
- * With an interrupt after each few bytes a copy takes long, however fast the device
- * is, and leaves CPUs the time to disturb it.
+ * With an interrupt after each 8 bytes a copy takes long, however fast the device
+ * is, and other CPUs run meanwhile.
  */
 static int go_slow(void)
 {
 	return set_move_bytes("8") ?: set_engine("moves", "1");
 }
 
+/* As many instructions as the driver's program has room for */
 static int go_fast(void)
 {
 	return set_move_bytes("4096") ?: set_engine("moves", "1000");
