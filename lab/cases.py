@@ -33,6 +33,10 @@ GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 # crash of a run the machine runs again, and this stays locked: there is no second time.
 ONE_CRASH = threading.Lock()
 
+# Seconds. A guest's clock is the host's TSC, which may jump where the host itself
+# is a guest that is paused or moved. Every timeout in the guest is then over.
+MOST_AHEAD = 10
+
 # A line of a program's -l: fixture, variant, test, in columns
 LISTED = re.compile(r"(\S{20,}|.{20}) (\S{25,}|.{25}) (\S*)$")
 
@@ -177,11 +181,13 @@ def run(name, kernel, wanted=(), times=1):
     box = boot(machine, kernel, program, times)
     note = ""
     # Not where the kernel has complained: that may be why.
-    if box.crashed and not report.splats(box.console, machine.allow) and ONE_CRASH.acquire(blocking=False):
-        kept = box.log_dir.with_name(f"{box.log_dir.name}-crashed")
+    if not report.splats(box.console, machine.allow) and \
+            (box.ahead > MOST_AHEAD or box.crashed and ONE_CRASH.acquire(blocking=False)):
+        kept = box.log_dir.with_name(f"{box.log_dir.name}-before")
         shutil.rmtree(kept, ignore_errors=True)
         box.log_dir.rename(kept)
-        note = f", run again: {box.problem}, see {kept.relative_to(guest.REPO)}"
+        why = f"its clock jumped {box.ahead:.0f} s ahead" if box.ahead > MOST_AHEAD else box.problem
+        note = f", run again: {why}, see {kept.relative_to(guest.REPO)}"
         box.lock.close()
         box = boot(machine, kernel, program, times)
     (box.log_dir / "verdict.tap").write_text("\n".join(box.verdict) + "\n")

@@ -10,6 +10,7 @@ nothing of test results.
 import fcntl
 import json
 import random
+import re
 import selectors
 import shlex
 import shutil
@@ -28,6 +29,7 @@ KERNELS = ("plain", "debug", "gcov", "stock")   # that have what a guest's root 
 DONE = "verdict done"
 OFF_SECONDS = 180   # for the kernel to power off; on debug, ACPI took up to 30 s for each port of a pxb-pcie
 RUNNING = set()         # QEMU processes
+STAMP = re.compile(r"^\[ *(\d+\.\d+)\] ", re.MULTILINE)
 
 
 def kill_all():
@@ -98,6 +100,7 @@ class Guest:
         self.stamps = []            # when each of them came
         self.done = False           # the last line came
         self.crashed = False        # QEMU, not the guest
+        self.ahead = 0              # seconds that the guest's clock was ahead of the host's in the end
         self.problem = ""           # why there was no verdict
 
     def prepare(self, fill=None):
@@ -210,6 +213,12 @@ class Guest:
         elif not self.done and not self.problem:
             self.problem = "the guest went down without a verdict"
         self.seconds = time.monotonic() - start
+        self.ahead = self.last_stamp() - self.seconds
+
+    def last_stamp(self):
+        """Seconds since the kernel booted, by the last line of its own on the console."""
+        said = self.console.read_text(errors="replace") if self.console.exists() else ""
+        return float((STAMP.findall(said) or [0])[-1])
 
     def serve(self, end, on_line):
         select = selectors.DefaultSelector()
