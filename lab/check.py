@@ -40,7 +40,7 @@ FOR_RACES = ("p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_r
 WATCHED = "p2pdma_race.changes=200 kcsan.skip_watch=50 kcsan.udelay_task=1000"
 
 # How many times as often `make soak` has programs do what they repeat
-TIMES = {"plain": 3, "debug": 1}
+TIMES = {"plain": 3, "debug": 2}
 
 
 def job(name, work, *after):

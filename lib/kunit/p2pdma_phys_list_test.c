@@ -26,11 +26,14 @@
 #include "p2pdma_test.h"
 
 static unsigned long long seed;
+static unsigned int lists = IS_ENABLED(CONFIG_KASAN) ? 25 : 100;
 
 #undef MODULE_PARAM_PREFIX
 #define MODULE_PARAM_PREFIX "p2pdma_phys_list."
 module_param(seed, ullong, 0444);
 MODULE_PARM_DESC(seed, "Seed of the first random list of physical memory");
+module_param(lists, uint, 0444);
+MODULE_PARM_DESC(lists, "How many random lists to cut, and to map");
 
 KUNIT_DEFINE_ACTION_WRAPPER(free_list, p2pdma_phys_list_free,
 			    struct p2pdma_phys_list *);
@@ -192,7 +195,6 @@ static void split_refused(struct kunit *test)
 
 /* ---- At random ---- */
 
-#define LISTS		100
 #define MOST_RANGES	300
 #define MOST_PIECES	8	/* of one addition */
 #define PIECE		SZ_512
@@ -320,7 +322,7 @@ static void random_split(struct kunit *test)
 		random_provider(random, i + 1,
 				provider_of(test, fabric, names[i]));
 
-	for (i = 0; i < LISTS; i++) {
+	for (i = 0; i < lists; i++) {
 		random_restart(test, random, i);
 		random_add(test, random, 1 + below(random, MOST_RANGES),
 			   1 + below(random, 1 + PROVIDERS));
@@ -480,7 +482,7 @@ static void random_map(struct kunit *test)
 		random_provider(random, i + 1,
 				provider_of(test, fabric, names[i]));
 
-	for (i = 0; i < LISTS; i++) {
+	for (i = 0; i < lists; i++) {
 		random_restart(test, random, i);
 		random_add(test, random, 1 + below(random, MOST_RANGES),
 			   1 + below(random, 1 + PROVIDERS));

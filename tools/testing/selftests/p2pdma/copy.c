@@ -38,7 +38,7 @@
 #define EXPORTER	"/dev/p2pdma-"
 
 /* Memory that is only read and written by whole words may be slow. */
-#define SMALL		(64 * KiB)
+#define SMALL		(32 * KiB)
 #define LARGE		(1 * MiB)
 
 #define ROUNDS		6
@@ -443,8 +443,8 @@ static const struct part parts[] = {
 	{ 0, 0, 4 * KiB },
 	{ 4, 8, 4 * KiB - 8 },
 	{ 4 * KiB - 4, 4, 8 * KiB + 8 },
-	{ 32 * KiB - 4, 12, 32 * KiB + 4 },
-	{ 12, 32 * KiB - 4, 32 * KiB + 4 },
+	{ 16 * KiB - 4, 12, 8 * KiB + 4 },
+	{ 12, 16 * KiB - 4, 8 * KiB + 4 },
 	{ 0, 0, SMALL },
 };
 
@@ -505,8 +505,8 @@ TEST_F(copy, every_pair)
 
 TEST_F(copy, within_a_buffer)
 {
-	const struct part up = { 0, 32 * KiB, 32 * KiB };
-	const struct part down = { 32 * KiB, 4 * KiB, 28 * KiB };
+	const struct part up = { 0, 16 * KiB, 16 * KiB };
+	const struct part down = { 16 * KiB, 4 * KiB, 12 * KiB };
 	int i, nr = self->refused ? 1 : self->places.nr;
 	struct memory memory;
 

@@ -93,7 +93,7 @@ fio_job() {
 	lab dma-begin
 	fio --name="$1" --filename="$disk" --direct=1 --rw=write --verify=crc32c \
 		--verify_fatal=1 --do_verify=1 --iomem="mmapshared:$dir/peer" \
-		--size=8m "$@" --output="$dir/fio" || { cat "$dir/fio"; return 1; }
+		--size=4m "$@" --output="$dir/fio" || { cat "$dir/fio"; return 1; }
 	lab dma-end
 	cat "$dir/fio"
 	grep -q "err= 0" "$dir/fio" && peer_only

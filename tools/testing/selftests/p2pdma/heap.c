@@ -26,8 +26,8 @@
 #define MODULE		"p2pdma_test"
 #define DEBUG		"/sys/kernel/debug/"
 #define SECONDS		90		/* for a device to come back */
-#define CYCLES		100		/* of a device of the module */
-#define CYCLES_SLOW	20		/* of controllers, and of large memory */
+#define CYCLES		40		/* of a device of the module */
+#define CYCLES_SLOW	10		/* of controllers, and of large memory */
 #define LARGE		(1024 * MiB)	/* nobody wants to clear more */
 #define ROUNDS		5
 #define LAST_ROUND	60		/* for a race to have been one */

@@ -570,7 +570,7 @@ TEST_F(loop, mmap)
 		ASSERT_TRUE(wait_for(p2pmem_number(bdf, "published") == 1,
 				     SECONDS));
 		round++;
-	} while (round < times(5) ||
+	} while (round < times(3) ||
 		 (!race_total(&race, RACE_LOST) && round < LAST_ROUND));
 
 	TH_LOG("%d rounds, %ld mappings, %ld of them lost", round,
