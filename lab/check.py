@@ -27,7 +27,7 @@ SECONDS = {
 RANDOM = {
     "plain": "p2pdma_random.fabrics=1000 p2pdma_map_random.rounds=40 "
              "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000 p2pdma_race.changes=100",
-    "debug": "p2pdma_random.fabrics=200 p2pdma_map_random.rounds=10 "
+    "debug": "p2pdma_random.fabrics=120 p2pdma_map_random.rounds=10 "
              "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000 p2pdma_race.changes=100",
 }
 

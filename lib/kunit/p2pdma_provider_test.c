@@ -987,7 +987,7 @@ static void d10_256_providers(struct kunit *test)
 	for (i = 0; i < GROUPS; i++) {
 		bitmap_zero(seen, GROUP_SIZE);
 		other = 0;
-		for (call = 0; call < 4 * GROUP_SIZE; call++) {
+		for (call = 0; call < 2 * GROUP_SIZE; call++) {
 			found = pci_p2pmem_find(&client->dev);
 			for (j = 0; j < GROUP_SIZE; j++) {
 				if (found == providers[i][j])
