@@ -219,7 +219,7 @@ p2pdma_region_of_bound(struct pci_dev *pdev, void *addr)
 	return p2pdma_region_of(pdev, addr);
 }
 
-/* Take memory for the kernel; less than a page may share its page. */
+/* Take memory for the kernel */
 static __always_inline void *p2pdma_alloc_kernel(struct pci_dev *pdev,
 						 size_t size)
 {
@@ -247,9 +247,6 @@ static __always_inline void *p2pdma_alloc_kernel(struct pci_dev *pdev,
  */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 {
-	/* Devices want their queues page aligned, however short they are. */
-	if (unlikely(size - 1 < PAGE_SIZE - 1))
-		size = PAGE_SIZE;
 	return p2pdma_alloc_kernel(pdev, size);
 }
 EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
@@ -304,11 +301,7 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
  * pci_p2pmem_alloc_sgl - allocate memory of a provider as a scatterlist
  * @pdev: the provider
  * @nents: where to put the number of entries
- * @length: bytes
- *
- * Less than a page, such as NVMe metadata, may share its page with other such
- * memory, though never with memory of user space.  It is aligned to a 64th of a
- * page then.
+ * @length: bytes, for which the pool is asked for whole pages
  *
  * Context: may sleep.
  * Return: the list, of one contiguous entry; NULL as pci_alloc_p2pmem(), or

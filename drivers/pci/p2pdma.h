@@ -25,7 +25,8 @@
  *                    away, and so while importers are told and fences waited for
  *   p2pdma_cache_lock, p2pdma_route_cache::lock
  *
- * In the pool, from any context: p2pdma_pool::lock, then p2pdma_slab::lock.
+ * In the pool, from any context, one at a time: p2pdma_pool::lock, and
+ * p2pdma_pool_cpu::lock.
  *
  * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
  * bridges, p2pdma_buffers_lock for a provider's list of dma-bufs, and
@@ -54,28 +55,10 @@
 #include <linux/types.h>
 #include <linux/workqueue.h>
 
+#include "p2pdma_pool.h"
+
 struct attribute_group;
 struct dma_heap;
-struct p2pdma_chunk;
-struct p2pdma_pool;
-
-/* ---- p2pdma_pool.c: memory by address and size; knows nothing of PCI ---- */
-
-struct p2pdma_pool *p2pdma_pool_create(int nid);
-void p2pdma_pool_destroy(struct p2pdma_pool *pool);
-int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
-		    void *owner, struct p2pdma_chunk **new);
-void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner);
-void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
-			      void **owner);
-void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner);
-bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
-size_t p2pdma_pool_size(struct p2pdma_pool *pool);
-size_t p2pdma_pool_available(struct p2pdma_pool *pool);
-void p2pdma_pool_warn(const char *what, void *addr, size_t size);
-#if IS_ENABLED(CONFIG_KUNIT)
-const char *p2pdma_pool_check(struct p2pdma_pool *pool);
-#endif
 
 /* ---- p2pdma_host.c: which root complexes forward between devices ---- */
 

@@ -4,8 +4,8 @@
  *
  * On each CPU a thread, a timer in soft interrupts and one in hard interrupts
  * allocate and free, and pass on what they have to each other.  Whoever is
- * given memory marks it as taken, in a word for each page with a bit for each
- * of its parts, and finds out if somebody else has it.  How it comes to races
+ * given memory marks each of its pages as taken, and finds out if somebody else
+ * has it.  How it comes to races
  * is up to the machine: no run is like another.
  */
 
@@ -27,9 +27,8 @@
 
 #include "p2pdma_pool_test.h"
 
-#define SLAB		P2PDMA_TEST_SLAB
-#define UNIT		(PAGE_SIZE / BITS_PER_LONG)
-#define MAX_PAGES	(3 * SLAB + 1)	/* in a chunk */
+#define LEAF		P2PDMA_LEAF_PAGES
+#define MAX_PAGES	(3 * LEAF + 1)	/* in a chunk */
 #define MAX_CPUS	8
 #define HELD		24		/* pieces that a user has at a time */
 #define PASSED		16		/* pieces that are passed on */
@@ -73,7 +72,7 @@ struct race {
 	struct racer users[MAX_CPUS][CONTEXTS];
 	struct piece pieces[MAX_CPUS * CONTEXTS * HELD + PASSED];
 	struct piece *passed[PASSED];
-	atomic_long_t taken[P2PDMA_TEST_CHUNKS][MAX_PAGES];
+	atomic_t taken[P2PDMA_TEST_CHUNKS][MAX_PAGES];
 	atomic_t running;		/* threads */
 	struct completion ended;
 	bool stop;
@@ -87,30 +86,17 @@ static unsigned int below(struct racer *user, unsigned int n)
 
 /* ---- A user ---- */
 
-static unsigned long bits(const struct piece *p)
-{
-	unsigned int first = offset_in_page(p->addr) / UNIT;
-
-	if (p->size >= PAGE_SIZE)
-		return ~0UL;
-	return GENMASK(first + DIV_ROUND_UP(p->size, UNIT) - 1, first);
-}
-
 /* Note of all the pages of a piece that they are taken, or no longer are */
 static bool mark(struct race *race, const struct piece *p, bool taken)
 {
 	size_t offset = p->addr - p->chunk->start, page = offset / PAGE_SIZE;
-	unsigned long mask = bits(p), before;
-	atomic_long_t *word = race->taken[p->chunk - race->t->chunks];
+	atomic_t *of_page = race->taken[p->chunk - race->t->chunks];
 	bool right = true;
 
 	if (offset + p->size > p->chunk->pages * PAGE_SIZE)
 		return false;
-	for (; page * PAGE_SIZE < offset + p->size; page++) {
-		before = taken ? atomic_long_fetch_or(mask, &word[page]) :
-				 atomic_long_fetch_andnot(mask, &word[page]);
-		right &= (before & mask) == (taken ? 0 : mask);
-	}
+	for (; page * PAGE_SIZE < offset + p->size; page++)
+		right &= atomic_xchg(&of_page[page], taken) == !taken;
 	return right;
 }
 
@@ -131,7 +117,7 @@ static size_t random_size(struct racer *user)
 	else if (roll < 97)
 		size = PAGE_SIZE + below(user, 60 * PAGE_SIZE);
 	else
-		size = PAGE_SIZE + below(user, 2 * SLAB * PAGE_SIZE);
+		size = PAGE_SIZE + below(user, 2 * LEAF * PAGE_SIZE);
 	return min(size, user->race->most);
 }
 
@@ -234,14 +220,14 @@ struct race_case {
 };
 
 static const struct race_case race_cases[] = {
-	{ "roomy", { 3 * SLAB + 1, 77, 3 * SLAB, SLAB }, 2 * SLAB },
-	{ "one_slab", { SLAB }, 64 },
-	{ "two_slabs", { 2 * SLAB }, 2 * SLAB },
+	{ "roomy", { 3 * LEAF + 1, 77, 3 * LEAF, LEAF }, 2 * LEAF },
+	{ "one_leaf", { LEAF }, 64 },
+	{ "two_leaves", { 2 * LEAF }, 2 * LEAF },
 	{ "tight", { 41 }, 30 },
 	{ "one_page", { 1 }, 1 },
-	{ "chunks_added", { 33 }, SLAB + 40, .grow = 3 },
+	{ "chunks_added", { 33 }, LEAF + 40, .grow = 3 },
 #ifdef CONFIG_HOTPLUG_CPU
-	{ "cpu_removed", { 3 * SLAB, 20 }, 2 * SLAB, .remove = 4 },
+	{ "cpu_removed", { 3 * LEAF, 20 }, 2 * LEAF, .remove = 4 },
 #endif
 };
 
@@ -268,7 +254,7 @@ static void add_chunk(struct kunit *test, struct p2pdma_test_pool *t)
 {
 	struct p2pdma_test_chunk *c = &t->chunks[t->count++];
 
-	c->pages = 2 * SLAB + t->count;
+	c->pages = 2 * LEAF + t->count;
 	c->start = (void *)(t->count * SZ_1T);
 	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_add(t->pool, c->start,
 						 c->pages * PAGE_SIZE, c,
@@ -409,10 +395,9 @@ struct double_case {
 };
 
 static const struct double_case double_cases[] = {
-	{ "part", UNIT },
 	{ "page", PAGE_SIZE },
 	{ "pages", 70 * PAGE_SIZE },
-	{ "pages_of_two_slabs", (SLAB + 5) * PAGE_SIZE },
+	{ "pages_of_two_leaves", (LEAF + 5) * PAGE_SIZE },
 };
 
 KUNIT_ARRAY_PARAM_DESC(double_case, double_cases, name);
@@ -420,7 +405,7 @@ KUNIT_ARRAY_PARAM_DESC(double_case, double_cases, name);
 /* One wins, and the other one is refused with a warning. */
 static void two_free_it(struct kunit *test)
 {
-	static const unsigned int pages[] = { 2 * SLAB, 0 };
+	static const unsigned int pages[] = { 2 * LEAF, 0 };
 	const struct double_case *param = test->param_value;
 	struct double_free *d = kunit_kzalloc(test, sizeof(*d), GFP_KERNEL);
 	unsigned int both = 0, none = 0, lost = 0, won = 0, round;
@@ -457,7 +442,7 @@ static void two_free_it(struct kunit *test)
 		won += freed;
 		lost += !freed;
 		if (round % 100 == 0)
-			wrong = p2pdma_pool_check(d->t->pool);
+			wrong = p2pdma_test_pool_check(d->t->pool);
 	}
 	WRITE_ONCE(d->stop, true);
 	wait_for_completion(&d->ended);

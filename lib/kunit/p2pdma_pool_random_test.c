@@ -3,10 +3,10 @@
  * KUnit test of PCI peer-to-peer DMA: the pool, in random sequences beside a
  * naive model.
  *
- * The model has a word for each page and a bit for each of its 64 parts, and
- * looks at one after the other.  It doesn't say where memory is to be found:
- * what the pool hands out must be free in it, and what the pool refuses must
- * not be there.  Everything follows from the seed:
+ * The model has a flag for each page, and looks at one after the other.  It
+ * doesn't say where memory is to be found: what the pool hands out must be free
+ * in it, and what the pool refuses must not be there.  Everything follows from
+ * the seed:
  *
  *	p2pdma_pool_random.seed=N	seed of the first sequence, the next one
  *					has N + 1; a message names it.  A new
@@ -28,9 +28,8 @@
 
 #include "p2pdma_pool_test.h"
 
-#define SLAB		P2PDMA_TEST_SLAB
-#define UNIT		(PAGE_SIZE / BITS_PER_LONG)
-#define MAX_PAGES	(3 * SLAB)	/* in a chunk */
+#define LEAF		P2PDMA_LEAF_PAGES
+#define MAX_PAGES	(3 * LEAF)	/* in a chunk */
 #define MAX_LIVE	4096		/* allocations at a time */
 #define SEQUENCE	10000		/* operations on one pool */
 #define CHUNK		100000		/* in one run of the test case */
@@ -55,11 +54,11 @@ struct allocation {
 };
 
 enum what {
-	PART, PAGES, MANY, BEYOND_SLAB, EACH, REFUSED, BAD_FREE, KINDS
+	LESS, PAGES, MANY, BEYOND_LEAF, EACH, REFUSED, BAD_FREE, KINDS
 };
 
 static const char * const what_name[] = {
-	"parts", "pages", "many pages", "pages of several slabs",
+	"less than a page", "pages", "many pages", "pages of several leaves",
 	"pages by themselves", "refused", "bad frees",
 };
 
@@ -67,7 +66,7 @@ struct model {
 	struct kunit *test;
 	struct rnd_state random;
 	struct p2pdma_test_pool *t;
-	unsigned long used[P2PDMA_TEST_CHUNKS][MAX_PAGES];
+	bool used[P2PDMA_TEST_CHUNKS][MAX_PAGES];
 	size_t pages_used;
 	struct allocation live[MAX_LIVE];
 	unsigned int count;		/* of @live */
@@ -90,39 +89,23 @@ static bool chance(struct model *m, unsigned int percent)
 
 /* ---- The model ---- */
 
-/* The bits of @size bytes at @offset, in the page that they begin in */
-static unsigned long bits(size_t offset, size_t size)
-{
-	unsigned int first = offset_in_page(offset) / UNIT;
-
-	if (size >= PAGE_SIZE)
-		return ~0UL;
-	return GENMASK(first + DIV_ROUND_UP(size, UNIT) - 1, first);
-}
-
 /* What is wrong with a new allocation, or NULL */
 static const char *take(struct model *m, const struct allocation *a)
 {
 	struct p2pdma_test_chunk *c = &m->t->chunks[a->chunk];
-	size_t align = a->size < PAGE_SIZE ? UNIT : PAGE_SIZE;
 	size_t offset = a->addr - c->start, end, page;
-	unsigned long mask;
 
-	if (!IS_ALIGNED(offset, align))
+	if (!PAGE_ALIGNED(offset))
 		return "isn't aligned";
 	if (check_add_overflow(offset, a->size, &end) ||
 	    end > c->pages * PAGE_SIZE)
 		return "isn't of its owner's chunk";
-	if (a->size < PAGE_SIZE &&
-	    offset / PAGE_SIZE != (end - 1) / PAGE_SIZE)
-		return "is a part of two pages";
 
-	mask = bits(offset, a->size);
 	for (page = offset / PAGE_SIZE; page * PAGE_SIZE < end; page++) {
-		if (m->used[a->chunk][page] & mask)
+		if (m->used[a->chunk][page])
 			return "was taken";
-		m->pages_used += !m->used[a->chunk][page];
-		m->used[a->chunk][page] |= mask;
+		m->pages_used++;
+		m->used[a->chunk][page] = true;
 	}
 	return NULL;
 }
@@ -134,8 +117,8 @@ static void give_back(struct model *m, const struct allocation *a)
 
 	for (page = offset / PAGE_SIZE; page * PAGE_SIZE < offset + a->size;
 	     page++) {
-		m->used[a->chunk][page] &= ~bits(offset, a->size);
-		m->pages_used -= !m->used[a->chunk][page];
+		m->used[a->chunk][page] = false;
+		m->pages_used--;
 	}
 }
 
@@ -165,14 +148,9 @@ static bool is_live(const struct model *m, unsigned int chunk, void *addr,
 
 	for (i = 0; i < m->count; i++) {
 		a = &m->live[i];
-		if (a->chunk != chunk || a->addr != addr)
-			continue;
-		/* A page that isn't shared may have been wanted as a part. */
-		if (size < PAGE_SIZE && a->size <= PAGE_SIZE)
-			return a->size == PAGE_SIZE ||
-			       bits(0, size) == bits(0, a->size);
-		return DIV_ROUND_UP(size, PAGE_SIZE) ==
-		       DIV_ROUND_UP(a->size, PAGE_SIZE) && a->size >= PAGE_SIZE;
+		if (a->chunk == chunk && a->addr == addr)
+			return DIV_ROUND_UP(size, PAGE_SIZE) ==
+			       DIV_ROUND_UP(a->size, PAGE_SIZE);
 	}
 	return false;
 }
@@ -182,8 +160,8 @@ static bool is_live(const struct model *m, unsigned int chunk, void *addr,
 static size_t random_size(struct model *m, enum what *what)
 {
 	if (!chance(m, m->large) && chance(m, 50)) {
-		*what = PART;
-		return 1 + below(m, chance(m, 70) ? 8 * UNIT : PAGE_SIZE - 1);
+		*what = LESS;
+		return 1 + below(m, PAGE_SIZE - 1);
 	}
 	if (!chance(m, m->large)) {
 		*what = PAGES;
@@ -191,11 +169,11 @@ static size_t random_size(struct model *m, enum what *what)
 	}
 	if (chance(m, 60)) {
 		*what = MANY;
-		return 17 * PAGE_SIZE + below(m, (SLAB - 17) * PAGE_SIZE);
+		return 17 * PAGE_SIZE + below(m, (LEAF - 17) * PAGE_SIZE);
 	}
-	*what = BEYOND_SLAB;
-	return SLAB * PAGE_SIZE + 1 +
-	       below(m, (chance(m, 70) ? 64 : MAX_PAGES - SLAB) * PAGE_SIZE);
+	*what = BEYOND_LEAF;
+	return LEAF * PAGE_SIZE + 1 +
+	       below(m, (chance(m, 70) ? 64 : MAX_PAGES - LEAF) * PAGE_SIZE);
 }
 
 static bool add_live(struct model *m, void *addr, size_t size,
@@ -269,7 +247,7 @@ static void free_wrongly(struct model *m)
 {
 	struct allocation a = m->live[below(m, m->count)];
 	int warnings = atomic_read(&m->t->warnings);
-	long unit = chance(m, 50) ? UNIT : PAGE_SIZE;
+	long unit = chance(m, 50) ? PAGE_SIZE / 64 : PAGE_SIZE;
 	enum what what;
 
 	switch (below(m, 4)) {
@@ -303,7 +281,7 @@ static void check(struct model *m)
 
 	if (m->wrong)
 		return;
-	m->wrong = p2pdma_pool_check(m->t->pool);
+	m->wrong = p2pdma_test_pool_check(m->t->pool);
 	if (!m->wrong && p2pdma_pool_available(m->t->pool) !=
 			 size - m->pages_used * PAGE_SIZE)
 		m->wrong = "what is available isn't what is free";
@@ -353,7 +331,7 @@ static struct p2pdma_test_pool *random_pool(struct model *m)
 
 	for (i = 0; i < count; i++)
 		pages[i] = chance(m, 30) ? 1 + below(m, 64) :
-					   SLAB + below(m, MAX_PAGES - SLAB);
+					   LEAF + below(m, MAX_PAGES - LEAF);
 	return p2pdma_test_pool(m->test, NUMA_NO_NODE, pages);
 }
 

@@ -12,9 +12,8 @@
 #include <linux/atomic.h>
 #include <linux/types.h>
 
-#include "../../drivers/pci/p2pdma.h"
+#include "../../drivers/pci/p2pdma_pool.h"
 
-#define P2PDMA_TEST_SLAB	512	/* pages; some things differ beyond it */
 #define P2PDMA_TEST_CHUNKS	4
 
 /* A chunk of a pool, which is its own owner as the pool has it */
@@ -34,6 +33,7 @@ struct p2pdma_test_pool {
 struct p2pdma_test_pool *p2pdma_test_pool(struct kunit *test, int nid,
 					  const unsigned int *pages);
 void p2pdma_test_pool_destroy(struct kunit *test, struct p2pdma_test_pool *t);
+const char *p2pdma_test_pool_check(struct p2pdma_pool *pool);
 bool p2pdma_test_pool_all_free(struct kunit *test, struct p2pdma_test_pool *t);
 
 #endif /* _LIB_KUNIT_P2PDMA_POOL_TEST_H */

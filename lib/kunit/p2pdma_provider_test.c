@@ -296,8 +296,8 @@ static void scatterlist(struct kunit *test)
 #if P2PDMA_TEST_INTERNAL
 /* ---- What only this core's pool does ---- */
 
-#define PARTS		256
-#define PART_SIZE	SZ_512
+#define SHORT_COUNT	256
+#define SHORT_SIZE	SZ_512
 
 static size_t available(struct pci_dev *pdev)
 {
@@ -305,13 +305,10 @@ static size_t available(struct pci_dev *pdev)
 	return p2pdma_pool_available(p2pdma_of(pdev)->pool);
 }
 
-/*
- * Requests below a page share pages with each other, and user space gets none
- * of those.
- */
-static void parts_of_pages(struct kunit *test)
+/* Requests below a page get a page each; neither they nor users share it. */
+static void less_than_a_page(struct kunit *test)
 {
-	unsigned int i, nents, shared, user, others = 0, overlaps = 0;
+	unsigned int i, nents, count, users = 0, wrong = 0;
 	struct p2pdma_region *region;
 	struct scatterlist **sgls;
 	struct pci_fabric *fabric;
@@ -325,64 +322,43 @@ static void parts_of_pages(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, start);
 	pci_free_p2pmem(provider, start, SZ_4M);
 
-	sgls = kunit_kcalloc(test, PARTS, sizeof(*sgls), GFP_KERNEL);
-	seen = kunit_kcalloc(test, BITS_TO_LONGS(SZ_4M / PART_SIZE),
+	sgls = kunit_kcalloc(test, SHORT_COUNT, sizeof(*sgls), GFP_KERNEL);
+	seen = kunit_kcalloc(test, BITS_TO_LONGS(SZ_4M / PAGE_SIZE),
 			     sizeof(*seen), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, sgls);
 	KUNIT_ASSERT_NOT_NULL(test, seen);
 
-	for (i = 0; i < PARTS; i++) {
-		sgls[i] = pci_p2pmem_alloc_sgl(provider, &nents, PART_SIZE);
-		if (!sgls[i] || nents != 1 || sgls[i]->length != PART_SIZE)
+	for (count = 0; count < SHORT_COUNT; count++) {
+		sgls[count] = pci_p2pmem_alloc_sgl(provider, &nents,
+						   SHORT_SIZE);
+		if (!sgls[count])
 			break;
-		addr = sg_virt(sgls[i]);
-		if ((addr - start) % PART_SIZE ||
-		    __test_and_set_bit((addr - start) / PART_SIZE, seen))
-			overlaps++;
+		addr = sg_virt(sgls[count]);
+		wrong += nents != 1 || sgls[count]->length != SHORT_SIZE ||
+			 offset_in_page(addr) ||
+			 __test_and_set_bit((addr - start) / PAGE_SIZE, seen);
 	}
-	shared = i;
-	KUNIT_EXPECT_EQ(test, shared, PARTS);
-	KUNIT_EXPECT_EQ(test, overlaps, 0);
-	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PARTS * PART_SIZE);
+	KUNIT_EXPECT_EQ(test, count, SHORT_COUNT);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - count * PAGE_SIZE);
 
-	/* All the rest is for users. */
-	while (true) {
-		addr = p2pdma_alloc_user(provider, PAGE_SIZE, &region);
-		if (!addr)
-			break;
-		others++;
-		if (find_next_bit(seen, SZ_4M / PART_SIZE,
-				  (addr - start) / PART_SIZE) <
-		    (addr - start + PAGE_SIZE) / PART_SIZE)
-			overlaps++;
-		bitmap_set(seen, (addr - start) / PART_SIZE,
-			   PAGE_SIZE / PART_SIZE);
+	/* All other pages are for users. */
+	while ((addr = p2pdma_alloc_user(provider, PAGE_SIZE, &region))) {
+		wrong += __test_and_set_bit((addr - start) / PAGE_SIZE, seen);
+		users++;
 	}
-	KUNIT_EXPECT_EQ(test, others,
-			(SZ_4M - PARTS * PART_SIZE) / PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, overlaps, 0);
+	KUNIT_EXPECT_EQ(test, users, SZ_4M / PAGE_SIZE - count);
+	KUNIT_EXPECT_EQ(test, wrong, 0);
 	KUNIT_EXPECT_EQ(test, available(provider), 0);
 
-	for (i = 1; i < shared; i += 2) {
-		__clear_bit((sg_virt(sgls[i]) - start) / PART_SIZE, seen);
+	for (i = 0; i < count; i++) {
+		__clear_bit((sg_virt(sgls[i]) - start) / PAGE_SIZE, seen);
 		pci_p2pmem_free_sgl(provider, sgls[i]);
 	}
-	/* Half of each page is somebody's: no page is free for users. */
-	KUNIT_EXPECT_EQ(test, available(provider), 0);
-	KUNIT_EXPECT_NULL(test,
-			  p2pdma_alloc_user(provider, PAGE_SIZE, &region));
-	for (i = 0; i < shared; i += 2) {
-		__clear_bit((sg_virt(sgls[i]) - start) / PART_SIZE, seen);
-		pci_p2pmem_free_sgl(provider, sgls[i]);
-	}
-	KUNIT_EXPECT_EQ(test, available(provider), PARTS * PART_SIZE);
+	KUNIT_EXPECT_EQ(test, available(provider), count * PAGE_SIZE);
 
-	/* What is left are the users' pages. */
-	for (user = 0; user < SZ_4M / PAGE_SIZE; user++) {
-		if (test_bit(user * (PAGE_SIZE / PART_SIZE), seen))
-			p2pdma_free_user(region, start + user * PAGE_SIZE,
-					 PAGE_SIZE);
-	}
+	/* The bits that are left are the users' pages. */
+	for_each_set_bit(i, seen, SZ_4M / PAGE_SIZE)
+		p2pdma_free_user(region, start + i * PAGE_SIZE, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
 }
 
@@ -1055,7 +1031,7 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(alloc),
 	KUNIT_CASE(scatterlist),
 #if P2PDMA_TEST_INTERNAL
-	KUNIT_CASE(parts_of_pages),
+	KUNIT_CASE(less_than_a_page),
 	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
 	KUNIT_CASE_PARAM(foreign_free, foreign_gen_params),
 	KUNIT_CASE(bar_without_address),

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * PCI peer-to-peer DMA: the allocator.  See p2pdma_pool.c.
+ *
+ * The structs are here for the tests, which check what they say of each other.
+ */
+
+#ifndef _DRIVERS_PCI_P2PDMA_POOL_H
+#define _DRIVERS_PCI_P2PDMA_POOL_H
+
+#include <linux/bits.h>
+#include <linux/cache.h>
+#include <linux/cpumask_types.h>
+#include <linux/list.h>
+#include <linux/spinlock_types.h>
+#include <linux/types.h>
+
+struct gen_pool;
+
+/* A leaf of the tree */
+#define P2PDMA_LEAF_PAGES	512
+
+/* CPUs keep pieces up to this size: 128 KiB in pages of 4 KiB. */
+#define P2PDMA_KEPT_PAGES	32
+
+/*
+ * What a page's mark says: 0 nothing, P2PDMA_MARK_KEPT that a CPU has a piece on
+ * a list which begins there, with the number of the list's next page plus 1, or
+ * the pages of an allocation that begins there.
+ */
+#define P2PDMA_MARK_KEPT	BIT(31)
+
+/**
+ * struct p2pdma_runs - runs of free pages below a node of the tree
+ * @prefix: pages of the run that the node begins with
+ * @suffix: pages of the run that it ends with
+ * @longest: pages of the longest run
+ *
+ * Where all pages of a node are free, or none is, the nodes below it are stale.
+ */
+struct p2pdma_runs {
+	u32 prefix;
+	u32 suffix;
+	u32 longest;
+};
+
+/**
+ * struct p2pdma_chunk - memory given to a pool at one time
+ * @pool: the pool
+ * @node: in p2pdma_pool.chunks
+ * @owner: what comes with memory of the chunk
+ * @start: address of the first page
+ * @size: bytes
+ * @first: number of the first page, counted over all chunks
+ * @marks: one a page
+ * @used: gen_pool's bitmap, one bit a page
+ * @leaves: of @tree, a power of two; those beyond the chunk have no free pages
+ * @tree: node 1 is the root, nodes 2 i and 2 i + 1 are below node i
+ */
+struct p2pdma_chunk {
+	struct p2pdma_pool *pool;
+	struct list_head node;
+	void *owner;
+	void *start;
+	size_t size;
+	u32 first;
+	u32 *marks;
+	unsigned long *used;
+	u32 leaves;
+	struct p2pdma_runs tree[];
+};
+
+/**
+ * struct p2pdma_pool_cpu - what one CPU keeps of a pool
+ * @slots: one piece of each number of pages, exchanged without a lock
+ * @filled: a bit for each slot that had a piece since others last looked
+ * @used: pages allocated on this CPU, less those freed
+ * @cpu: the CPU
+ * @lock: irq-safe; @listed, @lists, and marks of what is on the lists
+ * @listed: pages on @lists
+ * @lists: by the number of pages of a piece: number of the first page, plus 1
+ */
+struct p2pdma_pool_cpu {
+	void *slots[P2PDMA_KEPT_PAGES + 1];
+	unsigned long filled;
+	long used;
+	unsigned int cpu;
+	raw_spinlock_t lock;
+	u32 listed;
+	u32 lists[P2PDMA_KEPT_PAGES + 1];
+};
+
+/**
+ * struct p2pdma_pool - memory by address and size
+ * @first: of @chunks: mostly the only one
+ * @cpus: NULL before there is a chunk
+ * @slot_pages: CPUs keep pieces of up to as many pages in slots
+ * @list_pages: each CPU has at most as many pages on lists
+ * @size: bytes of all chunks
+ * @nid: NUMA node of the pool's own data
+ * @pages: the gen_pool
+ * @keeping: CPUs that may keep something
+ * @lock: irq-safe; trees of all chunks, and bits of leaves that are neither
+ *	free nor used as a whole
+ * @chunks: all of them; none goes before the pool does
+ */
+struct p2pdma_pool {
+	struct p2pdma_chunk *first;
+	struct p2pdma_pool_cpu __percpu *cpus;
+	u32 slot_pages;
+	u32 list_pages;
+	size_t size;
+	int nid;
+	struct gen_pool *pages;
+	struct cpumask keeping;
+	raw_spinlock_t lock ____cacheline_aligned_in_smp;
+	struct list_head chunks;
+};
+
+struct p2pdma_pool *p2pdma_pool_create(int nid);
+void p2pdma_pool_destroy(struct p2pdma_pool *pool);
+int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
+		    void *owner, struct p2pdma_chunk **new);
+void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner);
+void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner);
+void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
+			      void **owner);
+bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
+size_t p2pdma_pool_size(struct p2pdma_pool *pool);
+size_t p2pdma_pool_available(struct p2pdma_pool *pool);
+void p2pdma_pool_warn(const char *what, void *addr, size_t size);
+
+#endif /* _DRIVERS_PCI_P2PDMA_POOL_H */
