@@ -24,6 +24,7 @@ bool bench_symbol_is(unsigned long address, const char *name);
 int bench_paths(void);
 int bench_pool(void);
 int bench_user(void);
+int bench_cpus(void);
 int bench_scaling(void);
 
 #endif /* _BENCH_H */

@@ -132,6 +132,13 @@ ROWS = [
     *pool("sgl_4k"),
     "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 128 KiB, beside stock",
     *pool("sgl_128k"),
+    "Refusals, of a pool of 64 MiB that all CPUs have used, beside stock",
+    *(Row(f"  {cpus} CPU{'s' if cpus > 1 else ''}, {title}", f"{figure}_{cpus}", limit=90, main=cpus == 64)
+      for figure, title in (("refused_full", "4 KiB, nothing is free"), ("refused_two", "128 KiB, two pages are free"))
+      for cpus in (1, 8, 64)),
+    "Pieces of 2 MiB left of 32, beside stock",
+    Row("64 CPUs have one page each", "left_2m_64", unit="pieces", least=0.96, main=True),
+    Row("8 CPUs have one page each", "left_2m_8", unit="pieces"),
     "Memory for programs, empty pool, beside stock",
     Row("mmap() + munmap() of 2 MiB", "mmap_2m"),
     Row("  clearing it, which stock does not", "zero_2m"),

@@ -26,7 +26,7 @@
 
 static char *run;
 module_param(run, charp, 0);
-MODULE_PARM_DESC(run, "the part to run: paths, pool, user or scaling");
+MODULE_PARM_DESC(run, "the part to run: paths, pool, user, cpus or scaling");
 
 static char *where;
 module_param(where, charp, 0);
@@ -40,6 +40,7 @@ static const struct {
 	{ "paths", bench_paths },
 	{ "pool", bench_pool },
 	{ "user", bench_user },
+	{ "cpus", bench_cpus },
 	{ "scaling", bench_scaling },
 };
 
