@@ -28,7 +28,7 @@
 static ulong zero;
 module_param(zero, ulong, 0);
 MODULE_PARM_DESC(zero,
-		 "address of p2pmem_zero(), which modules can't name, where the core has it");
+		 "address of p2pdma_zero(), which modules can't name, where the core has it");
 
 static bool map_unmap(struct file *file, size_t size)
 {
@@ -128,7 +128,7 @@ int bench_user(void)
 	struct pci_dev *pdev;
 	int error;
 
-	if (BENCH_OURS && !bench_symbol_is(zero, "p2pmem_zero"))
+	if (BENCH_OURS && !bench_symbol_is(zero, "p2pdma_zero"))
 		return -EINVAL;
 
 	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));

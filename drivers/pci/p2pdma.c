@@ -1,499 +1,59 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: providers and their memory.
+ * PCI peer-to-peer DMA: registers, publishes, tears down, finds a provider.
  *
  * A driver registers its device's BARs, as addresses that others can map, and
- * parts of them with struct pages, which form one pool for each device.  Kernel
- * users take memory from it, find the provider that suits their devices, and
- * hear how far it is.  Which way two devices reach each other is
- * p2pdma_route.c's business, DMA addresses are p2pdma_map.c's, user space is
- * p2pdma_sysfs.c's and p2pdma_dmabuf.c's.
+ * parts of them with struct pages, which form one pool for each device.  This
+ * file makes and ends what the core knows of a device, and chooses among
+ * devices; the files below it do the rest, and none of them calls it.
  *
  * Lifetime: the first registration of a device makes its struct pci_p2pdma.
  * When the driver leaves, devres takes everything apart in three steps, which
  * are in this order whatever is registered when: p2pdma_teardown() hides the
- * provider and revokes what users have of it; the page map of each region waits
- * for its memory in flight; p2pdma_release() frees pool and provider.  Memory in
- * use keeps its region, its pool and its provider alive, whatever
- * pci_dev::p2pdma says by then: so memory is always freed by way of its page,
- * never by way of the device.
- *
- * The page maps are devres entries of their own, since drivers other than the
- * bound one register a device's BAR, too, and take its struct pages away by
- * devm_memunmap_pages() when they are unloaded.  The region then has no page
- * map, and no memory can be had of it, until the same range is registered again.
+ * memory and revokes what users have of it; the page map of each region waits
+ * for allocations in use; p2pdma_release() frees the pool and the rest.
+ * Allocated memory keeps its region, its pool and its struct pci_p2pdma alive,
+ * also when pci_dev::p2pdma is NULL by then.
  */
 
-#include <linux/anon_inodes.h>
 #include <linux/atomic.h>
 #include <linux/cleanup.h>
 #include <linux/device.h>
 #include <linux/export.h>
-#include <linux/fs.h>
-#include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/memory_hotplug.h>
 #include <linux/memremap.h>
-#include <linux/mm.h>
-#include <linux/mmdebug.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
-#include <linux/percpu-refcount.h>
 #include <linux/random.h>
 #include <linux/range.h>
 #include <linux/rculist.h>
-#include <linux/scatterlist.h>
-#include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
-#include <linux/wait_bit.h>
 
 #include "p2pdma.h"
 
 /* See p2pdma.h for what it covers. */
 static DEFINE_MUTEX(p2pdma_lock);
 
-/* All providers, published or not; written under p2pdma_lock, read by RCU */
-static LIST_HEAD(p2pdma_providers);
+/* All devices with memory, published or not; written under p2pdma_lock, read by RCU */
+static LIST_HEAD(p2pdma_all);
+
+/* ---- Teardown ---- */
 
 /*
- * All user mappings of all providers, whichever sysfs mount and open file they
- * come from, each provider's at an offset of its own: see p2pdma_revoke_user().
- */
-static struct file *p2pdma_user_file;
-static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
-
-/* ---- Memory ---- */
-
-/* Give back what has no reference, in pieces of @each, as allocated */
-static noinline void *p2pdma_undo(struct p2pdma_region *region, void *addr,
-				  size_t size, size_t each)
-{
-	void *end = addr + size;
-
-	for (; addr < end; addr += each)
-		p2pdma_pool_free(region->chunk, addr, each);
-	return NULL;
-}
-
-static noinline void *p2pdma_undo_put(struct p2pdma_region *region, void *addr,
-				      size_t size, size_t each)
-{
-	p2pdma_undo(region, addr, size, each);
-	percpu_ref_put(&region->pgmap.ref);
-	return NULL;
-}
-
-/*
- * Take contiguous memory: for the kernel, with one reference on its region, or
- * for a user (@each is PAGE_SIZE) with one for each page.
- */
-static __always_inline void *p2pdma_alloc(struct pci_p2pdma *provider,
-					  size_t size, size_t each,
-					  struct p2pdma_region **region)
-{
-	void *owner, *addr;
-
-	addr = each < size ?
-	       p2pdma_pool_alloc_pages(provider->pool, size, &owner) :
-	       p2pdma_pool_alloc(provider->pool, size, &owner);
-	if (!addr)
-		return NULL;
-
-	*region = owner;
-	if (unlikely(!percpu_ref_tryget_live_rcu(&(*region)->pgmap.ref)))
-		return p2pdma_undo(*region, addr, size, each);
-	/* Nobody else's memory must be taken for it. */
-	if (unlikely(!p2pdma_bar_in_place((*region)->bar)))
-		return p2pdma_undo_put(*region, addr, size, each);
-	if (each < size)
-		percpu_ref_get_many(&(*region)->pgmap.ref, size / each - 1);
-	return addr;
-}
-
-/* With the last reference @region, and its provider, may vanish at once. */
-static void p2pdma_free(struct p2pdma_region *region, void *addr, size_t size)
-{
-	/* What is refused has no reference. */
-	if (likely(p2pdma_pool_free(region->chunk, addr, size)))
-		percpu_ref_put(&region->pgmap.ref);
-}
-
-/**
- * p2pdma_alloc_user - take memory of a provider for a user mapping
- * @pdev: the provider
- * @size: bytes, a multiple of PAGE_SIZE
- * @region: where to put the region that it lies in
- *
- * Each page holds a reference on @region and is freed by itself, by
- * p2pdma_free_user() or with the last reference on the page.
- *
- * Context: any but NMI; never sleeps.
- * Return: kernel address of contiguous pages; NULL where @pdev is no provider
- * (any more) or has no such piece left.
- */
-void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
-			struct p2pdma_region **region)
-{
-	struct pci_p2pdma *provider;
-	void *addr;
-
-	/* Teardown waits for readers before the pool goes. */
-	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	if (!provider)
-		return NULL;
-
-	addr = p2pdma_alloc(provider, size, PAGE_SIZE, region);
-	if (addr)
-		atomic_long_add(size >> PAGE_SHIFT, &provider->user_pages);
-	return addr;
-}
-
-/**
- * p2pdma_free_user - give pages of p2pdma_alloc_user() back
- * @region: where they lie; may vanish with this call
- * @addr: kernel address of the first one
- * @size: bytes, a multiple of PAGE_SIZE
- *
- * Context: any but NMI; never sleeps.
- */
-void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
-{
-	atomic_long_t *out = &region->bar->device->user_pages;
-	void *end = addr + size;
-
-	if (!atomic_long_sub_return(size >> PAGE_SHIFT, out))
-		wake_up_var(out);
-	for (; addr < end; addr += PAGE_SIZE)
-		p2pdma_free(region, addr, PAGE_SIZE);
-}
-
-/* The last mapping of a user's page is gone, and so is all DMA to it. */
-static void p2pdma_page_free(struct page *page)
-{
-	/* In the pool it is anybody's: the last owner's count must be over. */
-	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
-
-	p2pdma_free_user(p2pdma_region(page->pgmap), page_to_virt(page),
-			 PAGE_SIZE);
-}
-
-/* Tools outside the kernel look for this symbol to see that P2PDMA is there. */
-static const struct dev_pagemap_ops p2pdma_pgmap_ops = {
-	.page_free = p2pdma_page_free,
-};
-
-/* The region of @pdev that @addr lies in, or NULL for any other address */
-static noinline struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev,
-						       void *addr)
-{
-	struct p2pdma_region *region;
-	struct page *page;
-
-	/* Not virt_addr_valid(), which knows only system memory on arm64. */
-	if (!addr || !pfn_valid(PHYS_PFN(__pa(addr))))
-		return NULL;
-
-	page = virt_to_page(addr);
-	if (!is_pci_p2pdma_page(page))
-		return NULL;
-
-	region = p2pdma_region(page->pgmap);
-	return region->bar->device->pdev == pdev ? region : NULL;
-}
-
-/* The same, at once where @pdev is bound and @addr in its first region */
-static __always_inline struct p2pdma_region *
-p2pdma_region_of_bound(struct pci_dev *pdev, void *addr)
-{
-	struct pci_p2pdma *provider;
-	struct p2pdma_region *region;
-
-	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	region = provider ? READ_ONCE(provider->first_region) : NULL;
-	if (likely(region && (size_t)(addr - region->start) < region->size))
-		return region;
-	return p2pdma_region_of(pdev, addr);
-}
-
-/* Take memory for the kernel */
-static __always_inline void *p2pdma_alloc_kernel(struct pci_dev *pdev,
-						 size_t size)
-{
-	struct p2pdma_region *region;
-	struct pci_p2pdma *provider;
-
-	/* Teardown waits for readers before the pool goes. */
-	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	return provider ? p2pdma_alloc(provider, size, size, &region) : NULL;
-}
-
-/**
- * pci_alloc_p2pmem - allocate memory of a provider
- * @pdev: the provider; its memory needn't be published
- * @size: bytes, rounded up to whole pages
- *
- * The memory is contiguous, page aligned and not cleared.  It lies in a BAR:
- * the CPU may only touch it through accessors such as memcpy_toio().  The
- * driver core waits for it to be freed, after the driver's remove().
- *
- * Context: any but NMI; never sleeps.
- * Return: kernel address; NULL where @pdev is no provider, or has no piece of
- * @size left, or its BAR has moved since, or @size is 0.
- */
-void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
-{
-	return p2pdma_alloc_kernel(pdev, size);
-}
-EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
-
-/**
- * pci_free_p2pmem - free memory of a provider
- * @pdev: the provider it came from
- * @addr: as pci_alloc_p2pmem() returned it
- * @size: as pci_alloc_p2pmem() was given it, in bytes
- *
- * May be called after @pdev has lost its driver, as long as memory is out.
- * What isn't @pdev's, isn't allocated, or was with another address or size, is
- * refused with a warning, and nothing changes.
- *
- * Context: any but NMI; never sleeps.
- */
-void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size)
-{
-	struct p2pdma_region *region = p2pdma_region_of_bound(pdev, addr);
-
-	if (likely(region))
-		p2pdma_free(region, addr, size);
-	else
-		p2pdma_pool_warn("not memory of this device", addr, size);
-}
-EXPORT_SYMBOL_GPL(pci_free_p2pmem);
-
-/**
- * pci_p2pmem_virt_to_bus - bus address of memory of a provider
- * @pdev: the provider
- * @addr: address inside memory that pci_alloc_p2pmem() returned
- *
- * The address is for @pdev itself and for devices whose requests reach it
- * without passing the root complex; see pci_p2pdma_distance_many().
- *
- * Context: any; never sleeps.
- * Return: bus address; 0 where @addr is no memory of @pdev, or its BAR has
- * moved since.
- */
-pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr)
-{
-	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
-
-	if (!region || !p2pdma_bar_in_place(region->bar))
-		return 0;
-	return pci_p2pdma_bus_addr_map(&region->bar->provider,
-				       virt_to_phys(addr));
-}
-EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
-
-/**
- * pci_p2pmem_alloc_sgl - allocate memory of a provider as a scatterlist
- * @pdev: the provider
- * @nents: where to put the number of entries
- * @length: bytes, for which the pool is asked for whole pages
- *
- * Context: may sleep.
- * Return: the list, of one contiguous entry; NULL as pci_alloc_p2pmem(), or
- * where there is no memory for the list, and @nents is as before.
- */
-struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
-					 unsigned int *nents, u32 length)
-{
-	struct scatterlist *sgl = kmalloc(sizeof(*sgl), GFP_KERNEL);
-	void *addr = sgl ? p2pdma_alloc_kernel(pdev, length) : NULL;
-
-	if (!addr) {
-		kfree(sgl);
-		return NULL;
-	}
-
-	sg_init_table(sgl, 1);
-	sg_set_page(sgl, virt_to_page(addr), length, offset_in_page(addr));
-	*nents = 1;
-	return sgl;
-}
-EXPORT_SYMBOL_GPL(pci_p2pmem_alloc_sgl);
-
-/**
- * pci_p2pmem_free_sgl - free what pci_p2pmem_alloc_sgl() returned
- * @pdev: the provider
- * @sgl: the list, unmapped
- *
- * Context: any; never sleeps.
- */
-void pci_p2pmem_free_sgl(struct pci_dev *pdev, struct scatterlist *sgl)
-{
-	struct scatterlist *sg;
-
-	for (sg = sgl; sg; sg = sg_next(sg))
-		pci_free_p2pmem(pdev, sg_virt(sg), sg->length);
-	kfree(sgl);
-}
-EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
-
-/* ---- Registration ---- */
-
-/*
- * The region that lay in @range, of which no page map has any part now; NULL for
- * none.  The pool can't be told two ways to divide the same memory.
- */
-static struct p2pdma_region *p2pdma_region_left(struct pci_p2pdma *provider,
-						const struct range *range)
-{
-	const struct range *left;
-	struct p2pdma_region *region;
-
-	list_for_each_entry(region, &provider->regions, node) {
-		left = &region->pgmap.range;
-		if (left->start > range->end || left->end < range->start)
-			continue;
-		if (left->start == range->start && left->end == range->end)
-			return region;
-		pci_err(provider->pdev, "p2pdma: %#llx-%#llx was registered as %#llx-%#llx before; register that, or let the driver bind again\n",
-			range->start, range->end, left->start, left->end);
-		return ERR_PTR(-EBUSY);
-	}
-	return NULL;
-}
-
-/*
- * Let @region take the place of @old, whose page map is gone.  All memory of
- * @old is free: the page map has waited for it.
- */
-static void p2pdma_region_replace(struct p2pdma_region *old,
-				  struct p2pdma_region *region)
-{
-	struct pci_p2pdma *provider = region->bar->device;
-
-	region->chunk = old->chunk;
-	p2pdma_pool_set_owner(region->chunk, region);
-	if (provider->first_region == old)
-		/* Frees that go by way of it see the rest. */
-		smp_store_release(&provider->first_region, region);
-	list_replace_rcu(&old->node, &region->node);
-
-	/* A concurrent allocation may look at it, and is refused. */
-	synchronize_rcu();
-	devm_kfree(region->bar->provider.owner, old);
-}
-
-/* Give @range, which has none, struct pages and put it into the pool */
-static int p2pdma_region_add(struct p2pdma_bar *bar, const struct range *range)
-{
-	struct pci_p2pdma *provider = bar->device;
-	struct device *owner = bar->provider.owner;
-	struct p2pdma_region *region, *old;
-	void *addr;
-	int ret;
-
-	old = p2pdma_region_left(provider, range);
-	if (IS_ERR(old))
-		return PTR_ERR(old);
-
-	region = devm_kzalloc(owner, sizeof(*region), GFP_KERNEL);
-	if (!region)
-		return -ENOMEM;
-
-	region->bar = bar;
-	region->pgmap.type = MEMORY_DEVICE_PCI_P2PDMA;
-	region->pgmap.ops = &p2pdma_pgmap_ops;
-	region->pgmap.range = *range;
-	region->pgmap.nr_range = 1;
-
-	addr = devm_memremap_pages(owner, &region->pgmap);
-	if (IS_ERR(addr)) {
-		devm_kfree(owner, region);
-		return PTR_ERR(addr);
-	}
-	region->start = addr;
-	region->size = range_len(range);
-
-	if (old) {
-		p2pdma_region_replace(old, region);
-		return 0;
-	}
-
-	ret = p2pdma_pool_add(provider->pool, addr, range_len(range), region,
-			      &region->chunk);
-	if (ret) {
-		devm_memunmap_pages(owner, &region->pgmap);
-		devm_kfree(owner, region);
-		return ret;
-	}
-
-	if (!provider->first_region)
-		/* Last: whoever frees by way of it sees the rest. */
-		smp_store_release(&provider->first_region, region);
-	list_add_tail_rcu(&region->node, &provider->regions);
-	return 0;
-}
-
-/*
- * Free a provider that nobody can find (any more) and whose page maps are gone:
- * the oldest devres entry, which @res is.
+ * Free what nobody can find (any more), and of which no page map is left.  @res
+ * is the oldest devres entry of P2PDMA.
  */
 static void p2pdma_release(struct device *dev, void *res)
 {
-	struct pci_p2pdma *provider = res;
+	struct pci_p2pdma *p2pdma = res;
 
-	/* Who had some of that memory may have had it mapped. */
-	p2pdma_debug_gone(provider);
-	p2pdma_pool_destroy(provider->pool);
-	p2pdma_route_cache_destroy(&provider->routes);
-}
-
-/**
- * p2pdma_user_mapping - where all user mappings of all providers belong
- *
- * Context: any.
- * Return: the address space, which is there as long as there are providers.
- */
-struct address_space *p2pdma_user_mapping(void)
-{
-	return p2pdma_user_file->f_mapping;
-}
-
-static const struct file_operations p2pdma_user_fops = { };
-
-static int __init p2pdma_user_init(void)
-{
-	struct file *file;
-
-	file = anon_inode_create_getfile("[p2pmem]", &p2pdma_user_fops, NULL,
-					 O_RDWR, NULL);
-	if (IS_ERR(file))
-		return PTR_ERR(file);
-	p2pdma_user_file = file;
-	return 0;
-}
-fs_initcall_sync(p2pdma_user_init);	/* before drivers, after the inodes */
-
-/*
- * Take all user mappings away, and wait for I/O to their pages.
- *
- * Once is not enough: an mmap() may have filled its mapping and not yet made
- * it known to the address space.  Nobody tells when it has.
- */
-static void p2pdma_revoke_user(struct pci_p2pdma *provider)
-{
-	do {
-		unmap_mapping_pages(p2pdma_user_mapping(),
-				    provider->user_offset,
-				    P2PDMA_USER_SIZE >> PAGE_SHIFT, true);
-	} while (!wait_var_event_timeout(&provider->user_pages,
-					 !atomic_long_read(&provider->user_pages),
-					 HZ / 10));
+	/* Devices that had some of that memory may have had it mapped. */
+	p2pdma_debug_gone(p2pdma);
+	p2pdma_mem_destroy(p2pdma);
+	p2pdma_route_cache_destroy(&p2pdma->routes);
 }
 
 /*
@@ -502,29 +62,31 @@ static void p2pdma_revoke_user(struct pci_p2pdma *provider)
  */
 static void p2pdma_teardown(struct device *dev, void *res)
 {
-	struct pci_p2pdma *provider = *(struct pci_p2pdma **)res;
-	struct pci_dev *pdev = provider->pdev;
+	struct pci_p2pdma *p2pdma = *(struct pci_p2pdma **)res;
+	struct pci_dev *pdev = p2pdma->pdev;
 
-	/* 1. Nobody new is sent here. */
-	WRITE_ONCE(provider->published, false);
+	/* 1. Nobody finds it for new users any more. */
+	WRITE_ONCE(p2pdma->published, false);
 
-	/* 2. No user mapping is begun any more. */
-	if (!list_empty(&provider->regions))
+	/* 2. No mmap() begins any more. */
+	if (!list_empty(&p2pdma->regions))
 		sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
 
 	/* 3. No allocation starts, and those that had started are done. */
 	scoped_guard(mutex, &p2pdma_lock) {
-		list_del_rcu(&provider->node);
+		list_del_rcu(&p2pdma->node);
 		RCU_INIT_POINTER(pdev->p2pdma, NULL);
 	}
 	synchronize_rcu();
-	WRITE_ONCE(provider->published, false);	/* whoever came too late */
-	p2pdma_heap_remove(provider);
+	WRITE_ONCE(p2pdma->published, false);	/* after a concurrent publish */
+	p2pdma_heap_remove(p2pdma);
 
-	/* 4. Users lose theirs.  The page maps wait for the rest. */
-	p2pdma_dmabuf_revoke(provider);
-	p2pdma_revoke_user(provider);
+	/* 4. Users lose what they have.  The page maps wait for the rest. */
+	p2pdma_dmabuf_revoke(p2pdma);
+	p2pdma_mem_revoke_user(p2pdma);
 }
+
+/* ---- Registration ---- */
 
 /* Does a BAR have addresses that a CPU or a device can use? */
 static bool p2pdma_bar_usable(struct pci_dev *pdev, int bar)
@@ -537,8 +99,8 @@ static bool p2pdma_bar_usable(struct pci_dev *pdev, int bar)
 /* Note where a BAR is, for as long as its memory is in use */
 static void p2pdma_bar_note(struct p2pdma_bar *bar)
 {
-	struct pci_dev *pdev = bar->device->pdev;
-	int number = bar - bar->device->bars;
+	struct pci_dev *pdev = bar->p2pdma->pdev;
+	int number = bar - bar->p2pdma->bars;
 
 	if (!p2pdma_bar_usable(pdev, number))
 		return;
@@ -549,58 +111,50 @@ static void p2pdma_bar_note(struct p2pdma_bar *bar)
 	smp_store_release(&bar->range.start, pci_resource_start(pdev, number));
 }
 
-/* Make a provider that nobody can find yet */
+/* Make what nobody can find yet */
 static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 {
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 	int i;
 
-	if (!p2pdma_user_file)
+	p2pdma = devres_alloc(p2pdma_release, sizeof(*p2pdma), GFP_KERNEL);
+	if (!p2pdma)
 		return NULL;
 
-	provider = devres_alloc(p2pdma_release, sizeof(*provider), GFP_KERNEL);
-	if (!provider)
-		return NULL;
-
-	provider->pool = p2pdma_pool_create(dev_to_node(&pdev->dev));
-	if (!provider->pool)
+	p2pdma->pdev = pdev;
+	if (p2pdma_mem_init(p2pdma))
 		goto err_free;
-	provider->teardown = devres_alloc(p2pdma_teardown, sizeof(provider),
-					  GFP_KERNEL);
-	if (!provider->teardown)
-		goto err_pool;
+	p2pdma->teardown = devres_alloc(p2pdma_teardown, sizeof(p2pdma),
+					GFP_KERNEL);
+	if (!p2pdma->teardown)
+		goto err_mem;
 
-	*provider->teardown = provider;
-	provider->pdev = pdev;
-	provider->user_offset =
-		atomic_long_fetch_add(P2PDMA_USER_SIZE >> PAGE_SHIFT,
-				      &p2pdma_user_offsets);
-	INIT_LIST_HEAD(&provider->regions);
-	INIT_LIST_HEAD(&provider->buffers);
-	p2pdma_heap_init(provider);
-	p2pdma_route_cache_init(&provider->routes);
+	*p2pdma->teardown = p2pdma;
+	INIT_LIST_HEAD(&p2pdma->buffers);
+	p2pdma_heap_init(p2pdma);
+	p2pdma_route_cache_init(&p2pdma->routes);
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
-		provider->bars[i].provider.owner = &pdev->dev;
-		provider->bars[i].device = provider;
-		provider->bars[i].resource = pci_resource_n(pdev, i);
-		p2pdma_bar_note(&provider->bars[i]);
+		p2pdma->bars[i].provider.owner = &pdev->dev;
+		p2pdma->bars[i].p2pdma = p2pdma;
+		p2pdma->bars[i].resource = pci_resource_n(pdev, i);
+		p2pdma_bar_note(&p2pdma->bars[i]);
 	}
-	devres_add(&pdev->dev, provider);
-	return provider;
+	devres_add(&pdev->dev, p2pdma);
+	return p2pdma;
 
-err_pool:
-	p2pdma_pool_destroy(provider->pool);
+err_mem:
+	p2pdma_mem_destroy(p2pdma);
 err_free:
-	devres_free(provider);
+	devres_free(p2pdma);
 	return NULL;
 }
 
-static void p2pdma_announce(struct pci_p2pdma *provider)
+static void p2pdma_announce(struct pci_p2pdma *p2pdma)
 {
 	lockdep_assert_held(&p2pdma_lock);
-	devres_add(&provider->pdev->dev, provider->teardown);
-	list_add_tail_rcu(&provider->node, &p2pdma_providers);
-	rcu_assign_pointer(provider->pdev->p2pdma, provider);
+	devres_add(&p2pdma->pdev->dev, p2pdma->teardown);
+	list_add_tail_rcu(&p2pdma->node, &p2pdma_all);
+	rcu_assign_pointer(p2pdma->pdev->p2pdma, p2pdma);
 }
 
 static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)
@@ -626,16 +180,16 @@ static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)
  */
 int pcim_p2pdma_init(struct pci_dev *pdev)
 {
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 
 	guard(mutex)(&p2pdma_lock);
 	if (p2pdma_registered(pdev))
 		return 0;
 
-	provider = p2pdma_create(pdev);
-	if (!provider)
+	p2pdma = p2pdma_create(pdev);
+	if (!p2pdma)
 		return -ENOMEM;
-	p2pdma_announce(provider);
+	p2pdma_announce(p2pdma);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
@@ -652,37 +206,18 @@ EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
  */
 struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar)
 {
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 
 	if (bar < 0 || bar >= PCI_STD_NUM_BARS)
 		return NULL;
 
 	guard(rcu)();
-	provider = p2pdma_of(pdev);
+	p2pdma = p2pdma_of(pdev);
 	/* Pairs with p2pdma_bar_note(). */
-	return provider && smp_load_acquire(&provider->bars[bar].range.start) ?
-	       &provider->bars[bar].provider : NULL;
+	return p2pdma && smp_load_acquire(&p2pdma->bars[bar].range.start) ?
+	       &p2pdma->bars[bar].provider : NULL;
 }
 EXPORT_SYMBOL_GPL(pcim_p2pdma_provider);
-
-/*
- * Does something own struct pages in @range already?  memremap_pages() would
- * warn, or not even notice, where it should refuse.
- */
-static bool p2pdma_range_taken(const struct range *range)
-{
-	struct dev_pagemap *pgmap;
-	u64 at;
-
-	for (at = range->start; at <= range->end; at += SUBSECTION_SIZE) {
-		pgmap = get_dev_pagemap(PHYS_PFN(at), NULL);
-		if (pgmap) {
-			put_dev_pagemap(pgmap);
-			return true;
-		}
-	}
-	return false;
-}
 
 /* From a driver's arguments to a range that memremap_pages() can take */
 static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
@@ -734,17 +269,17 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 /* With the first region p2pmem/ appears. */
 static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 {
-	struct pci_p2pdma *provider = bar->device;
-	struct kobject *kobj = &provider->pdev->dev.kobj;
-	bool first = list_empty(&provider->regions);
+	struct pci_p2pdma *p2pdma = bar->p2pdma;
+	struct kobject *kobj = &p2pdma->pdev->dev.kobj;
+	bool first = list_empty(&p2pdma->regions);
 	int ret = 0;
 
 	/* It may have been given an address only now, but never another one. */
 	if (!bar->range.start)
 		p2pdma_bar_note(bar);
 	if (!p2pdma_bar_in_place(bar)) {
-		pci_err(provider->pdev, "p2pdma: BAR %td has moved since the device was registered; let the driver bind again\n",
-			bar - provider->bars);
+		pci_err(p2pdma->pdev, "p2pdma: BAR %td has moved since the device was registered; let the driver bind again\n",
+			bar - p2pdma->bars);
 		return -EBUSY;
 	}
 
@@ -753,7 +288,7 @@ static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 	if (ret)
 		return ret;
 
-	ret = p2pdma_region_add(bar, range);
+	ret = p2pdma_mem_add(bar, range);
 	if (ret && first)
 		sysfs_remove_group(kobj, &p2pdma_group);
 	return ret;
@@ -763,29 +298,29 @@ static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 static int p2pdma_register(struct pci_dev *pdev, int bar,
 			   const struct range *range)
 {
-	struct pci_p2pdma *provider = p2pdma_registered(pdev);
+	struct pci_p2pdma *p2pdma = p2pdma_registered(pdev);
 	int ret;
 
-	if (provider) {
+	if (p2pdma) {
 		/* Gone already where the driver leaves at this moment. */
 		if (!devres_remove(&pdev->dev, p2pdma_teardown, NULL, NULL))
 			return -ENODEV;
-		ret = p2pdma_add_pages(&provider->bars[bar], range);
-		devres_add(&pdev->dev, provider->teardown);
+		ret = p2pdma_add_pages(&p2pdma->bars[bar], range);
+		devres_add(&pdev->dev, p2pdma->teardown);
 		return ret;
 	}
 
-	provider = p2pdma_create(pdev);
-	if (!provider)
+	p2pdma = p2pdma_create(pdev);
+	if (!p2pdma)
 		return -ENOMEM;
 
-	ret = p2pdma_add_pages(&provider->bars[bar], range);
+	ret = p2pdma_add_pages(&p2pdma->bars[bar], range);
 	if (ret) {
-		devres_free(provider->teardown);
+		devres_free(p2pdma->teardown);
 		devres_release(&pdev->dev, p2pdma_release, NULL, NULL);
 		return ret;
 	}
-	p2pdma_announce(provider);
+	p2pdma_announce(p2pdma);
 	return 0;
 }
 
@@ -834,7 +369,7 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 		return ret;
 
 	guard(mutex)(&p2pdma_lock);
-	if (p2pdma_range_taken(&range)) {
+	if (p2pdma_mem_taken(&range)) {
 		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
 			bar, range.start, range.end);
 		return -EBUSY;
@@ -854,8 +389,8 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 EXPORT_SYMBOL_GPL(pci_p2pdma_add_resource);
 
 /**
- * pci_p2pmem_publish - let others use a provider's memory, or no longer
- * @pdev: the provider; nothing happens where it has registered nothing
+ * pci_p2pmem_publish - let others use a device's memory, or no longer
+ * @pdev: the owner; nothing happens where it has registered no struct pages
  * @publish: true to let them, false to keep what is free for the driver
  *
  * Published memory is found by pci_p2pmem_find_many() and can be mapped by
@@ -865,13 +400,13 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_add_resource);
  */
 void pci_p2pmem_publish(struct pci_dev *pdev, bool publish)
 {
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 
 	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	if (provider && !list_empty(&provider->regions)) {
-		WRITE_ONCE(provider->published, publish);
-		p2pdma_heap_update(provider);
+	p2pdma = p2pdma_of(pdev);
+	if (p2pdma && !list_empty(&p2pdma->regions)) {
+		WRITE_ONCE(p2pdma->published, publish);
+		p2pdma_heap_update(p2pdma);
 	}
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_publish);
@@ -885,54 +420,54 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_publish);
  */
 bool pci_has_p2pmem(struct pci_dev *pdev)
 {
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 
 	guard(rcu)();
-	provider = p2pdma_of(pdev);
-	return provider && READ_ONCE(provider->published);
+	p2pdma = p2pdma_of(pdev);
+	return p2pdma && READ_ONCE(p2pdma->published);
 }
 EXPORT_SYMBOL_GPL(pci_has_p2pmem);
 
 /* ---- Choice ---- */
 
-/* Of a client to a registered provider; -1 where it can't do both directions */
-static int p2pdma_distance_of(struct pci_p2pdma *provider,
+/* Of a client to a registered device; -1 where it can't do both directions */
+static int p2pdma_distance_of(struct pci_p2pdma *p2pdma,
 			      struct device *client, bool verbose)
 {
-	u64 verdict = p2pdma_verdict(&provider->routes, provider->pdev, client,
+	u64 verdict = p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client,
 				     verbose);
 	enum p2pdma_reason reason;
 
 	if (!p2pdma_verdict_both(verdict))
 		return -1;
 
-	reason = p2pdma_limit(provider, client,
+	reason = p2pdma_limit(p2pdma, client,
 			      p2pdma_verdict_map_type(verdict));
 	if (likely(reason == P2PDMA_REASON_MAX))
 		return p2pdma_verdict_distance(verdict);
 	if (verbose)
-		p2pdma_verdict_refused(&provider->routes, provider->pdev,
+		p2pdma_verdict_refused(&p2pdma->routes, p2pdma->pdev,
 				       client, reason);
 	return -1;
 }
 
-/* The same where there is no memory, and so no cache, yet */
-static noinline int p2pdma_distance_of_pci(struct pci_dev *provider,
+/* The same where nothing is registered, and so there is no cache */
+static noinline int p2pdma_distance_of_pci(struct pci_dev *owner,
 					   struct device *client, bool verbose)
 {
 	struct p2pdma_route route;
 
-	p2pdma_route_find(provider, client, verbose, &route);
+	p2pdma_route_find(owner, client, verbose, &route);
 	return route.directions == P2PDMA_BOTH ? route.distance : -1;
 }
 
 /**
- * pci_p2pdma_distance_many - can clients reach a provider, and at what cost
- * @provider: PCI device with the memory; it needn't be registered yet
+ * pci_p2pdma_distance_many - can clients reach a device's memory, at what cost
+ * @owner: PCI device with the memory; it needn't be registered yet
  * @clients: devices that would access it: PCI devices, or children of such
  * @num_clients: how many
  * @verbose: say in the log, for each client that can't, why not; only once
- *	where @provider is registered, until the answer changes
+ *	where @owner is registered, until the answer changes
  *
  * A client that can only read or only write can't: the direction isn't asked.
  *
@@ -941,25 +476,25 @@ static noinline int p2pdma_distance_of_pci(struct pci_dev *provider,
  * the number of hops.
  *
  * Context: any; never sleeps.  The caller holds all devices.
- * Return: sum of the costs of all clients, 0 where @provider is the only one;
+ * Return: sum of the costs of all clients, 0 where @owner is the only one;
  * -1 where one can't reach it, or @num_clients is 0.
  */
-int pci_p2pdma_distance_many(struct pci_dev *provider,
+int pci_p2pdma_distance_many(struct pci_dev *owner,
 			     struct device **clients, int num_clients,
 			     bool verbose)
 {
 	bool refused = num_clients <= 0;
-	struct pci_p2pdma *registered;
+	struct pci_p2pdma *p2pdma;
 	int i, distance;
 	s64 total = 0;
 
 	guard(rcu)();
-	registered = p2pdma_of(provider);
+	p2pdma = p2pdma_of(owner);
 
 	for (i = 0; i < num_clients; i++) {
-		distance = registered ?
-			p2pdma_distance_of(registered, clients[i], verbose) :
-			p2pdma_distance_of_pci(provider, clients[i], verbose);
+		distance = p2pdma ?
+			p2pdma_distance_of(p2pdma, clients[i], verbose) :
+			p2pdma_distance_of_pci(owner, clients[i], verbose);
 		if (distance < 0) {
 			refused = true;
 			if (!verbose)
@@ -972,15 +507,15 @@ int pci_p2pdma_distance_many(struct pci_dev *provider,
 EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
 
 /**
- * pci_p2pdma_route - which way a client reaches a provider, or why not
- * @provider: PCI device with the memory; it needn't be registered yet
+ * pci_p2pdma_route - which way a client reaches a device's memory, or why not
+ * @owner: PCI device with the memory; it needn't be registered yet
  * @client: device that would access it: a PCI device, or a child of one
  * @route: where to put the answer, also where there is no route
  *
  * The answer is always fresh, and takes a while.  It holds until something
- * about the PCI fabric changes, or the client's DMA mask.  Where @provider has
- * registered memory, it is for all of that: one region out of @client's reach
- * is a refusal.
+ * about the PCI fabric changes, or the client's DMA mask.  Where @owner has
+ * registered memory with struct pages, it is for all of that: one region out of
+ * @client's reach is a refusal.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
@@ -989,22 +524,22 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
  * * -EINVAL - an argument is NULL
  * * -EOPNOTSUPP - the kernel has no P2PDMA; @route isn't touched
  */
-int pci_p2pdma_route(struct pci_dev *provider, struct device *client,
+int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
 		     struct p2pdma_route *route)
 {
-	struct pci_p2pdma *registered;
+	struct pci_p2pdma *p2pdma;
 	enum p2pdma_reason reason;
 
-	if (!provider || !client || !route)
+	if (!owner || !client || !route)
 		return -EINVAL;
 
-	p2pdma_route_find(provider, client, false, route);
+	p2pdma_route_find(owner, client, false, route);
 	if (!route->directions)
 		return -EREMOTEIO;
 
 	guard(rcu)();
-	registered = p2pdma_of(provider);
-	reason = registered ? p2pdma_limit(registered, client, route->map_type) :
+	p2pdma = p2pdma_of(owner);
+	reason = p2pdma ? p2pdma_limit(p2pdma, client, route->map_type) :
 			      P2PDMA_REASON_MAX;
 	if (reason == P2PDMA_REASON_MAX)
 		return 0;
@@ -1014,37 +549,38 @@ int pci_p2pdma_route(struct pci_dev *provider, struct device *client,
 EXPORT_SYMBOL_GPL(pci_p2pdma_route);
 
 /**
- * pci_p2pmem_find_many - find the provider that suits clients best
+ * pci_p2pmem_find_many - find the device whose memory suits clients best
  * @clients: devices that would access the memory
  * @num_clients: how many
  *
- * Of the published providers that all clients can reach, the least distant
- * one; among equals the one with most memory free; among those, any.
+ * Of the devices with published memory that all clients can reach, the least
+ * distant one; among equals the one with most memory free; among those, one at
+ * random.
  *
  * Context: any; never sleeps.  The caller holds the clients.
- * Return: the provider, with a reference that the caller drops with
+ * Return: the device, with a reference that the caller drops with
  * pci_dev_put(); NULL where there is none.
  */
 struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 {
 	size_t free, most_free = 0;
 	struct pci_dev *best = NULL;
-	struct pci_p2pdma *provider;
+	struct pci_p2pdma *p2pdma;
 	int distance, least = INT_MAX;
 	unsigned int equals = 0;
 	u32 random = get_random_u32();
 
 	guard(rcu)();
-	list_for_each_entry_rcu(provider, &p2pdma_providers, node) {
-		if (!READ_ONCE(provider->published))
+	list_for_each_entry_rcu(p2pdma, &p2pdma_all, node) {
+		if (!READ_ONCE(p2pdma->published))
 			continue;
 
-		distance = pci_p2pdma_distance_many(provider->pdev, clients,
+		distance = pci_p2pdma_distance_many(p2pdma->pdev, clients,
 						    num_clients, false);
 		if (distance < 0 || distance > least)
 			continue;
 
-		free = p2pdma_pool_available(provider->pool);
+		free = p2pdma_pool_available(p2pdma->pool);
 		if (distance == least && free < most_free)
 			continue;
 		if (distance < least || free > most_free)
@@ -1055,7 +591,7 @@ struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 		/* The n-th equal replaces the choice with a chance of 1/n. */
 		random = next_pseudo_random32(random);
 		if (!reciprocal_scale(random, ++equals))
-			best = provider->pdev;
+			best = p2pdma->pdev;
 	}
 	return pci_dev_get(best);
 }
@@ -1065,12 +601,12 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_find_many);
 
 /**
  * pci_p2pdma_enable_store - parse an attribute that turns peer memory on
- * @page: what was written: the name of a provider, as in 0000:03:00.0, or a
+ * @page: what was written: the name of a device, as in 0000:03:00.0, or a
  *	boolean as kstrtobool() takes it; a newline may follow
- * @p2p_dev: where to put the provider, with a reference for the caller; only
+ * @p2p_dev: where to put the device, with a reference for the caller; only
  *	written where one was named
  * @use_p2pdma: where to put whether peer memory is wanted.  True without a
- *	provider leaves the choice to the caller.
+ *	device leaves the choice to the caller.
  *
  * Context: may sleep.
  * Return:
@@ -1112,11 +648,11 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_enable_store);
 /**
  * pci_p2pdma_enable_show - show what pci_p2pdma_enable_store() parsed
  * @page: buffer of PAGE_SIZE, page aligned
- * @p2p_dev: provider that was named, or NULL
+ * @p2p_dev: device that was named, or NULL
  * @use_p2pdma: whether peer memory is wanted
  *
  * Context: any.
- * Return: bytes written: "0", "1" or the provider's name, and a newline.
+ * Return: bytes written: "0", "1" or the device's name, and a newline.
  */
 ssize_t pci_p2pdma_enable_show(char *page, struct pci_dev *p2p_dev,
 			       bool use_p2pdma)

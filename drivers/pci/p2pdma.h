@@ -2,17 +2,21 @@
 /*
  * PCI peer-to-peer DMA: what the files drivers/pci/p2pdma*.c share.
  *
- * Who calls whom: sysfs, heap -> dmabuf -> p2pdma.c -> pool and map -> route ->
- * host -> log, and phys_list -> map -> debug, never back, with three exceptions:
- * p2pdma.c takes the address of its attribute group from sysfs, it tells heap
- * and dmabuf when memory is published and when it goes, and host tells route
- * when its answers change.
+ * Who calls whom, from the top to the bottom and never back:
+ *
+ *   p2pdma.c
+ *   sysfs, heap
+ *   dmabuf, phys_list
+ *   map
+ *   mem
+ *   pool
+ *   route, host, log, debug
  *
  * Locks, outermost first:
  *
  *   device_lock()    held by the driver core around probe and teardown
  *   p2pdma_lock      mutex: registration, pci_dev::p2pdma, the list of
- *                    providers, a provider's list of regions
+ *                    devices with memory, a device's list of regions
  *   p2pdma_cache_lock           irq-safe: the list of caches of routes
  *   p2pdma_route_cache::lock    irq-safe: the cached routes of one provider
  *
@@ -57,8 +61,10 @@
 
 #include "p2pdma_pool.h"
 
+struct address_space;
 struct attribute_group;
 struct dma_heap;
+struct vm_area_struct;
 
 /* ---- p2pdma_host.c: which root complexes forward between devices ---- */
 
@@ -206,7 +212,7 @@ void p2pdma_log_route(struct device *client, const struct p2pdma_facts *facts,
 struct pci_p2pdma;
 struct p2pdma_bar;
 
-enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *device,
+enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *p2pdma,
 				struct device *client,
 				enum pci_p2pdma_map_type map_type);
 bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
@@ -230,7 +236,7 @@ bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
 void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev);
 void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
 			   struct device *dev);
-void p2pdma_debug_gone(struct pci_p2pdma *device);
+void p2pdma_debug_gone(struct pci_p2pdma *p2pdma);
 void p2pdma_debug_warn(struct device *provider, struct device *client,
 		       const char *what);
 #else
@@ -240,32 +246,33 @@ static inline void p2pdma_debug_mapped(struct p2pdma_provider *provider,
 static inline void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
 					 struct device *dev) { }
 
-static inline void p2pdma_debug_gone(struct pci_p2pdma *device) { }
+static inline void p2pdma_debug_gone(struct pci_p2pdma *p2pdma) { }
 #endif
 
-/* ---- p2pdma.c: providers and their memory ---- */
+/* ---- What the core knows of a device ---- */
 
 /*
- * One BAR as memory that has an address; it needs no struct pages.  What
- * drivers get to see of it is @provider.
+ * One BAR as memory that has an address; it needs no struct pages.  Drivers see
+ * @provider of it.
  */
 struct p2pdma_bar {
 	struct p2pdma_provider provider;
-	struct pci_p2pdma *device;
+	struct pci_p2pdma *p2pdma;	/* that it is in */
 	struct resource *resource;	/* where it is now */
 	struct range range;	/* CPU addresses; start 0: no memory, or none yet */
 };
 
 /*
- * A device that provides memory: a devres entry, made by the first registration
- * and gone when the driver leaves.  pci_dev::p2pdma points to it in between.
+ * What is known of a device with memory: a devres entry, made by the first
+ * registration and gone when the driver leaves.  pci_dev::p2pdma points to it in
+ * between.
  */
 struct pci_p2pdma {
-	struct pci_dev *pdev;
+	struct pci_dev *pdev;		/* the owner */
 	struct pci_p2pdma **teardown;	/* the newest devres entry of P2PDMA */
 	struct p2pdma_bar bars[PCI_STD_NUM_BARS];
 	struct p2pdma_route_cache routes;
-	struct list_head node;		/* in the list of providers */
+	struct list_head node;		/* in the list of all devices with memory */
 
 	/* Memory with struct pages */
 	struct p2pdma_pool *pool;
@@ -285,9 +292,10 @@ struct pci_p2pdma {
 /*
  * A part of a BAR with struct pages.  Each allocation holds a reference on
  * pgmap.ref (one for kernel memory, one a page for user memory), and
- * memunmap_pages() waits for them: whoever holds memory may use the region,
- * and its provider, without a lock.  Whoever has registered it may have taken the
- * page map away; then pgmap.ref is dead for good, and so nobody gets memory.
+ * memunmap_pages() waits for them: the owner of an allocation may use the region,
+ * and its struct pci_p2pdma, without a lock.  The module that registered the
+ * region may have taken the page map away; then pgmap.ref is dead for good, and
+ * so nobody gets memory.
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;
@@ -315,7 +323,7 @@ static inline struct p2pdma_bar *p2pdma_bar(struct p2pdma_provider *provider)
 	return container_of(provider, struct p2pdma_bar, provider);
 }
 
-/* What @pdev provides, if anything; for RCU readers */
+/* What is known of @pdev, if it has registered anything; for RCU readers */
 static inline struct pci_p2pdma *p2pdma_of(struct pci_dev *pdev)
 {
 	return rcu_dereference(pdev->p2pdma);
@@ -326,37 +334,46 @@ static inline struct p2pdma_region *p2pdma_region(struct dev_pagemap *pgmap)
 	return container_of(pgmap, struct p2pdma_region, pgmap);
 }
 
-/* No mapping is longer; each provider has as much room for its own. */
+/* ---- p2pdma_mem.c: memory with struct pages ---- */
+
+/* No user mapping is longer; each device has as much room for its own. */
 #define P2PDMA_USER_SIZE	SZ_1T
 
+int p2pdma_mem_init(struct pci_p2pdma *p2pdma);
+void p2pdma_mem_destroy(struct pci_p2pdma *p2pdma);
+bool p2pdma_mem_taken(const struct range *range);
+int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range);
+int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr, size_t size);
+int p2pdma_zero(void *addr, size_t size);	/* the benchmark calls it, too */
+int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma);
+void p2pdma_mem_revoke_user(struct pci_p2pdma *p2pdma);
 struct address_space *p2pdma_user_mapping(void);
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region);
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
 
-/* ---- p2pdma_sysfs.c: p2pmem/ and user mappings ---- */
+/* ---- p2pdma_sysfs.c: p2pmem/ ---- */
 
-int p2pmem_zero(void *addr, size_t size);
 extern const struct attribute_group p2pdma_group;
 
 /* ---- p2pdma_dmabuf.c: memory as dma-bufs ---- */
 
 #ifdef CONFIG_PCI_P2PDMA_DMABUF
-void p2pdma_dmabuf_revoke(struct pci_p2pdma *device);
+void p2pdma_dmabuf_revoke(struct pci_p2pdma *p2pdma);
 #else
-static inline void p2pdma_dmabuf_revoke(struct pci_p2pdma *device) { }
+static inline void p2pdma_dmabuf_revoke(struct pci_p2pdma *p2pdma) { }
 #endif
 
 /* ---- p2pdma_heap.c: published memory for programs, as dma-bufs ---- */
 
 #ifdef CONFIG_PCI_P2PDMA_HEAP
-void p2pdma_heap_init(struct pci_p2pdma *device);
-void p2pdma_heap_update(struct pci_p2pdma *device);
-void p2pdma_heap_remove(struct pci_p2pdma *device);
+void p2pdma_heap_init(struct pci_p2pdma *p2pdma);
+void p2pdma_heap_update(struct pci_p2pdma *p2pdma);
+void p2pdma_heap_remove(struct pci_p2pdma *p2pdma);
 #else
-static inline void p2pdma_heap_init(struct pci_p2pdma *device) { }
-static inline void p2pdma_heap_update(struct pci_p2pdma *device) { }
-static inline void p2pdma_heap_remove(struct pci_p2pdma *device) { }
+static inline void p2pdma_heap_init(struct pci_p2pdma *p2pdma) { }
+static inline void p2pdma_heap_update(struct pci_p2pdma *p2pdma) { }
+static inline void p2pdma_heap_remove(struct pci_p2pdma *p2pdma) { }
 #endif
 
 #endif /* _DRIVERS_PCI_P2PDMA_H */

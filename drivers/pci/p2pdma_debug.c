@@ -143,17 +143,17 @@ static struct device *p2pdma_debug_mark(struct p2pdma_provider *provider)
 
 /**
  * p2pdma_debug_gone - check that nobody has memory of a provider mapped
- * @device: the provider, whose driver leaves
+ * @p2pdma: the provider, whose driver leaves
  *
  * Context: may sleep.
  */
-void p2pdma_debug_gone(struct pci_p2pdma *device)
+void p2pdma_debug_gone(struct pci_p2pdma *p2pdma)
 {
 	struct device *client, *first = NULL;
 	int i;
 
-	for (i = 0; i < ARRAY_SIZE(device->bars); i++) {
-		while ((client = p2pdma_debug_mark(&device->bars[i].provider))) {
+	for (i = 0; i < ARRAY_SIZE(p2pdma->bars); i++) {
+		while ((client = p2pdma_debug_mark(&p2pdma->bars[i].provider))) {
 			/* The first one is named below, the others may go. */
 			if (!first)
 				first = client;
@@ -163,7 +163,7 @@ void p2pdma_debug_gone(struct pci_p2pdma *device)
 	}
 	if (!first)
 		return;
-	p2pdma_debug_warn(&device->pdev->dev, first,
+	p2pdma_debug_warn(&p2pdma->pdev->dev, first,
 			  "memory is still mapped, and the provider leaves");
 	put_device(first);
 }

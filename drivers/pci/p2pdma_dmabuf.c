@@ -188,8 +188,8 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 
 /**
  * p2pdma_dmabuf_revoke - take the memory of all dma-bufs of a device back
- * @device: provider that nobody can find any more; nothing of it is exported
- *	from now on
+ * @p2pdma: whose memory it is; nobody can find it any more, and nothing of it
+ *	is exported from now on
  *
  * Importers are told, devices are waited for, and what is still mapped is
  * undone.  Nothing that an importer or a program holds can keep this from
@@ -197,13 +197,13 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
  *
  * Context: may sleep.
  */
-void p2pdma_dmabuf_revoke(struct pci_p2pdma *device)
+void p2pdma_dmabuf_revoke(struct pci_p2pdma *p2pdma)
 {
 	struct p2pdma_buffer *buffer;
 
 	for (;;) {
 		scoped_guard(spinlock, &p2pdma_buffers_lock) {
-			buffer = list_first_entry_or_null(&device->buffers,
+			buffer = list_first_entry_or_null(&p2pdma->buffers,
 							  struct p2pdma_buffer,
 							  node);
 			if (!buffer)
@@ -530,7 +530,7 @@ struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
 	ihold(buffer->inode);
 	scoped_guard(spinlock, &p2pdma_buffers_lock)
 		list_add(&buffer->node,
-			 &p2pdma_bar(provider)->device->buffers);
+			 &p2pdma_bar(provider)->p2pdma->buffers);
 	return dmabuf;
 }
 EXPORT_SYMBOL_GPL(p2pdma_export);

@@ -13,15 +13,11 @@
 
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
-#include <linux/io.h>
 #include <linux/memremap.h>
-#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/p2pdma-dmabuf.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
-#include <linux/sched/signal.h>
-#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -43,55 +39,32 @@ static void p2pdma_heap_free(void *data)
 	kfree(memory);
 }
 
-/* Teardown waits for this: not longer than for one piece. */
-static int p2pdma_heap_clear(struct pci_p2pdma *device, void *addr, size_t size)
-{
-	size_t done, len;
-	int ret;
-
-	for (done = 0; done < size; done += len) {
-		if (!READ_ONCE(device->published))
-			return -ENODEV;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-
-		len = min_t(size_t, size - done, SZ_2M);
-		ret = p2pmem_zero(addr + done, len);
-		if (ret) {
-			pci_err(device->pdev, "p2pdma: heap: the memory doesn't answer, it can't be cleared\n");
-			return ret;
-		}
-		cond_resched();
-	}
-	return 0;
-}
-
 static struct dma_buf *p2pdma_heap_allocate(struct dma_heap *heap,
 					    unsigned long len, u32 fd_flags,
 					    u64 heap_flags)
 {
-	struct pci_p2pdma *device = dma_heap_get_drvdata(heap);
+	struct pci_p2pdma *p2pdma = dma_heap_get_drvdata(heap);
 	struct p2pdma_heap_memory *memory;
 	struct p2pdma_region *region;
 	struct dma_buf *dmabuf;
 	int ret;
 
-	if (!READ_ONCE(device->published))
+	if (!READ_ONCE(p2pdma->published))
 		return ERR_PTR(-ENODEV);
 
 	memory = kmalloc(sizeof(*memory), GFP_KERNEL);
 	if (!memory)
 		return ERR_PTR(-ENOMEM);
-	memory->pdev = device->pdev;
+	memory->pdev = p2pdma->pdev;
 	memory->size = len;
-	memory->addr = pci_alloc_p2pmem(device->pdev, len);
+	memory->addr = pci_alloc_p2pmem(p2pdma->pdev, len);
 	if (!memory->addr) {
 		/* Where the driver leaves, it is unpublished first. */
-		ret = READ_ONCE(device->published) ? -ENOMEM : -ENODEV;
+		ret = READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
 		goto err_free;
 	}
 
-	ret = p2pdma_heap_clear(device, memory->addr, len);
+	ret = p2pdma_mem_clear(p2pdma, memory->addr, len);
 	if (ret)
 		goto err_memory;
 
@@ -104,7 +77,7 @@ static struct dma_buf *p2pdma_heap_allocate(struct dma_heap *heap,
 	ret = PTR_ERR(dmabuf);
 
 err_memory:
-	pci_free_p2pmem(device->pdev, memory->addr, len);
+	pci_free_p2pmem(p2pdma->pdev, memory->addr, len);
 err_free:
 	kfree(memory);
 	return ERR_PTR(ret);
@@ -114,77 +87,77 @@ static const struct dma_heap_ops p2pdma_heap_ops = {
 	.allocate = p2pdma_heap_allocate,
 };
 
-static void p2pdma_heap_add(struct pci_p2pdma *device)
+static void p2pdma_heap_add(struct pci_p2pdma *p2pdma)
 {
 	struct dma_heap_export_info info = {
-		.name = device->heap_name,
+		.name = p2pdma->heap_name,
 		.ops = &p2pdma_heap_ops,
-		.priv = device,
+		.priv = p2pdma,
 	};
 	struct dma_heap *heap = dma_heap_add(&info);
 
 	if (IS_ERR(heap))
-		pci_warn(device->pdev, "p2pdma: programs get no heap %s: %pe\n",
-			 device->heap_name, heap);
+		pci_warn(p2pdma->pdev, "p2pdma: programs get no heap %s: %pe\n",
+			 p2pdma->heap_name, heap);
 	else
-		device->heap = heap;
+		p2pdma->heap = heap;
 }
 
-static void p2pdma_heap_drop(struct pci_p2pdma *device)
+static void p2pdma_heap_drop(struct pci_p2pdma *p2pdma)
 {
-	if (device->heap)
-		dma_heap_remove(device->heap);
-	device->heap = NULL;
+	if (p2pdma->heap)
+		dma_heap_remove(p2pdma->heap);
+	p2pdma->heap = NULL;
 }
 
 /* Makes the heap what it should be now, however often that has changed */
 static void p2pdma_heap_work(struct work_struct *work)
 {
-	struct pci_p2pdma *device = container_of(work, struct pci_p2pdma,
+	struct pci_p2pdma *p2pdma = container_of(work, struct pci_p2pdma,
 						 heap_work);
 
-	if (!READ_ONCE(device->published))
-		p2pdma_heap_drop(device);
-	else if (!device->heap)
-		p2pdma_heap_add(device);
+	if (!READ_ONCE(p2pdma->published))
+		p2pdma_heap_drop(p2pdma);
+	else if (!p2pdma->heap)
+		p2pdma_heap_add(p2pdma);
 }
 
 /**
  * p2pdma_heap_init - prepare a device for having a heap
- * @device: new provider that nobody can find yet
+ * @p2pdma: new provider that nobody can find yet
  *
  * Context: any; never sleeps.
  */
-void p2pdma_heap_init(struct pci_p2pdma *device)
+void p2pdma_heap_init(struct pci_p2pdma *p2pdma)
 {
-	INIT_WORK(&device->heap_work, p2pdma_heap_work);
-	snprintf(device->heap_name, sizeof(device->heap_name), "p2pmem-%s",
-		 pci_name(device->pdev));
+	INIT_WORK(&p2pdma->heap_work, p2pdma_heap_work);
+	snprintf(p2pdma->heap_name, sizeof(p2pdma->heap_name), "p2pmem-%s",
+		 pci_name(p2pdma->pdev));
 }
 
 /**
  * p2pdma_heap_update - make or remove the heap, as the memory is published
- * @device: the provider
+ * @p2pdma: the provider
  *
  * It happens a little later.
  *
  * Context: any; never sleeps.
  */
-void p2pdma_heap_update(struct pci_p2pdma *device)
+void p2pdma_heap_update(struct pci_p2pdma *p2pdma)
 {
-	schedule_work(&device->heap_work);
+	schedule_work(&p2pdma->heap_work);
 }
 
 /**
  * p2pdma_heap_remove - remove a device's heap, if there is one, for good
- * @device: provider that is unpublished, and that nobody can find any more
+ * @p2pdma: provider that is unpublished, and that nobody can find any more
  *
  * When it returns, no allocation is in progress.  Buffers aren't affected.
  *
  * Context: may sleep.
  */
-void p2pdma_heap_remove(struct pci_p2pdma *device)
+void p2pdma_heap_remove(struct pci_p2pdma *p2pdma)
 {
-	disable_work_sync(&device->heap_work);
-	p2pdma_heap_drop(device);
+	disable_work_sync(&p2pdma->heap_work);
+	p2pdma_heap_drop(p2pdma);
 }

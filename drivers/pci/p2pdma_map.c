@@ -91,14 +91,14 @@ p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
 
 /**
  * p2pdma_limit - what keeps a client from a part of a device's pages
- * @device: the provider
+ * @p2pdma: the provider
  * @client: device that would access it
  * @map_type: of the route between the two, which allows it
  *
  * Context: any, under RCU; never sleeps.
  * Return: the reason, or %P2PDMA_REASON_MAX where nothing does.
  */
-enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *device,
+enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *p2pdma,
 				struct device *client,
 				enum pci_p2pdma_map_type map_type)
 {
@@ -110,7 +110,7 @@ enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *device,
 	if (dev && p2pdma_bounces(dev))
 		return P2PDMA_REASON_BOUNCED;
 
-	list_for_each_entry_rcu(region, &device->regions, node) {
+	list_for_each_entry_rcu(region, &p2pdma->regions, node) {
 		reason = p2pdma_limit_bar(region->bar, region->pgmap.range.end,
 					  client, map_type);
 		if (reason != P2PDMA_REASON_MAX)
@@ -124,12 +124,12 @@ static noinline void p2pdma_explain(const struct p2pdma_bar *bar,
 				    struct device *client,
 				    enum p2pdma_reason reason)
 {
-	struct pci_p2pdma *device = bar->device;
+	struct pci_p2pdma *p2pdma = bar->p2pdma;
 
 	if (reason == P2PDMA_REASON_MAX)
-		p2pdma_verdict(&device->routes, device->pdev, client, true);
+		p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client, true);
 	else
-		p2pdma_verdict_refused(&device->routes, device->pdev, client,
+		p2pdma_verdict_refused(&p2pdma->routes, p2pdma->pdev, client,
 				       reason);
 }
 
@@ -141,8 +141,8 @@ static __always_inline enum pci_p2pdma_map_type
 p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
 		unsigned int needs)
 {
-	struct pci_p2pdma *device = bar->device;
-	u64 verdict = p2pdma_verdict(&device->routes, device->pdev, client,
+	struct pci_p2pdma *p2pdma = bar->p2pdma;
+	u64 verdict = p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client,
 				     false);
 	unsigned int has = FIELD_GET(P2PDMA_VERDICT_DIRECTIONS, verdict);
 	enum pci_p2pdma_map_type map_type = p2pdma_verdict_map_type(verdict);
