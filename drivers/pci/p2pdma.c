@@ -16,13 +16,15 @@
  * also when pci_dev::p2pdma is NULL by then.
  */
 
-#include <linux/atomic.h>
+#include <linux/bits.h>
 #include <linux/cleanup.h>
 #include <linux/device.h>
 #include <linux/export.h>
+#include <linux/init.h>
 #include <linux/kstrtox.h>
 #include <linux/memory_hotplug.h>
-#include <linux/memremap.h>
+#include <linux/minmax.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
@@ -32,6 +34,9 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
+#include <kunit/visibility.h>
+
+#include "pci.h"
 #include "p2pdma.h"
 
 /* See p2pdma.h for what it covers. */
@@ -53,7 +58,7 @@ static void p2pdma_release(struct device *dev, void *res)
 	/* Devices that had some of that memory may have had it mapped. */
 	p2pdma_debug_gone(p2pdma);
 	p2pdma_mem_destroy(p2pdma);
-	p2pdma_route_cache_destroy(&p2pdma->routes);
+	p2pdma_cache_destroy(&p2pdma->cache);
 }
 
 /*
@@ -132,7 +137,7 @@ static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 	*p2pdma->teardown = p2pdma;
 	INIT_LIST_HEAD(&p2pdma->buffers);
 	p2pdma_heap_init(p2pdma);
-	p2pdma_route_cache_init(&p2pdma->routes);
+	p2pdma_cache_init(&p2pdma->cache);
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
 		p2pdma->bars[i].provider.owner = &pdev->dev;
 		p2pdma->bars[i].p2pdma = p2pdma;
@@ -434,31 +439,35 @@ EXPORT_SYMBOL_GPL(pci_has_p2pmem);
 static int p2pdma_distance_of(struct pci_p2pdma *p2pdma,
 			      struct device *client, bool verbose)
 {
-	u64 verdict = p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client,
-				     verbose);
+	struct p2pdma_verdict verdict = p2pdma_cached_verdict(p2pdma, client,
+							      verbose);
 	enum p2pdma_reason reason;
 
-	if (!p2pdma_verdict_both(verdict))
+	if (!p2pdma_allows_both(&verdict))
 		return -1;
 
-	reason = p2pdma_limit(p2pdma, client,
-			      p2pdma_verdict_map_type(verdict));
+	reason = p2pdma_memory_refusal(p2pdma, client, verdict.map_type);
 	if (likely(reason == P2PDMA_REASON_MAX))
-		return p2pdma_verdict_distance(verdict);
+		return verdict.distance;
 	if (verbose)
-		p2pdma_verdict_refused(&p2pdma->routes, p2pdma->pdev,
-				       client, reason);
+		p2pdma_explain_refusal(p2pdma, client, reason);
 	return -1;
 }
 
 /* The same where nothing is registered, and so there is no cache */
-static noinline int p2pdma_distance_of_pci(struct pci_dev *owner,
-					   struct device *client, bool verbose)
+static int p2pdma_distance_uncached(struct pci_dev *owner,
+				    struct device *client, bool verbose)
 {
-	struct p2pdma_route route;
+	struct p2pdma_verdict verdict;
+	struct p2pdma_facts facts;
 
-	p2pdma_route_find(owner, client, verbose, &route);
-	return route.directions == P2PDMA_BOTH ? route.distance : -1;
+	p2pdma_find_route(owner, client, &facts, &verdict);
+	if (p2pdma_allows_both(&verdict))
+		return verdict.distance;
+	if (verbose && p2pdma_log_allowed())
+		p2pdma_log_route(owner, client, &facts, &verdict,
+				 p2pdma_find_fix(&facts, &verdict));
+	return -1;
 }
 
 /**
@@ -494,7 +503,7 @@ int pci_p2pdma_distance_many(struct pci_dev *owner,
 	for (i = 0; i < num_clients; i++) {
 		distance = p2pdma ?
 			p2pdma_distance_of(p2pdma, clients[i], verbose) :
-			p2pdma_distance_of_pci(owner, clients[i], verbose);
+			p2pdma_distance_uncached(owner, clients[i], verbose);
 		if (distance < 0) {
 			refused = true;
 			if (!verbose)
@@ -527,24 +536,37 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
 int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
 		     struct p2pdma_route *route)
 {
+	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
+	struct p2pdma_verdict verdict;
+	struct p2pdma_facts facts;
 	struct pci_p2pdma *p2pdma;
-	enum p2pdma_reason reason;
 
 	if (!owner || !client || !route)
 		return -EINVAL;
 
-	p2pdma_route_find(owner, client, false, route);
-	if (!route->directions)
-		return -EREMOTEIO;
+	p2pdma_find_route(owner, client, &facts, &verdict);
+	scoped_guard(rcu) {
+		p2pdma = p2pdma_of(owner);
+		if (p2pdma && verdict.directions)
+			reason = p2pdma_memory_refusal(p2pdma, client,
+						       verdict.map_type);
+	}
+	if (reason != P2PDMA_REASON_MAX)
+		p2pdma_refuse(&verdict, reason);
 
-	guard(rcu)();
-	p2pdma = p2pdma_of(owner);
-	reason = p2pdma ? p2pdma_limit(p2pdma, client, route->map_type) :
-			      P2PDMA_REASON_MAX;
-	if (reason == P2PDMA_REASON_MAX)
-		return 0;
-	p2pdma_route_refuse(route, reason);
-	return -EREMOTEIO;
+	*route = (struct p2pdma_route) {
+		.map_type = verdict.map_type,
+		.reason = verdict.reason,
+		.distance = verdict.distance,
+		.directions = verdict.directions,
+	};
+	if (verdict.blocking & BIT(P2PDMA_REQUEST))
+		route->blocking[0] = p2pdma_turn_of(p2pdma_pci_client(client),
+						    &facts.legs[P2PDMA_CLIENT]);
+	if (verdict.blocking & BIT(P2PDMA_COMPLETION))
+		route->blocking[1] = p2pdma_turn_of(owner,
+						    &facts.legs[P2PDMA_OWNER]);
+	return route->directions ? 0 : -EREMOTEIO;
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_route);
 
@@ -662,3 +684,41 @@ ssize_t pci_p2pdma_enable_show(char *page, struct pci_dev *p2p_dev,
 	return sysfs_emit(page, "%d\n", use_p2pdma);
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_enable_show);
+
+/* ---- Host bridges that the administrator names ---- */
+
+/* Known by the name that Documentation/driver-api/pci/p2pdma.rst gives it */
+#undef MODULE_PARAM_PREFIX
+#define MODULE_PARAM_PREFIX "pci_p2pdma."
+
+static char *host_bridge;
+module_param_unsafe(host_bridge, charp, 0444);
+MODULE_PARM_DESC(host_bridge,
+		 "Host bridges to take for forwarding peer-to-peer DMA, VVVV:DDDD[:w][,...]. A wrong entry corrupts data in silence.");
+
+/**
+ * p2pdma_admit_host_bridges - replace the administrator's host bridges
+ * @text: VVVV:DDDD[:w][,...]; "" for none
+ *
+ * The log says what has become of each entry.
+ *
+ * Context: may sleep.
+ * Return: how many are accepted; -ENOMEM no memory, and nothing changes.
+ */
+VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
+{
+	int ret = p2pdma_host_admit(text, p2pdma_log_admission);
+
+	if (ret >= 0)
+		pci_p2pdma_fabric_changed();
+	return ret;
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_admit_host_bridges);
+
+static int __init p2pdma_start(void)
+{
+	int ret = host_bridge ? p2pdma_admit_host_bridges(host_bridge) : 0;
+
+	return min(ret, 0);
+}
+postcore_initcall_sync(p2pdma_start);

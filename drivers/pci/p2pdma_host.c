@@ -12,15 +12,11 @@
 #include <linux/cc_platform.h>
 #include <linux/cleanup.h>
 #include <linux/hex.h>
-#include <linux/init.h>
-#include <linux/minmax.h>
-#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
-#include <linux/sprintf.h>
 #include <linux/string.h>
 #include <linux/unaligned.h>
 #include <linux/xarray.h>
@@ -104,15 +100,6 @@ struct p2pdma_host_list {
 
 static struct p2pdma_host_list __rcu *p2pdma_admitted;
 static DEFINE_MUTEX(p2pdma_admit_lock);
-
-/* Known by the name that Documentation/driver-api/pci/p2pdma.rst gives it */
-#undef MODULE_PARAM_PREFIX
-#define MODULE_PARAM_PREFIX "pci_p2pdma."
-
-static char *host_bridge;
-module_param_unsafe(host_bridge, charp, 0444);
-MODULE_PARM_DESC(host_bridge,
-		 "Host bridges to take for forwarding peer-to-peer DMA, VVVV:DDDD[:w][,...]. A wrong entry corrupts data in silence.");
 
 /**
  * p2pdma_cpu_allows - does this processor forward between all its root ports?
@@ -294,46 +281,37 @@ static bool p2pdma_host_known_any(const struct p2pdma_host_bridge *entry)
 	return found && !found->same_only && !found->write_only;
 }
 
-static void p2pdma_admit(struct p2pdma_host_list *list, const char *text)
+static enum p2pdma_admission p2pdma_admit(struct p2pdma_host_list *list,
+					  const char *text)
 {
 	struct p2pdma_host_bridge entry;
-	char line[160];
 
-	if (!p2pdma_parse_host_bridge(text, &entry)) {
-		snprintf(line, sizeof(line),
-			 "pci_p2pdma.host_bridge: '%.32s' refused: it must be VVVV:DDDD or VVVV:DDDD:w, of four hex digits each",
-			 text);
-	} else if (p2pdma_host_search(list->entries, list->count, entry.vendor,
-				      entry.device)) {
-		snprintf(line, sizeof(line),
-			 "pci_p2pdma.host_bridge: '%s' refused: that host bridge is there already",
-			 text);
-	} else if (p2pdma_host_known_any(&entry)) {
-		snprintf(line, sizeof(line),
-			 "pci_p2pdma.host_bridge: '%s' refused: it is known to forward reads and writes",
-			 text);
-	} else {
-		list->count++;
-		list->entries[list->count - 1] = entry;
-		snprintf(line, sizeof(line),
-			 "host bridge %04x:%04x is taken for forwarding peer-to-peer %s, as the command line says; if it doesn't, DATA IS CORRUPTED IN SILENCE",
-			 entry.vendor, entry.device,
-			 entry.write_only ? "writes" : "reads and writes");
-	}
-	p2pdma_log(NULL, line);
+	if (!p2pdma_parse_host_bridge(text, &entry))
+		return P2PDMA_MALFORMED;
+	if (p2pdma_host_search(list->entries, list->count, entry.vendor,
+			       entry.device))
+		return P2PDMA_ADMITTED_BEFORE;
+	if (p2pdma_host_known_any(&entry))
+		return P2PDMA_LISTED;
+	list->count++;
+	list->entries[list->count - 1] = entry;
+	return P2PDMA_ADMITTED;
 }
 
 /**
- * p2pdma_admit_host_bridges - replace the administrator's host bridges
+ * p2pdma_host_admit - replace the administrator's host bridges
  * @text: VVVV:DDDD[:w][,...]; "" for none
+ * @tell: called for each entry, with what has become of it
  *
- * An entry that isn't so is refused with a line in the log that names it; the
- * rest stands.
+ * An entry that isn't of that form, or is needless, is refused; the rest stands.
+ * The caller makes sure that verdicts which rest on the old list are forgotten.
  *
  * Context: may sleep.
- * Return: how many are accepted; -ENOMEM without memory, and nothing changes.
+ * Return: how many are accepted; -ENOMEM no memory, and nothing changes.
  */
-VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
+int p2pdma_host_admit(const char *text,
+		      void (*tell)(const char *entry,
+				   enum p2pdma_admission admission))
 {
 	char *copy __free(kfree) = kstrdup(text, GFP_KERNEL);
 	struct p2pdma_host_list *list, *old;
@@ -351,7 +329,7 @@ VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
 
 	if (*text) {
 		while ((at = strsep(&rest, ",")))
-			p2pdma_admit(list, at);
+			tell(at, p2pdma_admit(list, at));
 	}
 
 	most = list->count;
@@ -359,15 +337,5 @@ VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
 		old = rcu_replace_pointer(p2pdma_admitted, list,
 					  lockdep_is_held(&p2pdma_admit_lock));
 	kfree_rcu(old, rcu);
-	pci_p2pdma_fabric_changed();
 	return most;
 }
-EXPORT_SYMBOL_IF_KUNIT(p2pdma_admit_host_bridges);
-
-static int __init p2pdma_host_init(void)
-{
-	int ret = host_bridge ? p2pdma_admit_host_bridges(host_bridge) : 0;
-
-	return min(ret, 0);
-}
-postcore_initcall_sync(p2pdma_host_init);

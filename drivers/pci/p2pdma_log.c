@@ -3,10 +3,11 @@
  * PCI peer-to-peer DMA: what it says in the kernel log about routes.
  *
  * Only words: what is said, when, and how often is decided by the callers.
- * Lines are put together in small buffers and sent when one is full, so a path
- * may be as long as it likes.
+ * Lines are put together in small buffers and written when one is full, so that
+ * a path may have any length.
  */
 
+#include <linux/bits.h>
 #include <linux/device.h>
 #include <linux/iommu.h>
 #include <linux/minmax.h>
@@ -22,14 +23,14 @@
 #include "p2pdma.h"
 
 /**
- * p2pdma_log_limit - may another route be explained now?
+ * p2pdma_log_allowed - may another route be explained now?
  *
  * Asked once for all lines about a route: half an explanation is none.
  *
  * Context: any; never sleeps.
  * Return: false where the log has had too much of it already.
  */
-bool p2pdma_log_limit(void)
+bool p2pdma_log_allowed(void)
 {
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 20);
 
@@ -54,11 +55,38 @@ void p2pdma_log(struct device *client, const char *line)
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_log);
 
+/**
+ * p2pdma_log_admission - say what has become of an entry of pci_p2pdma.host_bridge
+ * @entry: the entry
+ * @admission: what has become of it
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_log_admission(const char *entry, enum p2pdma_admission admission)
+{
+	static const char * const refused[] = {
+		[P2PDMA_MALFORMED] =
+			"it must be VVVV:DDDD or VVVV:DDDD:w, of four hex digits each",
+		[P2PDMA_ADMITTED_BEFORE] = "that host bridge is there already",
+		[P2PDMA_LISTED] = "it is known to forward reads and writes",
+	};
+	char line[160];
+
+	if (admission == P2PDMA_ADMITTED)
+		snprintf(line, sizeof(line),
+			 "host bridge %.9s is taken for forwarding peer-to-peer %s, as the command line says; if it doesn't, DATA IS CORRUPTED IN SILENCE",
+			 entry, entry[9] ? "writes" : "reads and writes");
+	else
+		snprintf(line, sizeof(line),
+			 "pci_p2pdma.host_bridge: '%.32s' refused: %s",
+			 entry, refused[admission]);
+	p2pdma_log(NULL, line);
+}
+
 /* Names of the devices on a leg, from its end up to its turn */
 static void p2pdma_log_leg(struct device *client, const char *side,
-			   const struct p2pdma_leg *leg)
+			   struct pci_dev *at, const struct p2pdma_leg *leg)
 {
-	struct pci_dev *at = leg->end;
 	char text[160];
 	struct seq_buf line;
 	unsigned int left;
@@ -79,11 +107,11 @@ static void p2pdma_log_leg(struct device *client, const char *side,
 }
 
 /* The bridge that both legs end at is named once. */
-static void p2pdma_log_shared(struct device *client,
+static void p2pdma_log_shared(struct device *client, struct pci_dev *end,
 			      const struct p2pdma_leg *leg)
 {
-	struct pci_dev *shared = leg->turn ? pci_upstream_bridge(leg->turn) :
-					     leg->end;
+	struct pci_dev *turn = p2pdma_turn_of(end, leg);
+	struct pci_dev *shared = turn ? pci_upstream_bridge(turn) : end;
 	char line[40];
 
 	snprintf(line, sizeof(line), "shared bridge: %s",
@@ -104,30 +132,34 @@ static int p2pdma_iommu_group(struct pci_dev *pdev)
 	return id;
 }
 
-static void p2pdma_log_acs_fix(struct device *client,
+static void p2pdma_log_acs_fix(struct device *client, struct pci_dev **ends,
 			       const struct p2pdma_facts *facts,
-			       const struct p2pdma_route *route)
+			       const struct p2pdma_verdict *verdict)
 {
-	int from = p2pdma_iommu_group(facts->legs[P2PDMA_CLIENT].end);
-	int to = p2pdma_iommu_group(facts->legs[P2PDMA_PROVIDER].end);
-	struct pci_dev *first = route->blocking[0], *second = route->blocking[1];
+	int from = p2pdma_iommu_group(ends[P2PDMA_CLIENT]);
+	int to = p2pdma_iommu_group(ends[P2PDMA_OWNER]);
+	struct pci_dev *port, *ports[P2PDMA_PACKETS];
+	enum p2pdma_packet packet;
+	unsigned int leg, i, count = 0;
 	char text[240];
 	struct seq_buf line;
 
-	/* The option changes ACS control, which isn't what blocks these. */
-	if (facts->legs[P2PDMA_CLIENT].hard_wired)
-		first = NULL;
-	if (facts->legs[P2PDMA_PROVIDER].hard_wired)
-		second = NULL;
-	if (!first || first == second) {
-		first = second;
-		second = NULL;
+	/* The client's port first.  The option changes nothing for a hard-wired one. */
+	for (packet = P2PDMA_PACKETS; packet-- > 0;) {
+		if (!(verdict->blocking & BIT(packet)) ||
+		    facts->turns[packet].hard_wired)
+			continue;
+		leg = p2pdma_leg_of(packet);
+		port = p2pdma_turn_of(ends[leg], &facts->legs[leg]);
+		if (!count || ports[count - 1] != port)
+			ports[count++] = port;
 	}
 
 	seq_buf_init(&line, text, sizeof(text));
-	seq_buf_printf(&line, "fix: pci=\"disable_acs_redir=%s%s%s\" on the kernel command line",
-		       pci_name(first), second ? ";" : "",
-		       second ? pci_name(second) : "");
+	seq_buf_puts(&line, "fix: pci=\"disable_acs_redir=");
+	for (i = 0; i < count; i++)
+		seq_buf_printf(&line, "%s%s", i ? ";" : "", pci_name(ports[i]));
+	seq_buf_puts(&line, "\" on the kernel command line");
 	if (from >= 0 && to >= 0 && from != to)
 		seq_buf_printf(&line, "; it costs the isolation between IOMMU groups %d and %d",
 			       from, to);
@@ -139,37 +171,43 @@ static void p2pdma_log_acs_fix(struct device *client,
 
 /**
  * p2pdma_log_route - say why a route is refused, or goes one way only
- * @client: device that would access the memory
- * @facts: what is known about the two devices
- * @route: the verdict on it
+ * @owner: device with the memory
+ * @client: device that would access it, or a child of that device
+ * @facts: what is known about the two
+ * @verdict: what it comes to
  * @fix: what would change the verdict
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */
-void p2pdma_log_route(struct device *client, const struct p2pdma_facts *facts,
-		      const struct p2pdma_route *route, enum p2pdma_fix fix)
+void p2pdma_log_route(struct pci_dev *owner, struct device *client,
+		      const struct p2pdma_facts *facts,
+		      const struct p2pdma_verdict *verdict, enum p2pdma_fix fix)
 {
 	static const char * const what[] = {
 		[0]		= "no peer-to-peer DMA with",
 		[P2PDMA_READ]	= "nothing but reads reach",
 		[P2PDMA_WRITE]	= "nothing but writes reach",
 	};
+	struct pci_dev *ends[P2PDMA_LEGS] = {
+		[P2PDMA_OWNER] = owner,
+		[P2PDMA_CLIENT] = p2pdma_pci_client(client),
+	};
 	const struct p2pdma_leg *legs = facts->legs;
 	char line[120];
 
 	snprintf(line, sizeof(line), "%s provider %s: %s",
-		 what[route->directions],
-		 pci_name(legs[P2PDMA_PROVIDER].end),
-		 p2pdma_reason_name(route->reason));
+		 what[verdict->directions], pci_name(owner),
+		 p2pdma_reason_name(verdict->reason));
 	p2pdma_log(client, line);
-	if (!legs[P2PDMA_CLIENT].end)
-		return;		/* not a PCI device: there is no path */
+	if (!facts->client_is_pci)
+		return;		/* there is no path */
 
-	p2pdma_log_leg(client, "client", &legs[P2PDMA_CLIENT]);
-	p2pdma_log_leg(client, "provider", &legs[P2PDMA_PROVIDER]);
-	p2pdma_log_shared(client, &legs[P2PDMA_CLIENT]);
+	p2pdma_log_leg(client, "client", ends[P2PDMA_CLIENT],
+		       &legs[P2PDMA_CLIENT]);
+	p2pdma_log_leg(client, "provider", owner, &legs[P2PDMA_OWNER]);
+	p2pdma_log_shared(client, ends[P2PDMA_CLIENT], &legs[P2PDMA_CLIENT]);
 	if (fix == P2PDMA_FIX_ACS)
-		p2pdma_log_acs_fix(client, facts, route);
+		p2pdma_log_acs_fix(client, ends, facts, verdict);
 	else if (fix == P2PDMA_FIX_MPS)
 		p2pdma_log(client,
 			   "fix: pci=pcie_bus_peer2peer on the kernel command line; it costs throughput, for all payloads become 128 bytes");

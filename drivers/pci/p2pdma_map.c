@@ -63,8 +63,8 @@ static bool p2pdma_offset(struct device *dev, phys_addr_t start,
  * _MAX for nothing
  */
 static __always_inline enum p2pdma_reason
-p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
-		 struct device *client, enum pci_p2pdma_map_type map_type)
+p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
+		   struct device *client, enum pci_p2pdma_map_type map_type)
 {
 	struct device *dev = p2pdma_dma_device(client);
 	u64 mask;
@@ -90,7 +90,7 @@ p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
 }
 
 /**
- * p2pdma_limit - what keeps a client from a part of a device's pages
+ * p2pdma_memory_refusal - what keeps a client from a part of a device's pages
  * @p2pdma: the provider
  * @client: device that would access it
  * @map_type: of the route between the two, which allows it
@@ -98,9 +98,9 @@ p2pdma_limit_bar(const struct p2pdma_bar *bar, phys_addr_t end,
  * Context: any, under RCU; never sleeps.
  * Return: the reason, or %P2PDMA_REASON_MAX where nothing does.
  */
-enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *p2pdma,
-				struct device *client,
-				enum pci_p2pdma_map_type map_type)
+enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
+					 struct device *client,
+					 enum pci_p2pdma_map_type map_type)
 {
 	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
 	struct device *dev = p2pdma_dma_device(client);
@@ -111,26 +111,23 @@ enum p2pdma_reason p2pdma_limit(struct pci_p2pdma *p2pdma,
 		return P2PDMA_REASON_BOUNCED;
 
 	list_for_each_entry_rcu(region, &p2pdma->regions, node) {
-		reason = p2pdma_limit_bar(region->bar, region->pgmap.range.end,
-					  client, map_type);
+		reason = p2pdma_bar_refusal(region->bar, region->pgmap.range.end,
+					    client, map_type);
 		if (reason != P2PDMA_REASON_MAX)
 			break;
 	}
 	return reason;
 }
 
-/* Apart from what is called for each I/O; @reason is _MAX for the route itself. */
+/* Say why; @reason is _MAX for the route itself.  Not for each I/O. */
 static noinline void p2pdma_explain(const struct p2pdma_bar *bar,
 				    struct device *client,
 				    enum p2pdma_reason reason)
 {
-	struct pci_p2pdma *p2pdma = bar->p2pdma;
-
 	if (reason == P2PDMA_REASON_MAX)
-		p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client, true);
+		p2pdma_cached_verdict(bar->p2pdma, client, true);
 	else
-		p2pdma_verdict_refused(&p2pdma->routes, p2pdma->pdev, client,
-				       reason);
+		p2pdma_explain_refusal(bar->p2pdma, client, reason);
 }
 
 /*
@@ -141,17 +138,14 @@ static __always_inline enum pci_p2pdma_map_type
 p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
 		unsigned int needs)
 {
-	struct pci_p2pdma *p2pdma = bar->p2pdma;
-	u64 verdict = p2pdma_verdict(&p2pdma->routes, p2pdma->pdev, client,
-				     false);
-	unsigned int has = FIELD_GET(P2PDMA_VERDICT_DIRECTIONS, verdict);
-	enum pci_p2pdma_map_type map_type = p2pdma_verdict_map_type(verdict);
+	struct p2pdma_verdict verdict = p2pdma_cached_verdict(bar->p2pdma,
+							      client, false);
 	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
 
-	if (likely(has && !(needs & ~has))) {
-		reason = p2pdma_limit_bar(bar, end, client, map_type);
+	if (likely(verdict.directions && !(needs & ~verdict.directions))) {
+		reason = p2pdma_bar_refusal(bar, end, client, verdict.map_type);
 		if (likely(reason == P2PDMA_REASON_MAX))
-			return map_type;
+			return verdict.map_type;
 	}
 	p2pdma_explain(bar, client, reason);
 	return PCI_P2PDMA_MAP_NOT_SUPPORTED;

@@ -15,10 +15,10 @@
 #ifndef _LINUX_PCI_P2PDMA_H
 #define _LINUX_PCI_P2PDMA_H
 
-#include <linux/bits.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/errno.h>
+#include <linux/p2pdma-reason.h>
 #include <linux/pci.h>
 #include <linux/sysfs.h>
 
@@ -36,58 +36,6 @@ struct p2pdma_provider {
 	struct device *owner;
 	u64 bus_offset;
 };
-
-/**
- * enum p2pdma_reason - why a route is what it is
- * @P2PDMA_REASON_SAME_DEVICE: the client is the provider
- * @P2PDMA_REASON_SWITCH: packets turn around below a bridge that both share
- * @P2PDMA_REASON_CPU_ALLOWED: the processor forwards between its root ports
- * @P2PDMA_REASON_HOST_BRIDGE_LISTED: the host bridges are known to forward
- * @P2PDMA_REASON_ADMIN_ALLOWED: the command line says that a host bridge does
- * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: nobody says that the root complex,
- *	which alone connects the two, forwards
- * @P2PDMA_REASON_ACS_REDIRECT: ACS, or for lack of a way inside of it the
- *	device itself, sends packets up to a root complex that doesn't forward
- *	them, or that they don't reach
- * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
- * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
- * @P2PDMA_REASON_DMA_MASK: the client can't send to such high addresses
- * @P2PDMA_REASON_BAR_MOVED: the BAR isn't where it was when it was registered
- * @P2PDMA_REASON_UNREADABLE: config space could not be read; ask again
- * @P2PDMA_REASON_NOT_PCI: the client is on no PCI bus
- * @P2PDMA_REASON_BOUNCED: the client isn't trusted, or for another reason all
- *	its DMA goes through bounce buffers
- * @P2PDMA_REASON_MEMORY_ENCRYPTED: the way is through the root complex, and
- *	system memory is encrypted, for which the DMA API would take the BAR
- * @P2PDMA_REASON_DMA_RANGES: the way is through the root complex without an
- *	IOMMU, and the client's DMA addresses aren't CPU addresses
- * @P2PDMA_REASON_MAX: the number of reasons
- *
- * p2pdma_reason_name() gives each a name for people, the same everywhere.
- */
-enum p2pdma_reason {
-	P2PDMA_REASON_SAME_DEVICE,
-	P2PDMA_REASON_SWITCH,
-	P2PDMA_REASON_CPU_ALLOWED,
-	P2PDMA_REASON_HOST_BRIDGE_LISTED,
-	P2PDMA_REASON_ADMIN_ALLOWED,
-	P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED,
-	P2PDMA_REASON_ACS_REDIRECT,
-	P2PDMA_REASON_ACS_EGRESS,
-	P2PDMA_REASON_MPS_MISMATCH,
-	P2PDMA_REASON_DMA_MASK,
-	P2PDMA_REASON_BAR_MOVED,
-	P2PDMA_REASON_UNREADABLE,
-	P2PDMA_REASON_NOT_PCI,
-	P2PDMA_REASON_BOUNCED,
-	P2PDMA_REASON_MEMORY_ENCRYPTED,
-	P2PDMA_REASON_DMA_RANGES,
-	P2PDMA_REASON_MAX,
-};
-
-/* Directions, as the client sees them */
-#define P2PDMA_READ	BIT(0)
-#define P2PDMA_WRITE	BIT(1)
 
 /**
  * struct p2pdma_route - the verdict on a provider and a client
@@ -131,15 +79,15 @@ void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
 		   unsigned long attrs);
 
 /* Orchestrators: who reaches whom, and which provider suits */
-int pci_p2pdma_distance_many(struct pci_dev *provider,
+int pci_p2pdma_distance_many(struct pci_dev *owner,
 			     struct device **clients, int num_clients,
 			     bool verbose);
 struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients);
-int pci_p2pdma_route(struct pci_dev *provider, struct device *client,
+int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
 		     struct p2pdma_route *route);
 const char *p2pdma_reason_name(enum p2pdma_reason reason);
 
-/* Memory of one provider */
+/* Memory of one device */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size);
 void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size);
 pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr);
@@ -200,7 +148,7 @@ static inline void dma_unmap_p2p(struct device *dev,
 				 enum dma_data_direction dir,
 				 unsigned long attrs) { }
 
-static inline int pci_p2pdma_distance_many(struct pci_dev *provider,
+static inline int pci_p2pdma_distance_many(struct pci_dev *owner,
 					   struct device **clients,
 					   int num_clients, bool verbose)
 {
@@ -213,7 +161,7 @@ static inline struct pci_dev *pci_p2pmem_find_many(struct device **clients,
 	return NULL;
 }
 
-static inline int pci_p2pdma_route(struct pci_dev *provider,
+static inline int pci_p2pdma_route(struct pci_dev *owner,
 				   struct device *client,
 				   struct p2pdma_route *route)
 {
@@ -283,22 +231,22 @@ pci_p2pdma_bus_addr_map(struct p2pdma_provider *provider, phys_addr_t paddr)
 }
 
 /**
- * pci_p2pdma_distance - how far one client is from a provider
- * @provider: PCI device that offers memory
+ * pci_p2pdma_distance - how far one client is from a device's memory
+ * @owner: PCI device with the memory
  * @client: device that would access it
  * @verbose: say in the kernel log why not, if so
  *
  * Context: as pci_p2pdma_distance_many().
  * Return: as pci_p2pdma_distance_many() for this one client.
  */
-static inline int pci_p2pdma_distance(struct pci_dev *provider,
+static inline int pci_p2pdma_distance(struct pci_dev *owner,
 				      struct device *client, bool verbose)
 {
-	return pci_p2pdma_distance_many(provider, &client, 1, verbose);
+	return pci_p2pdma_distance_many(owner, &client, 1, verbose);
 }
 
 /**
- * pci_p2pmem_find - find the best published provider for one client
+ * pci_p2pmem_find - find the device whose memory suits one client best
  * @client: device that would access the memory
  *
  * Context: as pci_p2pmem_find_many().

@@ -1405,8 +1405,13 @@ static void lines(struct kunit *test)
 	};
 	const struct line_case *param = test->param_value;
 	struct p2pdma_test_log *log = p2pdma_test_log(test);
-	struct p2pdma_facts facts = { .shared_bridge = true };
-	struct p2pdma_route route = {
+	struct p2pdma_facts facts = {
+		.client_is_pci = true,
+		.shared_bridge = true,
+		.legs[P2PDMA_CLIENT].hops = 2,
+		.legs[P2PDMA_OWNER].hops = 4,
+	};
+	struct p2pdma_verdict verdict = {
 		.reason = param->reason,
 		.directions = param->directions,
 	};
@@ -1421,14 +1426,8 @@ static void lines(struct kunit *test)
 	d31 = p2pdma_test_dev(test, fabric, "d31");
 	up = p2pdma_test_dev(test, fabric, "up");
 	up3 = p2pdma_test_dev(test, fabric, "up3");
-	facts.legs[P2PDMA_CLIENT] = (struct p2pdma_leg) {
-		.end = a, .turn = d1, .hops = 2
-	};
-	facts.legs[P2PDMA_PROVIDER] = (struct p2pdma_leg) {
-		.end = c, .turn = d3, .hops = 4
-	};
 	p2pdma_test_log_empty(log);
-	p2pdma_log_route(&a->dev, &facts, &route, param->fix);
+	p2pdma_log_route(c, &a->dev, &facts, &verdict, param->fix);
 
 	KUNIT_EXPECT_PTR_EQ(test, log->about, &a->dev);
 	KUNIT_ASSERT_EQ(test, log->count,

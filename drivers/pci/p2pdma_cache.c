@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * PCI peer-to-peer DMA: verdicts remembered, said once, forgotten.
+ *
+ * Each owner has a cache of verdicts, by client.  A verdict is valid as long as
+ * the fabric doesn't change: each change starts a new generation, and a verdict
+ * of another generation is judged anew when it is asked for.
+ *
+ * With each verdict stands what the log has said about the pair, so that I/O
+ * that is refused again and again doesn't repeat it: a rate limit alone would let
+ * the same lines through for as long as the I/O goes on, in the place of lines
+ * about others.  Once the verdict has changed, everything is said again.
+ */
+
+#include <linux/atomic.h>
+#include <linux/cleanup.h>
+#include <linux/hashtable.h>
+#include <linux/init.h>
+#include <linux/notifier.h>
+#include <linux/pci.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+
+#include <kunit/visibility.h>
+
+#include "pci.h"
+#include "p2pdma.h"
+
+/*
+ * One client's entry in an owner's cache; there until the client is removed.
+ * A device that comes to the same address in memory afterwards is a change of
+ * the fabric, so no verdict is taken for that of another device.
+ */
+struct p2pdma_known {
+	struct hlist_node node;
+	struct pci_dev *client;		/* may be gone */
+	struct p2pdma_verdict verdict;	/* never changes: replaced with the entry */
+	u32 generation;			/* of which the verdict is valid */
+	u32 said;			/* reasons that the log has, a bit each */
+	struct rcu_head rcu;
+};
+
+/* Counts changes of the fabric */
+static atomic_t p2pdma_generation = ATOMIC_INIT(0);
+
+/* All caches: a client that is removed has to leave them. */
+static LIST_HEAD(p2pdma_caches);
+static DEFINE_SPINLOCK(p2pdma_caches_lock);
+
+/* Under RCU, or the cache's lock */
+static struct p2pdma_known *p2pdma_recall(struct p2pdma_cache *cache,
+					  struct pci_dev *client)
+{
+	struct p2pdma_known *known;
+
+	hash_for_each_possible_rcu(cache->known, known, node,
+				   (unsigned long)client,
+				   lockdep_is_held(&cache->lock)) {
+		if (known->client == client)
+			return known;
+	}
+	return NULL;
+}
+
+static bool p2pdma_same_verdict(const struct p2pdma_verdict *a,
+				const struct p2pdma_verdict *b)
+{
+	return a->map_type == b->map_type && a->directions == b->directions &&
+	       a->reason == b->reason;
+}
+
+/*
+ * Put a verdict into the cache.  @say is the bit of the one reason that the log
+ * is to hear of, or 0: true where it is to be said now.
+ */
+static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
+			    const struct p2pdma_verdict *verdict,
+			    u32 generation, u32 say)
+{
+	struct p2pdma_known *known, *new;
+
+	guard(spinlock_irqsave)(&cache->lock);
+	known = p2pdma_recall(cache, client);
+	if (known && !memcmp(&known->verdict, verdict, sizeof(*verdict))) {
+		WRITE_ONCE(known->generation, generation);
+	} else {
+		new = kzalloc(sizeof(*new), GFP_ATOMIC | __GFP_NOWARN);
+		/* Failing costs time at the next call, and says it again. */
+		if (!new)
+			return say && p2pdma_log_allowed();
+		new->client = client;
+		new->verdict = *verdict;
+		new->generation = generation;
+		if (known && p2pdma_same_verdict(&known->verdict, verdict))
+			new->said = known->said;
+		if (known) {
+			hlist_replace_rcu(&known->node, &new->node);
+			kfree_rcu(known, rcu);
+		} else {
+			hash_add_rcu(cache->known, &new->node,
+				     (unsigned long)client);
+		}
+		known = new;
+	}
+
+	/* What the log has no room for now is said at the next call. */
+	if (!say || (known->said & say) || !p2pdma_log_allowed())
+		return false;
+	WRITE_ONCE(known->said, known->said | say);
+	return true;
+}
+
+/*
+ * Judge anew, and explain it where @explain.  @refusal, if it isn't _MAX, is what
+ * else there is against a route that the verdict allows.  Out of line, since
+ * p2pdma_cached_verdict() is called for each I/O and needs no room for facts.
+ */
+static noinline struct p2pdma_verdict
+p2pdma_judge(struct pci_p2pdma *p2pdma, struct device *client, bool explain,
+	     enum p2pdma_reason refusal)
+{
+	struct p2pdma_cache *cache = &p2pdma->cache;
+	struct pci_dev *pci_client = p2pdma_pci_client(client);
+	/* Before the facts: what changes while they are read makes it stale. */
+	u32 generation = atomic_read_acquire(&p2pdma_generation);
+	enum p2pdma_fix fix = P2PDMA_FIX_NONE;
+	struct p2pdma_verdict verdict, told;
+	struct p2pdma_facts facts;
+
+	p2pdma_find_route(p2pdma->pdev, client, &facts, &verdict);
+	told = verdict;
+	if (refusal != P2PDMA_REASON_MAX)
+		p2pdma_refuse(&told, refusal);
+	explain = explain && !p2pdma_allows_both(&told);
+
+	/* A verdict that rests on a failed read is stale at once. */
+	if (verdict.reason == P2PDMA_REASON_UNREADABLE)
+		generation--;
+	if (pci_client)
+		explain = p2pdma_remember(cache, pci_client, &verdict,
+					  generation,
+					  explain ? BIT(told.reason) : 0);
+	else
+		explain = explain && !xchg(&cache->said_not_pci, true);
+	if (!explain)
+		return verdict;
+
+	if (refusal == P2PDMA_REASON_MAX)
+		fix = p2pdma_find_fix(&facts, &verdict);
+	p2pdma_log_route(p2pdma->pdev, client, &facts, &told, fix);
+	return verdict;
+}
+
+/**
+ * p2pdma_cached_verdict - the verdict on a route, from the cache where it has it
+ * @p2pdma: whose memory it is
+ * @client: device that would access it, or a child of that device
+ * @explain: say in the log what limits the route, if anything does and the log
+ *	hasn't said so before
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ * Return: the verdict.
+ */
+struct p2pdma_verdict p2pdma_cached_verdict(struct pci_p2pdma *p2pdma,
+					    struct device *client, bool explain)
+{
+	u32 generation = atomic_read_acquire(&p2pdma_generation);
+	struct p2pdma_known *known;
+
+	scoped_guard(rcu) {
+		known = p2pdma_recall(&p2pdma->cache,
+				      p2pdma_pci_client(client));
+		if (!known || READ_ONCE(known->generation) != generation)
+			break;
+		if (!explain || p2pdma_allows_both(&known->verdict) ||
+		    READ_ONCE(known->said) & BIT(known->verdict.reason))
+			return known->verdict;
+	}
+	return p2pdma_judge(p2pdma, client, explain, P2PDMA_REASON_MAX);
+}
+
+/**
+ * p2pdma_explain_refusal - say in the log what else there is against a route
+ * @p2pdma: whose memory it is
+ * @client: PCI device that would access it, or a child of one
+ * @reason: what p2pdma_decide() doesn't know of, such as %P2PDMA_REASON_DMA_MASK
+ *
+ * Nothing is said where the log has it already.
+ *
+ * Context: any; never sleeps.  The caller holds both devices.
+ */
+void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
+			    enum p2pdma_reason reason)
+{
+	struct p2pdma_known *known;
+
+	scoped_guard(rcu) {
+		known = p2pdma_recall(&p2pdma->cache,
+				      p2pdma_pci_client(client));
+		if (known && READ_ONCE(known->said) & BIT(reason))
+			return;
+	}
+	p2pdma_judge(p2pdma, client, true, reason);
+}
+
+/**
+ * p2pdma_cache_init - make a cache with nothing in it
+ * @cache: the cache
+ *
+ * Context: any.
+ */
+void p2pdma_cache_init(struct p2pdma_cache *cache)
+{
+	hash_init(cache->known);
+	spin_lock_init(&cache->lock);
+	cache->said_not_pci = false;
+	guard(spinlock_irqsave)(&p2pdma_caches_lock);
+	list_add_tail(&cache->node, &p2pdma_caches);
+}
+
+/**
+ * p2pdma_cache_destroy - free all that a cache holds
+ * @cache: the cache; nobody else may use it any more
+ *
+ * Context: any.
+ */
+void p2pdma_cache_destroy(struct p2pdma_cache *cache)
+{
+	struct p2pdma_known *known;
+	struct hlist_node *next;
+	int bucket;
+
+	scoped_guard(spinlock_irqsave, &p2pdma_caches_lock)
+		list_del(&cache->node);
+	hash_for_each_safe(cache->known, bucket, next, known, node)
+		kfree(known);
+}
+
+/* ---- Forget ---- */
+
+/**
+ * pci_p2pdma_fabric_changed - forget all verdicts
+ *
+ * For whatever changes what a verdict rests on: ports and devices, ACS
+ * control, payload sizes, addresses, the administrator's host bridges.
+ *
+ * Context: any; never sleeps.
+ */
+void pci_p2pdma_fabric_changed(void)
+{
+	atomic_inc_return_release(&p2pdma_generation);
+}
+EXPORT_SYMBOL_IF_KUNIT(pci_p2pdma_fabric_changed);
+
+/**
+ * pci_p2pdma_config_written - look at what user space wrote to config space
+ * @pdev: the device
+ * @where: offset of what was written
+ *
+ * Context: any; never sleeps.
+ */
+void pci_p2pdma_config_written(struct pci_dev *pdev, int where)
+{
+	int acs = pdev->acs_cap, devctl = pdev->pcie_cap + PCI_EXP_DEVCTL;
+
+	/* A write is of up to four bytes; a vector, of up to 256 bits. */
+	if ((acs && where >= acs && where < acs + PCI_ACS_EGRESS_CTL_V + 32) ||
+	    (pdev->pcie_cap && where > devctl - 4 && where < devctl + 2))
+		pci_p2pdma_fabric_changed();
+}
+
+/* Another device may come to the address in memory that @client had. */
+static void p2pdma_forget(struct pci_dev *client)
+{
+	struct p2pdma_known *known;
+	struct p2pdma_cache *cache;
+
+	guard(spinlock_irqsave)(&p2pdma_caches_lock);
+	list_for_each_entry(cache, &p2pdma_caches, node) {
+		guard(spinlock)(&cache->lock);
+		known = p2pdma_recall(cache, client);
+		if (known) {
+			hash_del_rcu(&known->node);
+			kfree_rcu(known, rcu);
+		}
+	}
+}
+
+static int p2pdma_fabric_event(struct notifier_block *nb, unsigned long event,
+			       void *data)
+{
+	struct pci_dev *pdev = to_pci_dev(data);
+
+	switch (event) {
+	case BUS_NOTIFY_ADD_DEVICE:
+		p2pdma_host_added(pdev);
+		pci_p2pdma_fabric_changed();
+		break;
+	case BUS_NOTIFY_REMOVED_DEVICE:
+		p2pdma_host_removed(pdev);
+		pci_p2pdma_fabric_changed();
+		p2pdma_forget(pdev);
+		break;
+	}
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block p2pdma_fabric_notifier = {
+	.notifier_call = p2pdma_fabric_event,
+};
+
+static int __init p2pdma_cache_start(void)
+{
+	return bus_register_notifier(&pci_bus_type, &p2pdma_fabric_notifier);
+}
+postcore_initcall_sync(p2pdma_cache_start);	/* before PCI finds devices */
