@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The part of P2PDMA that decides about routes, in a program: it is compiled
+ * here as it is in the kernel, and must answer without one.
+ */
+#include "../kselftest_harness.h"
+
+#include "../../../../drivers/pci/p2pdma_decide.c"
+
+/* Two devices below two ports of one switch, which nothing keeps apart */
+static const struct p2pdma_facts below_switch = {
+	.client_is_pci = true,
+	.shared_bridge = true,
+	.same_host_bridge = true,
+	.accepts = 256,
+	.turns = {
+		[P2PDMA_COMPLETION] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_REQUEST] = { .fate = P2PDMA_DIRECT },
+	},
+	.legs = {
+		[P2PDMA_OWNER] = { .hops = 2, .payload = 256, .node = -1 },
+		[P2PDMA_CLIENT] = { .hops = 2, .payload = 256, .node = -1 },
+	},
+};
+
+/* Two devices below two root ports, one in each NUMA node */
+static const struct p2pdma_facts below_root = {
+	.client_is_pci = true,
+	.same_host_bridge = true,
+	.accepts = 256,
+	.forwarded = P2PDMA_YES,
+	.turns = {
+		[P2PDMA_COMPLETION] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_REQUEST] = { .fate = P2PDMA_DIRECT },
+	},
+	.legs = {
+		[P2PDMA_OWNER] = { .hops = 2, .node = 0 },
+		[P2PDMA_CLIENT] = { .hops = 2, .node = 1 },
+	},
+};
+
+static struct p2pdma_verdict decide(const struct p2pdma_facts *facts,
+				    u32 *against)
+{
+	struct p2pdma_verdict verdict;
+
+	*against = p2pdma_decide(facts, &verdict);
+	return verdict;
+}
+
+TEST(one_switch)
+{
+	u32 against;
+	struct p2pdma_verdict verdict = decide(&below_switch, &against);
+
+	EXPECT_EQ(verdict.map_type, PCI_P2PDMA_MAP_BUS_ADDR);
+	EXPECT_EQ(verdict.directions, P2PDMA_BOTH);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_SWITCH);
+	EXPECT_EQ(verdict.distance, 4U);
+	EXPECT_EQ(verdict.blocking, 0);
+	EXPECT_EQ(against, 0U);
+}
+
+/* It is further, the more so to another node, and only where it is forwarded. */
+TEST(host_bridge)
+{
+	struct p2pdma_facts facts = below_root;
+	struct p2pdma_verdict verdict, nearer;
+	u32 against;
+
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.map_type, PCI_P2PDMA_MAP_NOT_SUPPORTED);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED);
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED));
+
+	facts.cpu_allows = true;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.map_type, PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	EXPECT_EQ(verdict.directions, P2PDMA_BOTH);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_CPU_ALLOWED);
+	EXPECT_EQ(against, 0U);
+
+	facts.legs[P2PDMA_CLIENT].node = 0;
+	nearer = decide(&facts, &against);
+	EXPECT_LT(nearer.distance, verdict.distance);
+	verdict = decide(&below_switch, &against);
+	EXPECT_LT(verdict.distance, nearer.distance);
+}
+
+/* One of them forwards nothing but writes. */
+TEST(host_bridge_writes)
+{
+	struct p2pdma_facts facts = below_root;
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	facts.legs[P2PDMA_OWNER].host_directions = P2PDMA_BOTH;
+	facts.legs[P2PDMA_CLIENT].host_directions = P2PDMA_WRITE;
+	facts.legs[P2PDMA_CLIENT].host_admitted = true;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, P2PDMA_WRITE);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_ADMIN_ALLOWED);
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED));
+}
+
+/* ACS redirects requests, and an option of the command line would change that. */
+TEST(redirected)
+{
+	struct p2pdma_facts facts = below_switch;
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	facts.turns[P2PDMA_REQUEST].fate = P2PDMA_REDIRECTED;
+	facts.forwarded = P2PDMA_YES;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_ACS_REDIRECT);
+	EXPECT_EQ(verdict.blocking, BIT(P2PDMA_REQUEST));
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_ACS_REDIRECT));
+	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_ACS);
+
+	facts.turns[P2PDMA_REQUEST].hard_wired = true;
+	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_NONE);
+}
+
+/* All that is against a route, with the one to mend first in front */
+TEST(all_reasons)
+{
+	struct p2pdma_facts facts = below_switch;
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	facts.turns[P2PDMA_REQUEST].fate = P2PDMA_BLOCKED;
+	facts.legs[P2PDMA_OWNER].payload = 512;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_ACS_EGRESS);
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_ACS_EGRESS) |
+			   BIT(P2PDMA_REASON_MPS_MISMATCH));
+}
+
+/* A read's completions are too large; writes are possible. */
+TEST(payload)
+{
+	struct p2pdma_facts facts = below_switch;
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	facts.legs[P2PDMA_OWNER].payload = 512;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, P2PDMA_WRITE);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_MPS_MISMATCH);
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_MPS_MISMATCH));
+	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_MPS);
+}
+
+/* What isn't known is never taken for a yes, whichever fact it is. */
+TEST(unknown)
+{
+	struct p2pdma_facts facts[] = { below_switch, below_switch, below_switch };
+	struct p2pdma_verdict verdict;
+	unsigned int i;
+	u32 against;
+
+	facts[0].turns[P2PDMA_COMPLETION].fate = P2PDMA_FATE_UNKNOWN;
+	facts[1].accepts = 0;
+	facts[2].cpu_allows = true;
+	facts[2].turns[P2PDMA_REQUEST].fate = P2PDMA_REDIRECTED;
+	for (i = 0; i < ARRAY_SIZE(facts); i++) {
+		verdict = decide(&facts[i], &against);
+		EXPECT_EQ(verdict.directions, 0);
+		EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNREADABLE);
+		EXPECT_TRUE(!!(against & BIT(P2PDMA_REASON_UNREADABLE)));
+		EXPECT_EQ((int)p2pdma_find_fix(&facts[i], &verdict),
+			  P2PDMA_FIX_NONE);
+	}
+}
+
+/* Facts of which nothing is known at all */
+TEST(nothing)
+{
+	struct p2pdma_facts facts = { };
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_NOT_PCI);
+	facts.client_is_pci = true;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNREADABLE);
+}
+
+TEST(names)
+{
+	enum p2pdma_reason reason;
+
+	EXPECT_STREQ(p2pdma_reason_name(P2PDMA_REASON_ACS_REDIRECT),
+		     "acs-redirect");
+	for (reason = 0; reason < P2PDMA_REASON_MAX; reason++)
+		EXPECT_STRNE(p2pdma_reason_name(reason), "unknown");
+	EXPECT_STREQ(p2pdma_reason_name(P2PDMA_REASON_MAX), "unknown");
+}
+
+TEST_HARNESS_MAIN
