@@ -5,7 +5,7 @@
  * Fabrics are those of p2pdma_test.h, with host bridges, offsets, ACS control,
  * payload sizes and DMA masks at random.  Where a BAR is stands in its register;
  * with the host bridge's offset from the table that makes its CPU addresses.
- * Which way packets go, and whether they arrive, says p2pdma_oracle.c.  From
+ * Which way packets go, and whether they arrive, says p2pdma_router.c.  From
  * these, in wide arithmetic, follows what p2pdma_map() has to return for a
  * client, a BAR, a range (also one that isn't in it) and a direction.
  *
@@ -28,7 +28,7 @@
 
 #include <kunit/static_stub.h>
 
-#include "p2pdma_oracle.h"
+#include "p2pdma_router.h"
 #include "p2pdma_test.h"
 
 #define MAX_FUNCTIONS	32
@@ -68,7 +68,7 @@ static const char * const outcome_name[OUTCOMES] = {
  * @cpu_allows: whether the processor forwards
  * @fabric: the fabric
  * @nodes: its table
- * @oracle: the model of it
+ * @router: the model of it
  * @ends: functions with a BAR, as indices into the model
  * @count: of @ends
  * @dev: their devices, by index into the model
@@ -80,7 +80,7 @@ struct world {
 	bool cpu_allows;
 	struct pci_fabric *fabric;
 	struct pci_fabric_node *nodes;
-	struct p2pdma_oracle *oracle;
+	struct p2pdma_router *router;
 	u8 ends[MAX_FUNCTIONS];
 	unsigned int count;
 	struct pci_dev *dev[MAX_FUNCTIONS];
@@ -136,13 +136,13 @@ static void random_setting(struct world *world)
 	static const u16 acs[] = { 0, 0, PCI_ACS_RR, PCI_ACS_CR,
 				   PCI_ACS_RR | PCI_ACS_CR };
 	unsigned int payloads = 1 + below(world, 2);
-	struct p2pdma_oracle_function *f;
+	struct p2pdma_router_function *f;
 	struct pci_dev *pdev;
 	u64 mask;
 	int i;
 
-	for (i = 0; i < world->oracle->count; i++) {
-		f = &world->oracle->function[i];
+	for (i = 0; i < world->router->count; i++) {
+		f = &world->router->function[i];
 		if (f->acs_cap) {
 			f->acs_ctrl = f->acs_cap &
 				(acs[below(world, ARRAY_SIZE(acs))] |
@@ -162,7 +162,7 @@ static void random_setting(struct world *world)
 		pdev = world->dev[world->ends[i]];
 		mask = DMA_BIT_MASK(64);
 		if (!below(world, 3)) {
-			f = &world->oracle->function[world->ends[below(world, world->count)]];
+			f = &world->router->function[world->ends[below(world, world->count)]];
 			mask = f->bar + below(world, f->bar_size);
 			if (below(world, 2))
 				mask += world->nodes[f->host].offset;
@@ -174,7 +174,7 @@ static void random_setting(struct world *world)
 /* More often at an edge than not */
 static void random_question(struct world *world, struct question *question)
 {
-	const struct p2pdma_oracle_function *f;
+	const struct p2pdma_router_function *f;
 	u64 start, at, size;
 
 	question->client = world->ends[below(world, world->count)];
@@ -183,7 +183,7 @@ static void random_question(struct world *world, struct question *question)
 	if (question->dir == DMA_NONE && below(world, 4))
 		question->dir = DMA_BIDIRECTIONAL;
 
-	f = &world->oracle->function[question->provider];
+	f = &world->router->function[question->provider];
 	start = f->bar + world->nodes[f->host].offset;
 	switch (below(world, 12)) {
 	case 0:
@@ -238,16 +238,16 @@ static enum outcome expected(struct world *world,
 			     const struct question *question, u64 *addr)
 {
 	static const unsigned int needs[] = {
-		[DMA_BIDIRECTIONAL] = P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE,
-		[DMA_TO_DEVICE] = P2PDMA_ORACLE_READ,
-		[DMA_FROM_DEVICE] = P2PDMA_ORACLE_WRITE,
+		[DMA_BIDIRECTIONAL] = P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE,
+		[DMA_TO_DEVICE] = P2PDMA_ROUTER_READ,
+		[DMA_FROM_DEVICE] = P2PDMA_ROUTER_WRITE,
 	};
-	const struct p2pdma_oracle_function *f =
-		&world->oracle->function[question->provider];
+	const struct p2pdma_router_function *f =
+		&world->router->function[question->provider];
 	const u64 offset = world->nodes[f->host].offset;
 	const u128 start = (u64)(f->bar + offset);
 	const u128 first = question->phys;
-	struct p2pdma_oracle_answer answer;
+	struct p2pdma_router_answer answer;
 	enum outcome outcome;
 
 	if (question->dir == DMA_NONE)
@@ -256,8 +256,8 @@ static enum outcome expected(struct world *world,
 	    first + question->size > start + f->bar_size)
 		return NOT_IN_BAR;
 
-	p2pdma_oracle_route(world->oracle, question->client, question->provider,
-			    p2pdma_oracle_policy(world->oracle,
+	p2pdma_router_route(world->router, question->client, question->provider,
+			    p2pdma_router_policy(world->router,
 						 question->client,
 						 question->provider,
 						 world->cpu_allows), &answer);
@@ -313,9 +313,9 @@ static bool ask(struct kunit *test, struct world *world)
 	if (!agreed)
 		KUNIT_FAIL(test,
 			   "%s maps %#llx bytes at %#llx of %s, direction %d: %d, %#llx; expected: %s, %#llx; p2pdma_map_random.seed=%llu p2pdma_map_random.rounds=1 repeats it",
-			   world->oracle->function[question.client].name,
+			   world->router->function[question.client].name,
 			   question.size, question.phys,
-			   world->oracle->function[question.provider].name,
+			   world->router->function[question.provider].name,
 			   question.dir, ret, (u64)addr, outcome_name[outcome],
 			   right, world->seed);
 	return agreed;
@@ -339,28 +339,28 @@ static int enable_vfs(struct world *world, size_t count)
 
 static bool map_on_fabric(struct kunit *test, struct world *world, size_t count)
 {
-	struct p2pdma_oracle *oracle __free(kfree) = NULL;
+	struct p2pdma_router *router __free(kfree) = NULL;
 	int i, setting;
 
 	if (enable_vfs(world, count)) {
 		KUNIT_FAIL(test, "no virtual functions");
 		return false;
 	}
-	oracle = p2pdma_oracle_create(world->fabric, world->nodes, count);
-	if (!oracle || oracle->count > MAX_FUNCTIONS) {
+	router = p2pdma_router_create(world->fabric, world->nodes, count);
+	if (!router || router->count > MAX_FUNCTIONS) {
 		KUNIT_FAIL(test, "no model");
 		return false;
 	}
-	world->oracle = oracle;
+	world->router = router;
 	world->count = 0;
-	for (i = 0; i < oracle->count; i++) {
-		if (!oracle->function[i].bar_size)
+	for (i = 0; i < router->count; i++) {
+		if (!router->function[i].bar_size)
 			continue;
 		world->dev[i] = pci_fabric_dev(world->fabric,
-					       oracle->function[i].name);
+					       router->function[i].name);
 		if (!world->dev[i] || pcim_p2pdma_init(world->dev[i])) {
 			KUNIT_FAIL(test, "%s is no provider",
-				   oracle->function[i].name);
+				   router->function[i].name);
 			return false;
 		}
 		world->ends[world->count++] = i;
@@ -425,7 +425,7 @@ static void ranges_agree(struct kunit *test)
 	if (!seed)
 		seed = get_random_u32() | 1;
 	kunit_info(test, "p2pdma_map_random.seed=%llu\n", seed);
-	p2pdma_test_root(test, false, "8086:29c0:w");	/* as the oracle has it */
+	p2pdma_test_root(test, false, "8086:29c0:w");	/* as the router has it */
 	kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_rule);
 	kunit_activate_static_stub(test, p2pdma_log, silent);
 

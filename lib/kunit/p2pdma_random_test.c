@@ -4,7 +4,7 @@
  *
  * Fabrics are made at random, and what pci_p2pdma_route() and
  * pci_p2pdma_distance_many() say of two devices is compared with what becomes
- * of the packets that they would send each other, see p2pdma_oracle.c.
+ * of the packets that they would send each other, see p2pdma_router.c.
  *
  * A random fabric is a topology together with one setting of what may change
  * without enumeration: ACS control, Egress Control Vectors, payload sizes,
@@ -31,7 +31,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-#include "p2pdma_oracle.h"
+#include "p2pdma_router.h"
 #include "../../drivers/pci/p2pdma.h"
 #include "../../drivers/pci/pci.h"
 
@@ -44,9 +44,9 @@
 static unsigned long long seed;
 static unsigned int fabrics = IS_ENABLED(CONFIG_KASAN) ? 1000 : 10000;
 
-#define BOTH		(P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE)
-#define READ_ONLY	P2PDMA_ORACLE_READ
-#define WRITE_ONLY	P2PDMA_ORACLE_WRITE
+#define BOTH		(P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE)
+#define READ_ONLY	P2PDMA_ROUTER_READ
+#define WRITE_ONLY	P2PDMA_ROUTER_WRITE
 
 #define REFUSED		PCI_P2PDMA_MAP_NOT_SUPPORTED
 #define BUS		PCI_P2PDMA_MAP_BUS_ADDR
@@ -337,10 +337,10 @@ static void random_topology(struct random_fabric *r, u64 topology_seed)
  */
 
 static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
-			 struct p2pdma_oracle *oracle, int index, u16 acs,
+			 struct p2pdma_router *router, int index, u16 acs,
 			 unsigned int payloads)
 {
-	struct p2pdma_oracle_function *f = &oracle->function[index];
+	struct p2pdma_router_function *f = &router->function[index];
 	unsigned int i, number, mps;
 	u64 *state = &r->state;
 	u16 ctrl;
@@ -350,8 +350,8 @@ static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
 		pci_fabric_set_acs(fabric, f->name, ctrl);
 	f->acs_ctrl = ctrl;
 
-	for (i = 0; i < oracle->count && (f->acs_cap & PCI_ACS_EC); i++) {
-		const struct p2pdma_oracle_function *g = &oracle->function[i];
+	for (i = 0; i < router->count && (f->acs_cap & PCI_ACS_EC); i++) {
+		const struct p2pdma_router_function *g = &router->function[i];
 		bool on = chance(state, 40);
 
 		if (g->above != f->above)
@@ -377,20 +377,20 @@ static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
  * are. No function has them set, but who looks at them should be found out.
  */
 static void fill_vectors(struct pci_fabric *fabric,
-			 struct p2pdma_oracle *oracle)
+			 struct p2pdma_router *router)
 {
 	unsigned int i, filled, last;
 	u16 where;
 
-	for (i = 0; i < oracle->count; i++) {
-		struct p2pdma_oracle_function *f = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		struct p2pdma_router_function *f = &router->function[i];
 
 		filled = round_up(f->vector, 32);
 		if (!(f->acs_cap & PCI_ACS_EC) || filled == f->vector)
 			continue;
 		bitmap_set(f->egress, f->vector, filled - f->vector);
 		last = filled / 32 - 1;
-		where = p2pdma_oracle_ext_cap(fabric, f->name,
+		where = p2pdma_router_ext_cap(fabric, f->name,
 					      PCI_EXT_CAP_ID_ACS);
 		pci_fabric_write(fabric, f->name,
 				 where + PCI_ACS_EGRESS_CTL_V + 4 * last, 4,
@@ -399,7 +399,7 @@ static void fill_vectors(struct pci_fabric *fabric,
 }
 
 static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
-			   struct p2pdma_oracle *oracle)
+			   struct p2pdma_router *router)
 {
 	/* What the kernel sets for isolation, and less usual mixtures */
 	static const u16 acs[] = {
@@ -417,22 +417,22 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 	u16 mask = acs[below(state, ARRAY_SIZE(acs))];
 	unsigned int i, failing;
 
-	for (i = 0; i < oracle->count; i++) {
-		struct p2pdma_oracle_function *f = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		struct p2pdma_router_function *f = &router->function[i];
 
 		if (f->kind == PCI_FABRIC_HOST)
 			continue;
 		if (f->unreadable)
 			pci_fabric_fail_reads(fabric, f->name, false);
 		f->unreadable = false;
-		set_function(r, fabric, oracle, i, mask, payloads);
+		set_function(r, fabric, router, i, mask, payloads);
 	}
 
 	failing = chance(state, 25) ? 1 + below(state, FAILING) : 0;
 	while (failing--) {
-		struct p2pdma_oracle_function *f;
+		struct p2pdma_router_function *f;
 
-		f = &oracle->function[below(state, oracle->count)];
+		f = &router->function[below(state, router->count)];
 		if (f->kind == PCI_FABRIC_HOST || f->unreadable)
 			continue;
 		pci_fabric_fail_reads(fabric, f->name, true);
@@ -446,11 +446,11 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 
 enum readable { READABLE, EITHER, UNREADABLE };
 
-static bool on_leg(const struct p2pdma_oracle *oracle, int from, int index)
+static bool on_leg(const struct p2pdma_router *router, int from, int index)
 {
-	if (oracle->function[from].pf == index)
+	if (router->function[from].pf == index)
 		return true;
-	for (; from >= 0; from = oracle->function[from].above)
+	for (; from >= 0; from = router->function[from].above)
 		if (from == index)
 			return true;
 	return false;
@@ -462,9 +462,9 @@ static bool on_leg(const struct p2pdma_oracle *oracle, int from, int index)
  * device is on the way, but its registers change nothing, it is a right answer
  * too. A device that isn't on the way has no part in this.
  */
-static enum readable readable(struct p2pdma_oracle *oracle, int client,
+static enum readable readable(struct p2pdma_router *router, int client,
 			      int provider, unsigned int policy,
-			      const struct p2pdma_oracle_answer *answer)
+			      const struct p2pdma_router_answer *answer)
 {
 	static const struct {
 		u16 ctrl;
@@ -482,18 +482,18 @@ static enum readable readable(struct p2pdma_oracle *oracle, int client,
 		{ PCI_ACS_EC | PCI_ACS_UF | PCI_ACS_CR, 4096 },
 	};
 	enum readable result = READABLE;
-	struct p2pdma_oracle_answer other;
-	struct p2pdma_oracle_function saved[FAILING];
-	unsigned int alternatives = ARRAY_SIZE(contents) + oracle->count;
+	struct p2pdma_router_answer other;
+	struct p2pdma_router_function saved[FAILING];
+	unsigned int alternatives = ARRAY_SIZE(contents) + router->count;
 	unsigned int i, k, count = 0;
 	u8 index[FAILING];
 
-	for (i = 0; i < oracle->count; i++) {
-		const struct p2pdma_oracle_function *f = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		const struct p2pdma_router_function *f = &router->function[i];
 
 		if (!f->unreadable)
 			continue;
-		if (on_leg(oracle, client, i) || on_leg(oracle, provider, i))
+		if (on_leg(router, client, i) || on_leg(router, provider, i))
 			result = EITHER;
 		index[count] = i;
 		saved[count++] = *f;
@@ -501,27 +501,27 @@ static enum readable readable(struct p2pdma_oracle *oracle, int client,
 
 	for (k = 0; k < alternatives && result == EITHER; k++) {
 		for (i = 0; i < count; i++) {
-			struct p2pdma_oracle_function *f;
+			struct p2pdma_router_function *f;
 
-			f = &oracle->function[index[i]];
+			f = &router->function[index[i]];
 			*f = saved[i];
 			if (k >= ARRAY_SIZE(contents)) {
 				/* Port numbers that mean something here */
-				f->port = oracle->function[k - ARRAY_SIZE(contents)].port;
+				f->port = router->function[k - ARRAY_SIZE(contents)].port;
 				continue;
 			}
 			f->acs_ctrl = contents[k].ctrl;
 			f->mps = contents[k].mps;
-			bitmap_fill(f->egress, P2PDMA_ORACLE_VECTOR);
+			bitmap_fill(f->egress, P2PDMA_ROUTER_VECTOR);
 		}
-		p2pdma_oracle_route(oracle, client, provider, policy, &other);
+		p2pdma_router_route(router, client, provider, policy, &other);
 		if (other.map_type != answer->map_type ||
 		    other.directions != answer->directions)
 			result = UNREADABLE;
 	}
 
 	for (i = 0; i < count; i++)
-		oracle->function[index[i]] = saved[i];
+		router->function[index[i]] = saved[i];
 	return result;
 }
 
@@ -530,7 +530,7 @@ static enum readable readable(struct p2pdma_oracle *oracle, int client,
  */
 
 static void print_fabric(struct kunit *test, const struct random_fabric *r,
-			 const struct p2pdma_oracle *oracle)
+			 const struct p2pdma_router *router)
 {
 	static const char * const kind_name[] = {
 		[PCI_FABRIC_HOST] = "host bridge",
@@ -546,17 +546,17 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 	unsigned int i;
 
 	kunit_err(test, "p2pdma_random.seed=%llu, a topology with:\n", r->seed);
-	for (i = 0; i < oracle->count; i++) {
-		const struct p2pdma_oracle_function *f = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		const struct p2pdma_router_function *f = &router->function[i];
 
 		kunit_err(test,
 			  "%-6s below %-5s %-11s %04x:%02x:%02x.%x buses %02x-%02x id %04x:%04x acs %02x of %02x vector %u: %*pbl port %u mps %u%s\n",
 			  f->name,
-			  f->above < 0 ? "-" : oracle->function[f->above].name,
+			  f->above < 0 ? "-" : router->function[f->above].name,
 			  kind_name[f->kind], 0x10000 + f->host, f->id >> 8,
 			  f->id >> 3 & 31, f->id & 7, f->secondary,
 			  f->subordinate, f->vendor, f->device_id, f->acs_ctrl,
-			  f->acs_cap, f->vector, P2PDMA_ORACLE_VECTOR,
+			  f->acs_cap, f->vector, P2PDMA_ROUTER_VECTOR,
 			  f->egress, f->port, f->mps,
 			  f->unreadable ? " unreadable" : "");
 	}
@@ -566,7 +566,7 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 struct seen {
 	unsigned int pairs;
 	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];
-	unsigned int fate[P2PDMA_ORACLE_COUNT];
+	unsigned int fate[P2PDMA_ROUTER_COUNT];
 	unsigned int unreadable;
 	unsigned int no_way;	/* requests between functions that can't go across */
 	unsigned int quirks;	/* from a function that the PCI core has a quirk for */
@@ -594,15 +594,15 @@ static bool encryption_rule(void)
 }
 
 /* Functions of one device, the first of which has something special? */
-static void count_special(const struct p2pdma_oracle *oracle,
+static void count_special(const struct p2pdma_router *router,
 			  const struct pair *pair, struct seen *seen)
 {
-	const struct p2pdma_oracle_function *f =
-		&oracle->function[pair->client];
+	const struct p2pdma_router_function *f =
+		&router->function[pair->client];
 
 	if (pair->client == pair->provider ||
-	    f->above != oracle->function[pair->provider].above ||
-	    !has_link(oracle->function[f->above].kind))
+	    f->above != router->function[pair->provider].above ||
+	    !has_link(router->function[f->above].kind))
 		return;
 	if (f->acs_cap && !(f->acs_cap & PCI_ACS_RR))
 		seen->no_way++;
@@ -613,27 +613,27 @@ static void count_special(const struct p2pdma_oracle *oracle,
 /* Return: false if the two don't agree */
 static noinline_for_stack bool
 compare(struct kunit *test, struct random_fabric *r,
-	struct p2pdma_oracle *oracle, const struct pair *pair,
+	struct p2pdma_router *router, const struct pair *pair,
 	struct seen *seen)
 {
 	struct device *client_dev = &pair->client_dev->dev;
 	struct p2pdma_route route = {};
-	struct p2pdma_oracle_answer answer;
+	struct p2pdma_router_answer answer;
 	unsigned int policy, i;
 	enum readable expected;
 	bool refused, near, both;
 	int rc, distance;
 
-	policy = p2pdma_oracle_policy(oracle, pair->client, pair->provider,
+	policy = p2pdma_router_policy(router, pair->client, pair->provider,
 				      cpu_allows);
 	/* It forwards, but addresses that aren't those of the provider */
 	if (encrypted && policy) {
 		seen->encrypted++;
 		policy = 0;
 	}
-	p2pdma_oracle_route(oracle, pair->client, pair->provider, policy,
+	p2pdma_router_route(router, pair->client, pair->provider, policy,
 			    &answer);
-	expected = readable(oracle, pair->client, pair->provider, policy,
+	expected = readable(router, pair->client, pair->provider, policy,
 			    &answer);
 
 	rc = pci_p2pdma_route(pair->provider_dev, client_dev, &route);
@@ -649,7 +649,7 @@ compare(struct kunit *test, struct random_fabric *r,
 		if (!refused)
 			goto disagree;
 	} else {
-		count_special(oracle, pair, seen);
+		count_special(router, pair, seen);
 		seen->map[answer.map_type][answer.directions]++;
 		for (i = 0; i < ARRAY_SIZE(answer.fate); i++)
 			seen->fate[answer.fate[i]]++;
@@ -664,19 +664,19 @@ compare(struct kunit *test, struct random_fabric *r,
 		return true;
 
 disagree:
-	print_fabric(test, r, oracle);
+	print_fabric(test, r, router);
 	kunit_err(test, "packets from %s to %s: %s, %s%s; write %s, read %s, completion %s; root complex forwards %s\n",
-		  oracle->function[pair->client].name,
-		  oracle->function[pair->provider].name,
-		  p2pdma_oracle_map_name[answer.map_type],
+		  router->function[pair->client].name,
+		  router->function[pair->provider].name,
+		  p2pdma_router_map_name[answer.map_type],
 		  direction_name[answer.directions],
 		  expected == UNREADABLE ? " (unreadable)" : "",
-		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_WRITE]],
-		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_READ]],
-		  p2pdma_oracle_fate_name[answer.fate[P2PDMA_ORACLE_PACKET_COMPLETION]],
+		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_WRITE]],
+		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_READ]],
+		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_COMPLETION]],
 		  direction_name[policy]);
 	kunit_err(test, "pci_p2pdma_route(): %d, %s, %s, %s; pci_p2pdma_distance_many(): %d\n",
-		  rc, p2pdma_oracle_map_name[route.map_type],
+		  rc, p2pdma_router_map_name[route.map_type],
 		  direction_name[route.directions & BOTH],
 		  p2pdma_reason_name(route.reason) ?: "(no reason)", distance);
 	KUNIT_FAIL(test,
@@ -686,19 +686,19 @@ disagree:
 }
 
 /* Which functions can be client and provider */
-static unsigned int ends(const struct p2pdma_oracle *oracle, u8 *index)
+static unsigned int ends(const struct p2pdma_router *router, u8 *index)
 {
 	unsigned int i, count = 0;
 
-	for (i = 0; i < oracle->count; i++)
-		if (oracle->function[i].bar_size)
+	for (i = 0; i < router->count; i++)
+		if (router->function[i].bar_size)
 			index[count++] = i;
 	return count;
 }
 
 /* Two of them, more often near to each other than chance would have it */
 static void random_pair(struct random_fabric *r,
-			const struct p2pdma_oracle *oracle, const u8 *index,
+			const struct p2pdma_router *router, const u8 *index,
 			unsigned int count, struct pair *pair)
 {
 	unsigned int tries = below(&r->state, 10);
@@ -707,26 +707,26 @@ static void random_pair(struct random_fabric *r,
 	pair->client = index[below(&r->state, count)];
 	do {
 		pair->provider = index[below(&r->state, count)];
-		above = oracle->function[pair->client].above;
-		while (above >= 0 && !on_leg(oracle, pair->provider, above))
-			above = oracle->function[above].above;
+		above = router->function[pair->client].above;
+		while (above >= 0 && !on_leg(router, pair->provider, above))
+			above = router->function[above].above;
 	} while (tries-- && (above < 0 ||
-			     oracle->function[above].kind == PCI_FABRIC_HOST ||
+			     router->function[above].kind == PCI_FABRIC_HOST ||
 			     pair->client == pair->provider));
 }
 
 static bool settings(struct kunit *test, struct random_fabric *r,
-		     struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
+		     struct pci_fabric *fabric, struct p2pdma_router *router,
 		     struct pci_dev **dev, unsigned int count,
 		     struct seen *seen)
 {
 	u8 index[MAX_NODES];
-	unsigned int i, k, found = ends(oracle, index);
+	unsigned int i, k, found = ends(router, index);
 	bool all = found * found <= PAIRS;
 	struct pair pair;
 
 	for (i = 0; i < count; i++) {
-		random_setting(r, fabric, oracle);
+		random_setting(r, fabric, router);
 		cpu_allows = chance(&r->state, 15);
 		encrypted = chance(&r->state, 10);
 		pci_p2pdma_fabric_changed();
@@ -736,11 +736,11 @@ static bool settings(struct kunit *test, struct random_fabric *r,
 				pair.client = index[k / found];
 				pair.provider = index[k % found];
 			} else {
-				random_pair(r, oracle, index, found, &pair);
+				random_pair(r, router, index, found, &pair);
 			}
 			pair.client_dev = dev[pair.client];
 			pair.provider_dev = dev[pair.provider];
-			if (!compare(test, r, oracle, &pair, seen))
+			if (!compare(test, r, router, &pair, seen))
 				return false;
 		}
 		cond_resched();
@@ -753,7 +753,7 @@ static bool judge(struct kunit *test, struct random_fabric *r,
 		  struct pci_fabric *fabric, unsigned int count,
 		  struct seen *seen)
 {
-	struct p2pdma_oracle *oracle __free(kfree) = NULL;
+	struct p2pdma_router *router __free(kfree) = NULL;
 	struct pci_dev *dev[MAX_NODES] = {};
 	unsigned int i;
 
@@ -764,26 +764,26 @@ static bool judge(struct kunit *test, struct random_fabric *r,
 				   r->seed, r->name[i]);
 			return false;
 		}
-	oracle = p2pdma_oracle_create(fabric, r->node, r->count);
-	if (!oracle || oracle->count > MAX_NODES) {
+	router = p2pdma_router_create(fabric, r->node, r->count);
+	if (!router || router->count > MAX_NODES) {
 		KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no model", r->seed);
 		return false;
 	}
-	fill_vectors(fabric, oracle);
+	fill_vectors(fabric, router);
 
-	for (i = 0; i < oracle->count; i++) {
-		if (!oracle->function[i].bar_size)
+	for (i = 0; i < router->count; i++) {
+		if (!router->function[i].bar_size)
 			continue;
-		dev[i] = pci_fabric_dev(fabric, oracle->function[i].name);
+		dev[i] = pci_fabric_dev(fabric, router->function[i].name);
 		if (!dev[i]) {
 			KUNIT_FAIL(test, "p2pdma_random.seed=%llu: no device %s",
-				   r->seed, oracle->function[i].name);
+				   r->seed, router->function[i].name);
 			return false;
 		}
 		/* How far clients can address is for other tests */
 		dev[i]->dma_mask = DMA_BIT_MASK(64);
 	}
-	return settings(test, r, fabric, oracle, dev, count, seen);
+	return settings(test, r, fabric, router, dev, count, seen);
 }
 
 static bool topology(struct kunit *test, struct random_fabric *r,
@@ -847,16 +847,16 @@ static void routes_agree_with_router(struct kunit *test)
 		   seen.map[BUS][WRITE_ONLY], seen.map[THROUGH][BOTH],
 		   seen.map[THROUGH][READ_ONLY], seen.map[THROUGH][WRITE_ONLY],
 		   seen.map[REFUSED][0], seen.unreadable, seen.no_way,
-		   seen.quirks, seen.fate[P2PDMA_ORACLE_DELIVERED],
-		   seen.fate[P2PDMA_ORACLE_ROOT_COMPLEX],
-		   seen.fate[P2PDMA_ORACLE_BLOCKED],
-		   seen.fate[P2PDMA_ORACLE_MALFORMED],
-		   seen.fate[P2PDMA_ORACLE_LOST]);
+		   seen.quirks, seen.fate[P2PDMA_ROUTER_DELIVERED],
+		   seen.fate[P2PDMA_ROUTER_ROOT_COMPLEX],
+		   seen.fate[P2PDMA_ROUTER_BLOCKED],
+		   seen.fate[P2PDMA_ROUTER_MALFORMED],
+		   seen.fate[P2PDMA_ROUTER_LOST]);
 	if (done < share || share < CHUNK)
 		return;
-	for (i = 0; i < P2PDMA_ORACLE_COUNT; i++)
+	for (i = 0; i < P2PDMA_ROUTER_COUNT; i++)
 		KUNIT_EXPECT_GT_MSG(test, seen.fate[i], 0, "packets: %s",
-				    p2pdma_oracle_fate_name[i]);
+				    p2pdma_router_fate_name[i]);
 	for (i = READ_ONLY; i <= BOTH; i++)
 		KUNIT_EXPECT_GT_MSG(test, seen.map[BUS][i], 0,
 				    "by bus address: %s", direction_name[i]);

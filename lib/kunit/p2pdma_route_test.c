@@ -4,7 +4,7 @@
  * the kernel log, and the list of host bridges that an administrator can give.
  *
  * Routes are named cases in a table, each judged in both orders.  How packets
- * really go is p2pdma_oracle.c's business: here stands what is expected of
+ * really go is p2pdma_router.c's business: here stands what is expected of
  * particular fabrics, one rule at a time.
  */
 

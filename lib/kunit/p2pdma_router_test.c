@@ -12,7 +12,7 @@
 #include <linux/sizes.h>
 #include <linux/slab.h>
 
-#include "p2pdma_oracle.h"
+#include "p2pdma_router.h"
 
 #define ACS_ALL	(PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF | PCI_ACS_EC)
 #define BAR0	.bar[0] = { .size = SZ_64K }
@@ -95,20 +95,20 @@ struct router_case {
 		u32 id;
 	} set[5];
 	unsigned int policy;
-	enum p2pdma_oracle_fate fate[3];
+	enum p2pdma_router_fate fate[3];
 	enum pci_p2pdma_map_type map_type;
 	unsigned int directions;
 };
 
-#define BOTH		(P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE)
-#define READ_ONLY	P2PDMA_ORACLE_READ
-#define WRITE_ONLY	P2PDMA_ORACLE_WRITE
+#define BOTH		(P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE)
+#define READ_ONLY	P2PDMA_ROUTER_READ
+#define WRITE_ONLY	P2PDMA_ROUTER_WRITE
 
-#define DELIVERED	P2PDMA_ORACLE_DELIVERED
-#define ROOT		P2PDMA_ORACLE_ROOT_COMPLEX
-#define BLOCKED		P2PDMA_ORACLE_BLOCKED
-#define TOO_LARGE	P2PDMA_ORACLE_MALFORMED
-#define LOST		P2PDMA_ORACLE_LOST
+#define DELIVERED	P2PDMA_ROUTER_DELIVERED
+#define ROOT		P2PDMA_ROUTER_ROOT_COMPLEX
+#define BLOCKED		P2PDMA_ROUTER_BLOCKED
+#define TOO_LARGE	P2PDMA_ROUTER_MALFORMED
+#define LOST		P2PDMA_ROUTER_LOST
 
 #define REFUSED		PCI_P2PDMA_MAP_NOT_SUPPORTED
 #define BUS		PCI_P2PDMA_MAP_BUS_ADDR
@@ -315,20 +315,20 @@ KUNIT_ARRAY_PARAM_DESC(router, router_cases, what);
 static void fates(struct kunit *test)
 {
 	const struct router_case *c = test->param_value;
-	struct p2pdma_oracle *oracle;
-	struct p2pdma_oracle_answer answer;
+	struct p2pdma_router *router;
+	struct p2pdma_router_answer answer;
 	struct pci_fabric *fabric;
 	int i, client, provider;
 
 	fabric = pci_fabric_kunit(test, known_fabric, ARRAY_SIZE(known_fabric));
-	oracle = p2pdma_oracle_create(fabric, known_fabric,
+	router = p2pdma_router_create(fabric, known_fabric,
 				      ARRAY_SIZE(known_fabric));
-	KUNIT_ASSERT_NOT_NULL(test, oracle);
+	KUNIT_ASSERT_NOT_NULL(test, router);
 
 	for (i = 0; i < ARRAY_SIZE(c->set) && c->set[i].name; i++) {
-		struct p2pdma_oracle_function *f;
+		struct p2pdma_router_function *f;
 
-		f = &oracle->function[p2pdma_oracle_index(oracle,
+		f = &router->function[p2pdma_router_index(router,
 							  c->set[i].name)];
 		f->acs_ctrl = c->set[i].ctrl;
 		if (c->set[i].egress)
@@ -339,41 +339,41 @@ static void fates(struct kunit *test)
 		f->vendor = c->set[i].id >> 16;
 		f->device_id = c->set[i].id;
 	}
-	client = p2pdma_oracle_index(oracle, c->client);
-	provider = p2pdma_oracle_index(oracle, c->provider);
-	p2pdma_oracle_route(oracle, client, provider, c->policy, &answer);
+	client = p2pdma_router_index(router, c->client);
+	provider = p2pdma_router_index(router, c->provider);
+	p2pdma_router_route(router, client, provider, c->policy, &answer);
 
 	for (i = 0; i < ARRAY_SIZE(answer.fate); i++)
-		KUNIT_EXPECT_STREQ(test, p2pdma_oracle_fate_name[answer.fate[i]],
-				   p2pdma_oracle_fate_name[c->fate[i]]);
-	KUNIT_EXPECT_STREQ(test, p2pdma_oracle_map_name[answer.map_type],
-			   p2pdma_oracle_map_name[c->map_type]);
+		KUNIT_EXPECT_STREQ(test, p2pdma_router_fate_name[answer.fate[i]],
+				   p2pdma_router_fate_name[c->fate[i]]);
+	KUNIT_EXPECT_STREQ(test, p2pdma_router_map_name[answer.map_type],
+			   p2pdma_router_map_name[c->map_type]);
 	KUNIT_EXPECT_EQ(test, answer.directions, c->directions);
-	kfree(oracle);
+	kfree(router);
 }
 
 /* A packet for an address that nobody has must not seem to get somewhere */
 static void nobody(struct kunit *test)
 {
-	struct p2pdma_oracle *oracle;
+	struct p2pdma_router *router;
 	struct pci_fabric *fabric;
 	int e1, e2;
 
 	fabric = pci_fabric_kunit(test, known_fabric, ARRAY_SIZE(known_fabric));
-	oracle = p2pdma_oracle_create(fabric, known_fabric,
+	router = p2pdma_router_create(fabric, known_fabric,
 				      ARRAY_SIZE(known_fabric));
-	KUNIT_ASSERT_NOT_NULL(test, oracle);
-	e1 = p2pdma_oracle_index(oracle, "e1");
-	e2 = p2pdma_oracle_index(oracle, "e2");
+	KUNIT_ASSERT_NOT_NULL(test, router);
+	e1 = p2pdma_router_index(router, "e1");
+	e2 = p2pdma_router_index(router, "e2");
 
-	oracle->function[e2].bar += SZ_64K;
-	oracle->function[e2].bar_size = 0;
+	router->function[e2].bar += SZ_64K;
+	router->function[e2].bar_size = 0;
 	KUNIT_EXPECT_EQ(test, LOST,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, e1, e2));
-	oracle->function[e2].bar = 0;
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, e1, e2));
+	router->function[e2].bar = 0;
 	KUNIT_EXPECT_EQ(test, ROOT,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, e1, e2));
-	kfree(oracle);
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, e1, e2));
+	kfree(router);
 }
 
 /* Virtual functions are functions of the device that has them */
@@ -389,54 +389,54 @@ static void virtual_functions(struct kunit *test)
 		  .vf_bar0 = SZ_64K, .vf_acs_cap = ACS_ALL },
 		{ "e", "d1", PCI_FABRIC_ENDPOINT, BAR0 },
 	};
-	struct p2pdma_oracle_function *vf0, *vf2;
-	struct p2pdma_oracle *oracle;
+	struct p2pdma_router_function *vf0, *vf2;
+	struct p2pdma_router *router;
 	struct pci_fabric *fabric;
 	int pf, v0, v2, e;
 
 	fabric = pci_fabric_kunit(test, nodes, ARRAY_SIZE(nodes));
 	KUNIT_ASSERT_EQ(test, 0, pci_fabric_enable_vfs(fabric, "pf", 3));
-	oracle = p2pdma_oracle_create(fabric, nodes, ARRAY_SIZE(nodes));
-	KUNIT_ASSERT_NOT_NULL(test, oracle);
-	pf = p2pdma_oracle_index(oracle, "pf");
-	v0 = p2pdma_oracle_index(oracle, "pf/0");
-	v2 = p2pdma_oracle_index(oracle, "pf/2");
-	e = p2pdma_oracle_index(oracle, "e");
-	KUNIT_ASSERT_EQ(test, -1, p2pdma_oracle_index(oracle, "pf/3"));
+	router = p2pdma_router_create(fabric, nodes, ARRAY_SIZE(nodes));
+	KUNIT_ASSERT_NOT_NULL(test, router);
+	pf = p2pdma_router_index(router, "pf");
+	v0 = p2pdma_router_index(router, "pf/0");
+	v2 = p2pdma_router_index(router, "pf/2");
+	e = p2pdma_router_index(router, "e");
+	KUNIT_ASSERT_EQ(test, -1, p2pdma_router_index(router, "pf/3"));
 	KUNIT_ASSERT_GE(test, v2, 0);
-	vf0 = &oracle->function[v0];
-	vf2 = &oracle->function[v2];
+	vf0 = &router->function[v0];
+	vf2 = &router->function[v2];
 
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, v0, pf));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, v0, pf));
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, e, v2));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, e, v2));
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_COMPLETION, e, v2));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_COMPLETION, e, v2));
 
 	vf0->acs_ctrl = RR;
 	KUNIT_EXPECT_EQ(test, LOST,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, v0, v2));
-	oracle->function[p2pdma_oracle_index(oracle, "d0")].acs_ctrl = UF;
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, v0, v2));
+	router->function[p2pdma_router_index(router, "d0")].acs_ctrl = UF;
 	KUNIT_EXPECT_EQ(test, ROOT,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, v0, v2));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, v0, v2));
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, v0, e));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, v0, e));
 
 	vf0->acs_ctrl = EC;
 	__set_bit(vf2->id & 0xff, vf0->egress);
 	KUNIT_EXPECT_EQ(test, BLOCKED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_READ, v0, v2));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_READ, v0, v2));
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_READ, v0, pf));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_READ, v0, pf));
 	vf0->vector = vf2->id & 0xff;
 	KUNIT_EXPECT_EQ(test, DELIVERED,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_READ, v0, v2));
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_READ, v0, v2));
 
-	oracle->function[pf].mps = 256;
+	router->function[pf].mps = 256;
 	KUNIT_EXPECT_EQ(test, TOO_LARGE,
-			p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, v0, e));
-	kfree(oracle);
+			p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, v0, e));
+	kfree(router);
 }
 
 /* The lists and the device that stands for a host bridge */
@@ -469,7 +469,7 @@ static void host_bridges(struct kunit *test)
 		{ "b0", "h0", PCI_FABRIC_RC_ENDPOINT, 0, .vendor = 0x8086 },
 		{ "b1", "h1", PCI_FABRIC_RC_ENDPOINT, 0, .vendor = 0x8086 },
 	};
-	struct p2pdma_oracle *oracle;
+	struct p2pdma_router *router;
 	struct pci_fabric *fabric;
 	size_t count;
 	int i, e0, e1, r0;
@@ -484,23 +484,23 @@ static void host_bridges(struct kunit *test)
 			count -= 2;
 		fabric = pci_fabric_create(nodes, count);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, fabric);
-		oracle = p2pdma_oracle_create(fabric, nodes, count);
+		router = p2pdma_router_create(fabric, nodes, count);
 		pci_fabric_destroy(fabric);
-		KUNIT_ASSERT_NOT_NULL(test, oracle);
-		e0 = p2pdma_oracle_index(oracle, "e0");
-		e1 = p2pdma_oracle_index(oracle, "e1");
-		r0 = p2pdma_oracle_index(oracle, "r0");
+		KUNIT_ASSERT_NOT_NULL(test, router);
+		e0 = p2pdma_router_index(router, "e0");
+		e1 = p2pdma_router_index(router, "e1");
+		r0 = p2pdma_router_index(router, "r0");
 
 		KUNIT_EXPECT_EQ_MSG(test, bridges[i].near,
-				    p2pdma_oracle_policy(oracle, e0, r0, false),
+				    p2pdma_router_policy(router, e0, r0, false),
 				    "case %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, bridges[i].far,
-				    p2pdma_oracle_policy(oracle, e0, e1, false),
+				    p2pdma_router_policy(router, e0, e1, false),
 				    "case %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, BOTH,
-				    p2pdma_oracle_policy(oracle, e0, e1, true),
+				    p2pdma_router_policy(router, e0, e1, true),
 				    "case %d", i);
-		kfree(oracle);
+		kfree(router);
 	}
 }
 

@@ -9,8 +9,8 @@
  * to pass.
  */
 
-#ifndef _LIB_KUNIT_P2PDMA_ORACLE_H
-#define _LIB_KUNIT_P2PDMA_ORACLE_H
+#ifndef _LIB_KUNIT_P2PDMA_ROUTER_H
+#define _LIB_KUNIT_P2PDMA_ROUTER_H
 
 #include <linux/bits.h>
 #include <linux/dma-map-ops.h>
@@ -18,10 +18,10 @@
 
 #include "pci_fabric.h"
 
-#define P2PDMA_ORACLE_VECTOR	256	/* greatest Egress Control Vector */
+#define P2PDMA_ROUTER_VECTOR	256	/* greatest Egress Control Vector */
 
 /**
- * struct p2pdma_oracle_function - one node of the fabric, or one virtual function
+ * struct p2pdma_router_function - one node of the fabric, or one virtual function
  * @name: of the node, or as the fabric names virtual functions: pf/0, pf/1, ...
  * @kind: what it is
  * @above: index of the node whose secondary bus it is on, -1 for a host bridge
@@ -45,7 +45,7 @@
  * @mps: Max_Payload_Size in bytes; unused in virtual functions
  * @unreadable: reads of its config space fail
  */
-struct p2pdma_oracle_function {
+struct p2pdma_router_function {
 	char name[24];
 	enum pci_fabric_kind kind;
 	int above;
@@ -64,72 +64,72 @@ struct p2pdma_oracle_function {
 	u16 acs_cap;
 	u16 acs_ctrl;
 	unsigned int vector;
-	DECLARE_BITMAP(egress, P2PDMA_ORACLE_VECTOR);
+	DECLARE_BITMAP(egress, P2PDMA_ROUTER_VECTOR);
 	u8 port;
 	unsigned int mps;
 	bool unreadable;
 };
 
 /**
- * struct p2pdma_oracle - the model of one fabric
+ * struct p2pdma_router - the model of one fabric
  * @count: functions
  * @function: all nodes in the order of the table, then virtual functions
  */
-struct p2pdma_oracle {
+struct p2pdma_router {
 	unsigned int count;
-	struct p2pdma_oracle_function function[] __counted_by(count);
+	struct p2pdma_router_function function[] __counted_by(count);
 };
 
 /* Packets that are sent from a client or provider */
-enum p2pdma_oracle_packet {
-	P2PDMA_ORACLE_PACKET_WRITE,	/* memory write request, with data */
-	P2PDMA_ORACLE_PACKET_READ,	/* memory read request */
-	P2PDMA_ORACLE_PACKET_COMPLETION,	/* of a read, with data */
+enum p2pdma_router_packet {
+	P2PDMA_ROUTER_PACKET_WRITE,	/* memory write request, with data */
+	P2PDMA_ROUTER_PACKET_READ,	/* memory read request */
+	P2PDMA_ROUTER_PACKET_COMPLETION,	/* of a read, with data */
 };
 
 /* Where a packet ends */
-enum p2pdma_oracle_fate {
-	P2PDMA_ORACLE_DELIVERED,		/* without the root complex */
-	P2PDMA_ORACLE_ROOT_COMPLEX,	/* that decides about it */
-	P2PDMA_ORACLE_BLOCKED,		/* ACS Violation */
-	P2PDMA_ORACLE_MALFORMED,		/* more data than a receiver accepts */
-	P2PDMA_ORACLE_LOST,		/* nobody takes it */
-	P2PDMA_ORACLE_COUNT
+enum p2pdma_router_fate {
+	P2PDMA_ROUTER_DELIVERED,		/* without the root complex */
+	P2PDMA_ROUTER_ROOT_COMPLEX,	/* that decides about it */
+	P2PDMA_ROUTER_BLOCKED,		/* ACS Violation */
+	P2PDMA_ROUTER_MALFORMED,		/* more data than a receiver accepts */
+	P2PDMA_ROUTER_LOST,		/* nobody takes it */
+	P2PDMA_ROUTER_COUNT
 };
 
-extern const char * const p2pdma_oracle_fate_name[P2PDMA_ORACLE_COUNT];
-extern const char * const p2pdma_oracle_map_name[];
+extern const char * const p2pdma_router_fate_name[P2PDMA_ROUTER_COUNT];
+extern const char * const p2pdma_router_map_name[];
 
 /* What a client can do */
-#define P2PDMA_ORACLE_READ	BIT(0)
-#define P2PDMA_ORACLE_WRITE	BIT(1)
+#define P2PDMA_ROUTER_READ	BIT(0)
+#define P2PDMA_ROUTER_WRITE	BIT(1)
 
 /**
- * struct p2pdma_oracle_answer - what the fates of the packets of one pair amount to
+ * struct p2pdma_router_answer - what the fates of the packets of one pair amount to
  * @map_type: PCI_P2PDMA_MAP_*
- * @directions: P2PDMA_ORACLE_*
+ * @directions: P2PDMA_ROUTER_*
  * @fate: of the packets; that of a completion means something only where the
  *	read request gets to the provider
  */
-struct p2pdma_oracle_answer {
+struct p2pdma_router_answer {
 	enum pci_p2pdma_map_type map_type;
 	unsigned int directions;
-	enum p2pdma_oracle_fate fate[3];
+	enum p2pdma_router_fate fate[3];
 };
 
-struct p2pdma_oracle *
-p2pdma_oracle_create(struct pci_fabric *fabric,
+struct p2pdma_router *
+p2pdma_router_create(struct pci_fabric *fabric,
 		     const struct pci_fabric_node *nodes, size_t count);
-u16 p2pdma_oracle_ext_cap(struct pci_fabric *fabric, const char *name, u16 id);
-int p2pdma_oracle_index(const struct p2pdma_oracle *oracle, const char *name);
+u16 p2pdma_router_ext_cap(struct pci_fabric *fabric, const char *name, u16 id);
+int p2pdma_router_index(const struct p2pdma_router *router, const char *name);
 
-enum p2pdma_oracle_fate
-p2pdma_oracle_send(const struct p2pdma_oracle *oracle,
-		   enum p2pdma_oracle_packet type, int from, int to);
-unsigned int p2pdma_oracle_policy(const struct p2pdma_oracle *oracle,
+enum p2pdma_router_fate
+p2pdma_router_send(const struct p2pdma_router *router,
+		   enum p2pdma_router_packet type, int from, int to);
+unsigned int p2pdma_router_policy(const struct p2pdma_router *router,
 				  int client, int provider, bool cpu_allows);
-void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
+void p2pdma_router_route(const struct p2pdma_router *router, int client,
 			 int provider, unsigned int policy,
-			 struct p2pdma_oracle_answer *answer);
+			 struct p2pdma_router_answer *answer);
 
-#endif /* _LIB_KUNIT_P2PDMA_ORACLE_H */
+#endif /* _LIB_KUNIT_P2PDMA_ROUTER_H */

@@ -29,10 +29,10 @@
 #include <linux/slab.h>
 #include <linux/string.h>
 
-#include "p2pdma_oracle.h"
+#include "p2pdma_router.h"
 
 struct packet {
-	enum p2pdma_oracle_packet type;
+	enum p2pdma_router_packet type;
 	int host;		/* whose addresses and bus numbers it uses */
 	u64 address;		/* requests */
 	u16 id;			/* of the target; completions go by it */
@@ -41,15 +41,15 @@ struct packet {
 };
 
 /* For messages */
-const char * const p2pdma_oracle_fate_name[] = {
-	[P2PDMA_ORACLE_DELIVERED] = "delivered",
-	[P2PDMA_ORACLE_ROOT_COMPLEX] = "root complex",
-	[P2PDMA_ORACLE_BLOCKED] = "blocked",
-	[P2PDMA_ORACLE_MALFORMED] = "too large",
-	[P2PDMA_ORACLE_LOST] = "lost",
+const char * const p2pdma_router_fate_name[] = {
+	[P2PDMA_ROUTER_DELIVERED] = "delivered",
+	[P2PDMA_ROUTER_ROOT_COMPLEX] = "root complex",
+	[P2PDMA_ROUTER_BLOCKED] = "blocked",
+	[P2PDMA_ROUTER_MALFORMED] = "too large",
+	[P2PDMA_ROUTER_LOST] = "lost",
 };
 
-const char * const p2pdma_oracle_map_name[] = {
+const char * const p2pdma_router_map_name[] = {
 	[PCI_P2PDMA_MAP_UNKNOWN] = "unknown",
 	[PCI_P2PDMA_MAP_NOT_SUPPORTED] = "not supported",
 	[PCI_P2PDMA_MAP_BUS_ADDR] = "bus address",
@@ -82,7 +82,7 @@ static const struct {
 	{ 0x1d17, 0x0710 },	/* Zhaoxin: a port */
 };
 
-static bool is_bridge(const struct p2pdma_oracle_function *f)
+static bool is_bridge(const struct p2pdma_router_function *f)
 {
 	switch (f->kind) {
 	case PCI_FABRIC_ROOT_PORT:
@@ -96,13 +96,13 @@ static bool is_bridge(const struct p2pdma_oracle_function *f)
 	}
 }
 
-static bool is_pcie(const struct p2pdma_oracle_function *f)
+static bool is_pcie(const struct p2pdma_router_function *f)
 {
 	return f->kind != PCI_FABRIC_PCI_PCI_BRIDGE &&
 	       f->kind != PCI_FABRIC_PCI_DEVICE && f->kind != PCI_FABRIC_HOST;
 }
 
-static bool has_link(const struct p2pdma_oracle_function *f)
+static bool has_link(const struct p2pdma_router_function *f)
 {
 	return f->kind == PCI_FABRIC_ROOT_PORT ||
 	       f->kind == PCI_FABRIC_DOWNSTREAM;
@@ -114,11 +114,11 @@ static bool within(const u64 window[2], u64 address)
 }
 
 /* Whether @f claims @p, be it for itself or for what is below */
-static bool claims(const struct p2pdma_oracle_function *f, const struct packet *p)
+static bool claims(const struct p2pdma_router_function *f, const struct packet *p)
 {
 	if (f->host != p->host)
 		return false;
-	if (p->type == P2PDMA_ORACLE_PACKET_COMPLETION) {
+	if (p->type == P2PDMA_ROUTER_PACKET_COMPLETION) {
 		u8 bus = p->id >> 8;
 
 		return f->id == p->id || (is_bridge(f) &&
@@ -132,14 +132,14 @@ static bool claims(const struct p2pdma_oracle_function *f, const struct packet *
 }
 
 /* Another function on the same bus as @f that claims @p; -1 for none */
-static int claimant(const struct p2pdma_oracle *oracle,
-		    const struct p2pdma_oracle_function *f,
+static int claimant(const struct p2pdma_router *router,
+		    const struct p2pdma_router_function *f,
 		    const struct packet *p)
 {
 	int i;
 
-	for (i = 0; i < oracle->count; i++) {
-		const struct p2pdma_oracle_function *g = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		const struct p2pdma_router_function *g = &router->function[i];
 
 		if (g != f && g->above == f->above && claims(g, p))
 			return i;
@@ -148,19 +148,19 @@ static int claimant(const struct p2pdma_oracle *oracle,
 }
 
 /* What functions have in common with their physical function */
-static unsigned int max_payload(const struct p2pdma_oracle *oracle,
-				const struct p2pdma_oracle_function *f)
+static unsigned int max_payload(const struct p2pdma_router *router,
+				const struct p2pdma_router_function *f)
 {
-	return is_pcie(f) ? oracle->function[f->pf].mps : 0;
+	return is_pcie(f) ? router->function[f->pf].mps : 0;
 }
 
 /* @f takes the packet in.  The first PCIe function on the way is its sender. */
-static void receive(const struct p2pdma_oracle *oracle,
-		    const struct p2pdma_oracle_function *f, struct packet *p)
+static void receive(const struct p2pdma_router *router,
+		    const struct p2pdma_router_function *f, struct packet *p)
 {
-	unsigned int mps = max_payload(oracle, f);
+	unsigned int mps = max_payload(router, f);
 
-	if (!mps || p->type == P2PDMA_ORACLE_PACKET_READ)
+	if (!mps || p->type == P2PDMA_ROUTER_PACKET_READ)
 		return;
 	if (!p->payload)
 		p->payload = mps;
@@ -176,8 +176,8 @@ static void receive(const struct p2pdma_oracle *oracle,
  * the capability says; a function without the capability leaves it open, and is
  * taken to do so.
  */
-static bool has_way(const struct p2pdma_oracle_function *f,
-		    enum p2pdma_oracle_packet type)
+static bool has_way(const struct p2pdma_router_function *f,
+		    enum p2pdma_router_packet type)
 {
 	u16 needs = PCI_ACS_RR;
 	int i;
@@ -189,7 +189,7 @@ static bool has_way(const struct p2pdma_oracle_function *f,
 	/* Switches are made for it */
 	if (f->kind == PCI_FABRIC_DOWNSTREAM || !f->acs_cap)
 		return true;
-	if (type == P2PDMA_ORACLE_PACKET_COMPLETION)
+	if (type == P2PDMA_ROUTER_PACKET_COMPLETION)
 		needs |= PCI_ACS_CR;
 	return (f->acs_cap & needs) == needs;
 }
@@ -199,9 +199,9 @@ static bool has_way(const struct p2pdma_oracle_function *f,
  * the packet. Below a link all functions are one device, and what is on a
  * conventional bus has no ACS.
  */
-static enum turn judge(const struct p2pdma_oracle_function *f,
-		       const struct p2pdma_oracle_function *sibling,
-		       enum p2pdma_oracle_packet type)
+static enum turn judge(const struct p2pdma_router_function *f,
+		       const struct p2pdma_router_function *sibling,
+		       enum p2pdma_router_packet type)
 {
 	unsigned int bit = f->kind == PCI_FABRIC_DOWNSTREAM ? sibling->port :
 							      sibling->id & 0xff;
@@ -213,7 +213,7 @@ static enum turn judge(const struct p2pdma_oracle_function *f,
 		return TURN_DIRECT;
 	if (!has_way(f, type))
 		straight = TURN_REDIRECT;
-	if (type == P2PDMA_ORACLE_PACKET_COMPLETION)
+	if (type == P2PDMA_ROUTER_PACKET_COMPLETION)
 		return ctrl & PCI_ACS_CR ? TURN_REDIRECT : straight;
 	if (!(ctrl & PCI_ACS_EC))
 		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : straight;
@@ -223,60 +223,60 @@ static enum turn judge(const struct p2pdma_oracle_function *f,
 }
 
 /* A packet on its way down is taken by @at, and handed on by bridges */
-static enum p2pdma_oracle_fate go_down(const struct p2pdma_oracle *oracle,
+static enum p2pdma_router_fate go_down(const struct p2pdma_router *router,
 				       int at, struct packet *p)
 {
 	int i;
 
 	for (;;) {
-		receive(oracle, &oracle->function[at], p);
+		receive(router, &router->function[at], p);
 		/* It may be the bridge itself that is meant */
-		if (!is_bridge(&oracle->function[at]) ||
-		    oracle->function[at].id == p->id)
+		if (!is_bridge(&router->function[at]) ||
+		    router->function[at].id == p->id)
 			break;
-		for (i = 0; i < oracle->count; i++)
-			if (oracle->function[i].above == at &&
-			    claims(&oracle->function[i], p))
+		for (i = 0; i < router->count; i++)
+			if (router->function[i].above == at &&
+			    claims(&router->function[i], p))
 				break;
-		if (i == oracle->count)
-			return P2PDMA_ORACLE_LOST;
+		if (i == router->count)
+			return P2PDMA_ROUTER_LOST;
 		at = i;
 	}
-	return p->malformed ? P2PDMA_ORACLE_MALFORMED : P2PDMA_ORACLE_DELIVERED;
+	return p->malformed ? P2PDMA_ROUTER_MALFORMED : P2PDMA_ROUTER_DELIVERED;
 }
 
 /*
  * A packet on its way up leaves @at through its upper side.  It got there from
  * below, or was sent by @at itself.
  */
-static enum p2pdma_oracle_fate go_up(const struct p2pdma_oracle *oracle, int at,
+static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
 				     struct packet *p)
 {
-	const struct p2pdma_oracle_function *f, *above;
+	const struct p2pdma_router_function *f, *above;
 	int sibling;
 
 	for (;; at = f->above) {
-		f = &oracle->function[at];
-		above = &oracle->function[f->above];
-		receive(oracle, f, p);
+		f = &router->function[at];
+		above = &router->function[f->above];
+		receive(router, f, p);
 
 		if (above->kind == PCI_FABRIC_HOST)
-			return P2PDMA_ORACLE_ROOT_COMPLEX;
+			return P2PDMA_ROUTER_ROOT_COMPLEX;
 
 		/* What comes from where it belongs was redirected down there */
 		if (f->kind == PCI_FABRIC_DOWNSTREAM && claims(f, p)) {
 			if (f->acs_ctrl & f->acs_cap & PCI_ACS_UF)
 				continue;
-			return P2PDMA_ORACLE_LOST;
+			return P2PDMA_ROUTER_LOST;
 		}
 
-		sibling = claimant(oracle, f, p);
+		sibling = claimant(router, f, p);
 		if (sibling >= 0) {
-			switch (judge(f, &oracle->function[sibling], p->type)) {
+			switch (judge(f, &router->function[sibling], p->type)) {
 			case TURN_DIRECT:
-				return go_down(oracle, sibling, p);
+				return go_down(router, sibling, p);
 			case TURN_BLOCK:
-				return P2PDMA_ORACLE_BLOCKED;
+				return P2PDMA_ROUTER_BLOCKED;
 			case TURN_REDIRECT:
 				continue;
 			}
@@ -284,25 +284,25 @@ static enum p2pdma_oracle_fate go_up(const struct p2pdma_oracle *oracle, int at,
 
 		/* Inside a switch and on a conventional bus all have seen it */
 		if (!has_link(above) && claims(above, p))
-			return P2PDMA_ORACLE_LOST;
+			return P2PDMA_ROUTER_LOST;
 	}
 }
 
 /**
- * p2pdma_oracle_send - Send one packet and see where it ends
- * @oracle: the model
+ * p2pdma_router_send - Send one packet and see where it ends
+ * @router: the model
  * @type: kind of packet
  * @from: index of the function that sends it
  * @to: index of the function whose BAR 0 or ID it is sent to
  *
  * Context: any.
- * Return: P2PDMA_ORACLE_*.
+ * Return: P2PDMA_ROUTER_*.
  */
-enum p2pdma_oracle_fate
-p2pdma_oracle_send(const struct p2pdma_oracle *oracle,
-		   enum p2pdma_oracle_packet type, int from, int to)
+enum p2pdma_router_fate
+p2pdma_router_send(const struct p2pdma_router *router,
+		   enum p2pdma_router_packet type, int from, int to)
 {
-	const struct p2pdma_oracle_function *target = &oracle->function[to];
+	const struct p2pdma_router_function *target = &router->function[to];
 	struct packet p = {
 		.type = type,
 		.host = target->host,
@@ -312,53 +312,53 @@ p2pdma_oracle_send(const struct p2pdma_oracle *oracle,
 
 	/* What a function asks of itself stays inside */
 	if (from == to)
-		return P2PDMA_ORACLE_DELIVERED;
-	return go_up(oracle, from, &p);
+		return P2PDMA_ROUTER_DELIVERED;
+	return go_up(router, from, &p);
 }
 
 /* By which IDs the host bridge of @index is known */
-static const struct p2pdma_oracle_function *
-host_bridge_identity(const struct p2pdma_oracle *oracle, int index)
+static const struct p2pdma_router_function *
+host_bridge_identity(const struct p2pdma_router *router, int index)
 {
-	int host = oracle->function[index].host;
-	const struct p2pdma_oracle_function *f;
+	int host = router->function[index].host;
+	const struct p2pdma_router_function *f;
 	int i;
 
-	for (i = 0; i < oracle->count; i++) {
-		f = &oracle->function[i];
+	for (i = 0; i < router->count; i++) {
+		f = &router->function[i];
 		if (f->above == host && !(f->id & 0xff))
 			return f;
 	}
-	while (oracle->function[index].above != host)
-		index = oracle->function[index].above;
-	f = &oracle->function[index];
+	while (router->function[index].above != host)
+		index = router->function[index].above;
+	f = &router->function[index];
 	return f->kind == PCI_FABRIC_ROOT_PORT ? f : NULL;
 }
 
 /**
- * p2pdma_oracle_policy - What the root complex forwards between two functions
- * @oracle: the model
+ * p2pdma_router_policy - What the root complex forwards between two functions
+ * @router: the model
  * @client: index of the one
  * @provider: index of the other
  * @cpu_allows: whether the CPU forwards whatever its host bridges are
  *
  * Context: any.
- * Return: P2PDMA_ORACLE_* that it lets pass.
+ * Return: P2PDMA_ROUTER_* that it lets pass.
  */
-unsigned int p2pdma_oracle_policy(const struct p2pdma_oracle *oracle,
+unsigned int p2pdma_router_policy(const struct p2pdma_router *router,
 				  int client, int provider, bool cpu_allows)
 {
-	unsigned int policy = P2PDMA_ORACLE_READ | P2PDMA_ORACLE_WRITE;
+	unsigned int policy = P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE;
 	const int index[] = { client, provider };
-	const struct p2pdma_oracle_function *f;
+	const struct p2pdma_router_function *f;
 	bool same;
 	int i, k;
 
 	if (cpu_allows)
 		return policy;
-	same = oracle->function[client].host == oracle->function[provider].host;
+	same = router->function[client].host == router->function[provider].host;
 	for (i = 0; i < ARRAY_SIZE(index); i++) {
-		f = host_bridge_identity(oracle, index[i]);
+		f = host_bridge_identity(router, index[i]);
 		if (!f)
 			return 0;
 		for (k = 0; k < ARRAY_SIZE(forwarding); k++)
@@ -370,24 +370,24 @@ unsigned int p2pdma_oracle_policy(const struct p2pdma_oracle *oracle,
 		if (forwarding[k].same_only && !same)
 			return 0;
 		if (forwarding[k].write_only)
-			policy = P2PDMA_ORACLE_WRITE;
+			policy = P2PDMA_ROUTER_WRITE;
 	}
 	return policy;
 }
 
 /* Whether a packet gets to the other side if the root complex forwards it */
-static bool arrives(enum p2pdma_oracle_fate fate, bool forwarded)
+static bool arrives(enum p2pdma_router_fate fate, bool forwarded)
 {
-	return fate == P2PDMA_ORACLE_DELIVERED ||
-	       (fate == P2PDMA_ORACLE_ROOT_COMPLEX && forwarded);
+	return fate == P2PDMA_ROUTER_DELIVERED ||
+	       (fate == P2PDMA_ROUTER_ROOT_COMPLEX && forwarded);
 }
 
 /**
- * p2pdma_oracle_route - How a client reaches a provider
- * @oracle: the model
+ * p2pdma_router_route - How a client reaches a provider
+ * @router: the model
  * @client: index of the client
  * @provider: index of the provider; it has a BAR 0
- * @policy: what the root complex forwards between them, P2PDMA_ORACLE_*
+ * @policy: what the root complex forwards between them, P2PDMA_ROUTER_*
  * @answer: filled in
  *
  * The map type is that which gives more directions, bus addresses where both
@@ -395,32 +395,32 @@ static bool arrives(enum p2pdma_oracle_fate fate, bool forwarded)
  *
  * Context: any.
  */
-void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
+void p2pdma_router_route(const struct p2pdma_router *router, int client,
 			 int provider, unsigned int policy,
-			 struct p2pdma_oracle_answer *answer)
+			 struct p2pdma_router_answer *answer)
 {
 	unsigned int direct = 0, through = 0;
-	enum p2pdma_oracle_fate write, read, completion;
+	enum p2pdma_router_fate write, read, completion;
 
-	write = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_WRITE, client,
+	write = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, client,
 				   provider);
-	read = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_READ, client, provider);
-	completion = p2pdma_oracle_send(oracle, P2PDMA_ORACLE_PACKET_COMPLETION,
+	read = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_READ, client, provider);
+	completion = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_COMPLETION,
 					provider, client);
 
 	if (arrives(write, false))
-		direct |= P2PDMA_ORACLE_WRITE;
+		direct |= P2PDMA_ROUTER_WRITE;
 	if (arrives(read, false) && arrives(completion, false))
-		direct |= P2PDMA_ORACLE_READ;
-	if (arrives(write, policy & P2PDMA_ORACLE_WRITE))
-		through |= P2PDMA_ORACLE_WRITE;
-	if (arrives(read, policy & P2PDMA_ORACLE_READ) &&
-	    arrives(completion, policy & P2PDMA_ORACLE_READ))
-		through |= P2PDMA_ORACLE_READ;
+		direct |= P2PDMA_ROUTER_READ;
+	if (arrives(write, policy & P2PDMA_ROUTER_WRITE))
+		through |= P2PDMA_ROUTER_WRITE;
+	if (arrives(read, policy & P2PDMA_ROUTER_READ) &&
+	    arrives(completion, policy & P2PDMA_ROUTER_READ))
+		through |= P2PDMA_ROUTER_READ;
 
-	answer->fate[P2PDMA_ORACLE_PACKET_WRITE] = write;
-	answer->fate[P2PDMA_ORACLE_PACKET_READ] = read;
-	answer->fate[P2PDMA_ORACLE_PACKET_COMPLETION] = completion;
+	answer->fate[P2PDMA_ROUTER_PACKET_WRITE] = write;
+	answer->fate[P2PDMA_ROUTER_PACKET_READ] = read;
+	answer->fate[P2PDMA_ROUTER_PACKET_COMPLETION] = completion;
 	if (through != direct) {
 		answer->map_type = PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
 		answer->directions = through;
@@ -432,7 +432,7 @@ void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
 }
 
 /**
- * p2pdma_oracle_ext_cap - Find an extended capability by reading config space
+ * p2pdma_router_ext_cap - Find an extended capability by reading config space
  * @fabric: the fabric
  * @name: of the node
  * @id: PCI_EXT_CAP_ID_*
@@ -440,7 +440,7 @@ void p2pdma_oracle_route(const struct p2pdma_oracle *oracle, int client,
  * Context: as pci_fabric_read().
  * Return: its offset, 0 for none.
  */
-u16 p2pdma_oracle_ext_cap(struct pci_fabric *fabric, const char *name, u16 id)
+u16 p2pdma_router_ext_cap(struct pci_fabric *fabric, const char *name, u16 id)
 {
 	u16 where = PCI_CFG_SPACE_SIZE;
 	u32 header;
@@ -464,7 +464,7 @@ static u64 read_bar(struct pci_fabric *fabric, const char *name, int where)
 	return address;
 }
 
-static void read_bridge(struct pci_fabric *fabric, struct p2pdma_oracle_function *f)
+static void read_bridge(struct pci_fabric *fabric, struct p2pdma_router_function *f)
 {
 	u32 base, limit;
 
@@ -497,7 +497,7 @@ static u16 sriov(struct pci_fabric *fabric, const struct pci_fabric_node *node,
 	*count = 0;
 	if (!node->total_vfs)
 		return 0;
-	where = p2pdma_oracle_ext_cap(fabric, node->name,
+	where = p2pdma_router_ext_cap(fabric, node->name,
 				      PCI_EXT_CAP_ID_SRIOV);
 	ctrl = pci_fabric_read(fabric, node->name, where + PCI_SRIOV_CTRL, 2);
 	if (ctrl & PCI_SRIOV_CTRL_VFE)
@@ -506,10 +506,10 @@ static u16 sriov(struct pci_fabric *fabric, const struct pci_fabric_node *node,
 	return where;
 }
 
-static void add_vfs(struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
+static void add_vfs(struct pci_fabric *fabric, struct p2pdma_router *router,
 		    const struct pci_fabric_node *node, int pf, int *next)
 {
-	const struct p2pdma_oracle_function *physfn = &oracle->function[pf];
+	const struct p2pdma_router_function *physfn = &router->function[pf];
 	u16 where, offset, stride;
 	unsigned int i, count;
 	u64 bar;
@@ -524,7 +524,7 @@ static void add_vfs(struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
 	bar = read_bar(fabric, node->name, where + PCI_SRIOV_BAR);
 
 	for (i = 0; i < count; i++) {
-		struct p2pdma_oracle_function *f = &oracle->function[(*next)++];
+		struct p2pdma_router_function *f = &router->function[(*next)++];
 
 		*f = *physfn;
 		snprintf(f->name, sizeof(f->name), "%s/%u", node->name, i);
@@ -537,7 +537,7 @@ static void add_vfs(struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
 }
 
 /**
- * p2pdma_oracle_create - Make a model of a fabric as it is now
+ * p2pdma_router_create - Make a model of a fabric as it is now
  * @fabric: the fabric
  * @nodes: the table that it was made from
  * @count: number of nodes
@@ -549,12 +549,12 @@ static void add_vfs(struct pci_fabric *fabric, struct p2pdma_oracle *oracle,
  * Context: may sleep.
  * Return: the model, for kfree(), or NULL.
  */
-struct p2pdma_oracle *
-p2pdma_oracle_create(struct pci_fabric *fabric,
+struct p2pdma_router *
+p2pdma_router_create(struct pci_fabric *fabric,
 		     const struct pci_fabric_node *nodes, size_t count)
 {
-	struct p2pdma_oracle *oracle;
-	struct p2pdma_oracle_function *f;
+	struct p2pdma_router *router;
+	struct p2pdma_router_function *f;
 	unsigned int i, vfs, total = count;
 	int next = count;
 
@@ -562,16 +562,16 @@ p2pdma_oracle_create(struct pci_fabric *fabric,
 		sriov(fabric, &nodes[i], &vfs);
 		total += vfs;
 	}
-	oracle = kzalloc(struct_size(oracle, function, total), GFP_KERNEL);
-	if (!oracle)
+	router = kzalloc(struct_size(router, function, total), GFP_KERNEL);
+	if (!router)
 		return NULL;
-	oracle->count = total;
+	router->count = total;
 
 	for (i = 0; i < count; i++) {
 		const struct pci_fabric_node *node = &nodes[i];
 
-		f = &oracle->function[i];
-		*f = (struct p2pdma_oracle_function) {
+		f = &router->function[i];
+		*f = (struct p2pdma_router_function) {
 			.kind = node->kind,
 			.above = -1,
 			.pf = i,
@@ -581,7 +581,7 @@ p2pdma_oracle_create(struct pci_fabric *fabric,
 			.bar_size = node->bar[0].size,
 			.acs_cap = node->acs_cap,
 			.acs_ctrl = node->acs_ctrl,
-			.vector = node->acs_vector ?: P2PDMA_ORACLE_VECTOR,
+			.vector = node->acs_vector ?: P2PDMA_ROUTER_VECTOR,
 			.port = node->port,
 			.mps = node->mps ?: 128,
 		};
@@ -590,33 +590,33 @@ p2pdma_oracle_create(struct pci_fabric *fabric,
 			f->secondary = node->bus;
 			continue;
 		}
-		f->above = p2pdma_oracle_index(oracle, node->below);
-		f->host = oracle->function[f->above].host;
-		f->id = oracle->function[f->above].secondary << 8 |
+		f->above = p2pdma_router_index(router, node->below);
+		f->host = router->function[f->above].host;
+		f->id = router->function[f->above].secondary << 8 |
 			node->device << 3 | node->function;
 		if (f->bar_size)
 			f->bar = read_bar(fabric, f->name, PCI_BASE_ADDRESS_0);
 		if (is_bridge(f))
 			read_bridge(fabric, f);
-		add_vfs(fabric, oracle, node, i, &next);
+		add_vfs(fabric, router, node, i, &next);
 	}
-	return oracle;
+	return router;
 }
 
 /**
- * p2pdma_oracle_index - Where a function is in the model
- * @oracle: the model
+ * p2pdma_router_index - Where a function is in the model
+ * @router: the model
  * @name: of the node or virtual function
  *
  * Context: any.
  * Return: its index, -1 where there is none.
  */
-int p2pdma_oracle_index(const struct p2pdma_oracle *oracle, const char *name)
+int p2pdma_router_index(const struct p2pdma_router *router, const char *name)
 {
 	int i;
 
-	for (i = 0; i < oracle->count; i++)
-		if (!strcmp(oracle->function[i].name, name))
+	for (i = 0; i < router->count; i++)
+		if (!strcmp(router->function[i].name, name))
 			return i;
 	return -1;
 }
