@@ -114,12 +114,11 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 
 /*
  * Judge anew, and explain it where @explain.  @refusal, if it isn't _MAX, is what
- * else there is against a route that the verdict allows.  Out of line, since
- * p2pdma_cached_verdict() is called for each I/O and needs no room for facts.
+ * else there is against a route that the verdict allows.
  */
-static noinline struct p2pdma_verdict
-p2pdma_judge(struct pci_p2pdma *p2pdma, struct device *client, bool explain,
-	     enum p2pdma_reason refusal)
+static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
+					  struct device *client, bool explain,
+					  enum p2pdma_reason refusal)
 {
 	struct p2pdma_cache *cache = &p2pdma->cache;
 	struct pci_dev *pci_client = p2pdma_pci_client(client);

@@ -62,7 +62,7 @@ static bool p2pdma_offset(struct device *dev, phys_addr_t start,
  * What keeps @client from @bar's memory up to @end, on a route of @map_type;
  * _MAX for nothing
  */
-static __always_inline enum p2pdma_reason
+static inline enum p2pdma_reason
 p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
 		   struct device *client, enum pci_p2pdma_map_type map_type)
 {
@@ -120,9 +120,8 @@ enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
 }
 
 /* Say why; @reason is _MAX for the route itself.  Not for each I/O. */
-static noinline void p2pdma_explain(const struct p2pdma_bar *bar,
-				    struct device *client,
-				    enum p2pdma_reason reason)
+static void p2pdma_explain(const struct p2pdma_bar *bar, struct device *client,
+			   enum p2pdma_reason reason)
 {
 	if (reason == P2PDMA_REASON_MAX)
 		p2pdma_cached_verdict(bar->p2pdma, client, true);
@@ -220,11 +219,10 @@ static const u8 p2pdma_needs[] = {
 	[DMA_FROM_DEVICE]	= P2PDMA_WRITE,
 };
 
-static __always_inline int p2pdma_map_how(struct device *dev,
-					  struct p2pdma_bar *bar,
-					  phys_addr_t phys, size_t size,
-					  enum dma_data_direction dir,
-					  enum pci_p2pdma_map_type *map_type)
+static inline int p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar,
+				 phys_addr_t phys, size_t size,
+				 enum dma_data_direction dir,
+				 enum pci_p2pdma_map_type *map_type)
 {
 	if (dir >= ARRAY_SIZE(p2pdma_needs) || !dev->dma_mask ||
 	    !p2pdma_bar_has(bar, phys, size))
@@ -256,7 +254,7 @@ int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 }
 
 /* As p2pdma_map(), which it is the body of */
-static __always_inline int
+static inline int
 p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		phys_addr_t phys, size_t size, enum dma_data_direction dir,
 		unsigned long attrs, dma_addr_t *addr)

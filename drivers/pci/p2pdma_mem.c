@@ -83,8 +83,8 @@ static void p2pdma_region_free(struct p2pdma_region *region, void *addr,
 }
 
 /* The region of @pdev that @addr lies in, or NULL for any other address */
-static noinline struct p2pdma_region *p2pdma_region_search(struct pci_dev *pdev,
-							   void *addr)
+static struct p2pdma_region *p2pdma_region_search(struct pci_dev *pdev,
+						  void *addr)
 {
 	struct p2pdma_region *region;
 	struct page *page;

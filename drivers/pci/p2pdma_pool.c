@@ -708,8 +708,7 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);
 /* ---- Freeing ---- */
 
 /* What is wrong with a free; nothing is where another call was quicker */
-static noinline bool pool_refuse(struct p2pdma_chunk *chunk, void *addr,
-				 size_t size)
+static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	size_t offset = addr - chunk->start;
 	u32 mark;
@@ -729,8 +728,7 @@ static noinline bool pool_refuse(struct p2pdma_chunk *chunk, void *addr,
 }
 
 /* What this CPU has no slot for */
-static noinline void pool_give(struct p2pdma_pool *pool, void *addr,
-			       size_t pages)
+static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_pool_cpu *cpu = raw_cpu_ptr(pool->cpus);
 	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
