@@ -48,8 +48,8 @@ static LIST_HEAD(p2pdma_all);
 /* ---- Teardown ---- */
 
 /*
- * Free what nobody can find (any more), and of which no page map is left.  @res
- * is the oldest devres entry of P2PDMA.
+ * Free a struct pci_p2pdma that is not, or no longer, in pci_dev::p2pdma, and has
+ * no page map left.  @res is the oldest devres entry of P2PDMA.
  */
 static void p2pdma_release(struct device *dev, void *res)
 {
@@ -70,7 +70,7 @@ static void p2pdma_teardown(struct device *dev, void *res)
 	struct pci_p2pdma *p2pdma = *(struct pci_p2pdma **)res;
 	struct pci_dev *pdev = p2pdma->pdev;
 
-	/* 1. Nobody finds it for new users any more. */
+	/* 1. Searches don't find it any more. */
 	WRITE_ONCE(p2pdma->published, false);
 
 	/* 2. No mmap() begins any more. */
@@ -112,11 +112,11 @@ static void p2pdma_bar_note(struct p2pdma_bar *bar)
 	bar->range.end = pci_resource_end(pdev, number);
 	bar->provider.bus_offset = pci_bus_address(pdev, number) -
 				   pci_resource_start(pdev, number);
-	/* Last: whoever sees it sees the rest. */
+	/* Last: a reader that sees it sees the rest. */
 	smp_store_release(&bar->range.start, pci_resource_start(pdev, number));
 }
 
-/* Make what nobody can find yet */
+/* Make a struct pci_p2pdma; p2pdma_announce() lets readers find it. */
 static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 {
 	struct pci_p2pdma *p2pdma;

@@ -2,18 +2,21 @@
 /*
  * PCI peer-to-peer DMA: what the files drivers/pci/p2pdma*.c share.
  *
- * Who calls whom, from the top to the bottom and never back:
+ * Calls go down this list, and never back:
  *
- *   p2pdma.c
- *   sysfs, heap
- *   dmabuf, phys_list
- *   map
- *   mem
- *   pool
- *   cache
- *   log
- *   route
- *   decide, host
+ *   p2pdma.c             registers, publishes, tears down, finds a provider
+ *   sysfs, heap          what programs see and get
+ *   dmabuf, phys_list    memory that is passed on
+ *   map                  DMA addresses
+ *   mem                  memory with struct pages
+ *   pool                 the allocator
+ *   cache                verdicts remembered, said once, forgotten
+ *   log                  words
+ *   route                gathers facts
+ *   decide, host, debug  facts to a verdict; tables of host bridges; checks
+ *
+ * Words: a provider is one BAR; the owner is the device that it is on; p2pdma is
+ * what is known of an owner; a client does DMA; a region is memory with pages.
  *
  * Locks, outermost first:
  *
@@ -36,8 +39,8 @@
  * p2pdma_pool_cpu::lock.
  *
  * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
- * bridges, p2pdma_buffers_lock for a provider's list of dma-bufs, and
- * p2pdma_holders_lock (irq-safe) for what clients have mapped.
+ * bridges, p2pdma_buffers_lock for an owner's list of dma-bufs, and
+ * p2pdma_holders_lock (irq-safe) for mappings that are counted.
  *
  * Readers of pci_dev::p2pdma, of the list of devices with memory and of cached
  * verdicts need only RCU.
@@ -122,10 +125,9 @@ struct pci_p2pdma {
 /*
  * A part of a BAR with struct pages.  Each allocation holds a reference on
  * pgmap.ref (one for kernel memory, one a page for user memory), and
- * memunmap_pages() waits for them: the owner of an allocation may use the region,
- * and its struct pci_p2pdma, without a lock.  The module that registered the
- * region may have taken the page map away; then pgmap.ref is dead for good, and
- * so nobody gets memory.
+ * memunmap_pages() waits for them: as long as memory is allocated, its region and
+ * struct pci_p2pdma stay.  The module that registered the region may have taken
+ * the page map away; then pgmap.ref is dead, and every allocation fails.
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;
@@ -138,8 +140,8 @@ struct p2pdma_region {
 
 /*
  * Is a BAR still where it was when it was registered?  The PCI core may move it
- * while its memory is in use.  What is known about it, and its struct pages,
- * then belong to addresses where nothing answers, or something else does.
+ * while its memory is in use.  Its recorded range, and its struct pages, then
+ * belong to addresses where nothing answers, or another device does.
  */
 static inline bool p2pdma_bar_in_place(const struct p2pdma_bar *bar)
 {
@@ -260,7 +262,7 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
 bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
 #endif
 
-/* ---- p2pdma_debug.c: who has memory mapped that its provider takes away ---- */
+/* ---- p2pdma_debug.c: mappings that outlive their memory ---- */
 
 #ifdef CONFIG_PCI_P2PDMA_DEBUG
 void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev);

@@ -221,7 +221,7 @@ void p2pdma_cache_init(struct p2pdma_cache *cache)
 
 /**
  * p2pdma_cache_destroy - free all that a cache holds
- * @cache: the cache; nobody else may use it any more
+ * @cache: the cache, without concurrent users
  *
  * Context: any.
  */

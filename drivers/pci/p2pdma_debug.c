@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: who has memory mapped that its provider takes away.
+ * PCI peer-to-peer DMA: mappings that outlive their memory.
  *
- * Counts the mappings by dma_map_p2p() for each client of a provider, and warns
- * once for a provider that leaves while there are some, or of one that is
- * undone twice.  Nothing else is checked, and nothing rests on it: it is for
- * debug kernels.  Scatterlists hold their pages, and so need no such check.
+ * Counts the mappings by dma_map_p2p() for each BAR and client, and warns once of
+ * an owner whose driver leaves while there are some, or of a mapping that is
+ * undone twice.  It is for debug kernels, and nothing depends on it.
+ * Scatterlists hold their pages, and so need no such check.
  */
 
 #include <linux/array_size.h>
@@ -21,15 +21,15 @@
 #include "p2pdma.h"
 
 /*
- * What one client has mapped of one BAR.  It outlives a provider that leaves too
- * early, so that the mappings' ends aren't taken for another mistake.
+ * What one client has mapped of one BAR.  It outlives a provider that is removed
+ * too early, so that unmapping afterwards isn't reported as a second mistake.
  */
 struct p2pdma_holder {
 	struct list_head node;
 	struct p2pdma_provider *provider;	/* to compare with */
 	struct device *client;	/* with a reference, until the provider is gone */
 	unsigned long mappings;
-	bool gone;
+	bool gone;		/* the provider is */
 };
 
 static LIST_HEAD(p2pdma_holders);
@@ -38,7 +38,7 @@ static bool p2pdma_holders_missing;	/* there was no memory for one */
 
 /**
  * p2pdma_debug_warn - warn of a rule that a driver has broken
- * @provider: device with the memory; NULL where it isn't known to be there
+ * @provider: owner of the memory; NULL where it may be gone
  * @client: device that has, or had, it mapped
  * @what: what is wrong
  *
@@ -124,8 +124,9 @@ void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
 }
 
 /*
- * Mark one client that has memory of @provider mapped: it is the caller's to put,
- * without the lock, since that may free it.  NULL where all are marked.
+ * Mark one client that has memory of @provider mapped.  The caller gets its
+ * reference, to put without the lock, since that may free it.  NULL where all are
+ * marked.
  */
 static struct device *p2pdma_debug_mark(struct p2pdma_provider *provider)
 {
@@ -142,8 +143,8 @@ static struct device *p2pdma_debug_mark(struct p2pdma_provider *provider)
 }
 
 /**
- * p2pdma_debug_gone - check that nobody has memory of a provider mapped
- * @p2pdma: the provider, whose driver leaves
+ * p2pdma_debug_gone - warn of mappings of an owner's memory
+ * @p2pdma: whose memory it is; the owner's driver leaves
  *
  * Context: may sleep.
  */

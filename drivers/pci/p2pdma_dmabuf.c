@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: memory of a provider as dma-bufs.
+ * PCI peer-to-peer DMA: memory as dma-bufs.
  *
  * Any part of a BAR can be exported, with struct pages or without: importers
  * get DMA addresses and nothing else, each by its own route.  Memory doesn't
- * move, but its driver may leave at any time: then everything that others have
- * of a buffer is taken away (p2pdma_buffer_revoke()), and what is left of the
- * dma-buf refuses everything with -ENODEV until its last user drops it.  Where
- * the memory comes from is not known here; see p2pdma_heap.c for one source.
+ * move, but its driver may leave at any time: then all mappings of a buffer are
+ * undone (p2pdma_buffer_revoke()), and the dma-buf refuses every operation with
+ * -ENODEV until its last user drops it.  Where the memory comes from is not known
+ * here; see p2pdma_heap.c for one source.
  *
  * A buffer's reservation lock protects its state.  The lock is in the buffer, as
  * is a reference on the inode of its file: teardown can find a buffer whose
- * file is closed and whose dma-buf is about to go, and must not touch either.
- * Importers hold that lock for as long as they like, so CPUs don't take it:
- * p2pdma_buffer::cpu_lock keeps the memory where it is for them.
+ * file is closed and whose dma-buf is about to be freed, and must not touch
+ * either.  Importers may hold that lock for long, so page faults and CPU access
+ * take p2pdma_buffer::cpu_lock instead, under which a buffer isn't revoked.
  */
 
 #include <linux/cleanup.h>
@@ -103,11 +103,10 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
 }
 
 /*
- * Wait until devices are done with what is mapped for them, as far as a fence
- * tells: not longer than anything is mapped.  A fence ends, by contract; where
- * one doesn't, say who waits for it.
+ * Wait for a fence, as long as anything is mapped.  A fence signals, by contract;
+ * where one doesn't for long, the log says what is waited for.
  *
- * The list is looked at without the reservation, which importers may hold for
+ * The list is read without the reservation, which importers may hold for
  * long: list_empty() reads one pointer, once, and nothing is added any more.
  */
 static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
@@ -129,8 +128,8 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 }
 
 /*
- * Take the memory from all who use it, and give it back to its owner.  Returns
- * when that is done, also where somebody else did it.
+ * Undo all mappings of the memory, and call release().  Returns when that is
+ * done, also where a concurrent call does it.
  */
 static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 {
@@ -140,7 +139,7 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 	unsigned int nr = 0, i;
 	bool revoked;
 
-	/* With a context, so that importers can lock what else they need. */
+	/* With a context, so that importers can lock more in move_notify(). */
 	ww_acquire_init(&ctx, &reservation_ww_class);
 	/* The dma-buf, if it is on its way out, waits for this lock as well. */
 	dma_resv_lock(&buffer->resv, &ctx);
@@ -169,7 +168,7 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 		return;
 	}
 
-	/* Unlocked, so that others get -ENODEV at once, and can unmap. */
+	/* Unlocked, so that importers get -ENODEV at once, and can unmap. */
 	for (i = 0; i < nr; i++) {
 		p2pdma_buffer_wait(buffer, fences[i]);
 		dma_fence_put(fences[i]);
@@ -187,13 +186,13 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 }
 
 /**
- * p2pdma_dmabuf_revoke - take the memory of all dma-bufs of a device back
- * @p2pdma: whose memory it is; nobody can find it any more, and nothing of it
- *	is exported from now on
+ * p2pdma_dmabuf_revoke - revoke all dma-bufs of a device's memory
+ * @p2pdma: whose memory it is; not in pci_dev::p2pdma any more, and nothing of
+ *	it is exported from now on
  *
- * Importers are told, devices are waited for, and what is still mapped is
- * undone.  Nothing that an importer or a program holds can keep this from
- * ending, but a fence that never signals in a buffer that stays mapped.
+ * Importers are told, fences are waited for, and remaining mappings are undone.
+ * Only a fence that never signals, in a buffer that stays mapped, can keep this
+ * from ending.
  *
  * Context: may sleep.
  */
@@ -218,14 +217,14 @@ void p2pdma_dmabuf_revoke(struct pci_p2pdma *p2pdma)
 
 /* ---- Devices ---- */
 
-/* A device that can never use the buffer hears it now, not when it is in need. */
+/* A device that can never reach the memory is refused now, not when it maps. */
 static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 				struct dma_buf_attachment *attach)
 {
 	struct p2pdma_buffer *buffer = dmabuf->priv;
 	int ret = -ENODEV;
 
-	/* Also of importers that wouldn't let go when told to */
+	/* Importers without move_notify() aren't peer2peer either. */
 	if (!attach->peer2peer)
 		return -EOPNOTSUPP;
 
@@ -238,8 +237,9 @@ static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 }
 
 /*
- * Who pins memory doesn't let go of it when told to: a network adapter without
- * page faults goes on, and writes into what belongs to somebody else by then.
+ * An importer that pins memory doesn't unmap it in move_notify(): a network
+ * adapter without page faults would go on writing into memory that has been
+ * revoked and allocated again.
  */
 static int p2pdma_buffer_pin(struct dma_buf_attachment *attach)
 {
@@ -333,7 +333,7 @@ static void p2pdma_buffer_unmap(struct dma_buf_attachment *attach,
 
 /* ---- CPUs ---- */
 
-/* Is the memory the provider's still, and where it was? */
+/* Not revoked, and the BAR hasn't moved */
 static bool p2pdma_buffer_alive(struct p2pdma_buffer *buffer)
 {
 	lockdep_assert_held(&buffer->cpu_lock);
@@ -351,9 +351,9 @@ static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 }
 
 /*
- * Nothing is cached.  But what the CPU wrote may still be on its way, and a
- * device that is told to fetch it may be faster by another path: a read waits
- * for the writes (see p2pmem_zero()).
+ * Nothing is cached.  But the CPU's writes may still be on their way, and a
+ * device that is told to read the memory may be faster by another path: a read
+ * waits for the writes (see p2pdma_zero()).
  */
 static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 					enum dma_data_direction dir)
@@ -447,12 +447,12 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
 };
 
 /**
- * p2pdma_export - give a part of a BAR to others as a dma-buf
+ * p2pdma_export - export a part of a BAR as a dma-buf
  * @provider: the BAR, from pcim_p2pdma_provider()
  * @phys: CPU address of the part, page aligned
  * @size: its bytes, whole pages
  * @fd_flags: O_RDONLY, O_WRONLY or O_RDWR: what programs may do that map it
- * @release: called once, when the memory has no user any more; NULL for none
+ * @release: called once, when the memory is no longer used; NULL for none
  * @data: for @release
  *
  * The part must behave like memory: no side effects, all sizes of access.  Parts
@@ -462,26 +462,28 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
  * (dma_buf_attach_ops::allow_peer2peer), and their devices must be able to
  * reach it: dma_buf_dynamic_attach() refuses others with -EOPNOTSUPP and
  * -EREMOTEIO, and the log says why the latter.  A device that can only read, or
- * only write, may attach, and is refused the other direction when it maps.  Who
- * maps it gets DMA addresses and no pages, in entries of up to 2 GiB.  Nobody can
- * pin it, and kernel CPUs don't get at it by dma_buf_vmap().  Programs can map
- * it; CPUs access it uncached.
+ * only write, may attach, and is refused the other direction when it maps.  A
+ * mapping has DMA addresses and no pages, in entries of up to 2 GiB.  Pinning and
+ * dma_buf_vmap() fail.  Programs can map it; CPUs access it uncached.
  *
- * p2pdma_revoke() takes the memory back, and so does the core when the driver of
- * @provider leaves, after its remove() has returned: users are told
- * (move_notify()), their devices waited for (the fences in the dma-buf's
- * reservation), and what they have is undone: programs get SIGBUS, every
- * operation -ENODEV.  Fences count only while something is mapped: an importer
- * unmaps when its device is done.  @release is called then, in process context
+ * p2pdma_revoke() takes the memory back, and so does the core when the owner's
+ * driver leaves, after its remove() has returned: importers are told
+ * (move_notify()), the fences in the dma-buf's reservation are waited for as long
+ * as something is mapped, and remaining mappings are undone: programs get
+ * SIGBUS, every operation -ENODEV.  @release is called then, in process context
  * with no locks held, or when the last user drops the buffer before that.  A
- * driver whose @release needs what its remove() frees revokes its buffers there.
+ * driver whose @release needs something that its remove() frees revokes its
+ * buffers there.
  *
- * Context: may sleep.  The caller makes sure that the provider's driver doesn't
+ * Context: may sleep.  The caller makes sure that the owner's driver doesn't
  * leave meanwhile.
- * Return: the dma-buf; dma_buf_put() drops it, dma_buf_fd() makes a file of it.
- * ERR_PTR(-EINVAL) not whole pages, or not in the BAR; ERR_PTR(-ENODEV) the BAR
- * has moved; ERR_PTR(-ENOMEM); ERR_PTR(-EOPNOTSUPP) the kernel has no dma-bufs that
- * move (CONFIG_DMABUF_MOVE_NOTIFY).
+ * Return:
+ * * the dma-buf - dma_buf_put() drops it, dma_buf_fd() makes a file of it
+ * * ERR_PTR(-EINVAL) - not whole pages, or not in the BAR
+ * * ERR_PTR(-ENODEV) - the BAR has moved
+ * * ERR_PTR(-ENOMEM) - no memory
+ * * ERR_PTR(-EOPNOTSUPP) - the kernel has no CONFIG_DMABUF_MOVE_NOTIFY
+ *
  * On an error @release isn't called.
  */
 struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
@@ -540,8 +542,8 @@ EXPORT_SYMBOL_GPL(p2pdma_export);
  * @dmabuf: from p2pdma_export(); the caller has a reference
  *
  * For a driver that needs its memory, or is about to reset the device: see
- * p2pdma_export() for what becomes of its users.  Nothing happens where it has
- * been done already.
+ * p2pdma_export() for what becomes of mappings.  Nothing happens if the dma-buf
+ * was revoked before.
  *
  * Context: may sleep.  The caller holds no lock that importers' fences wait for,
  * or that @release takes (see p2pdma_export()), and not the dma-buf's reservation.

@@ -2,13 +2,13 @@
 /*
  * PCI peer-to-peer DMA: published memory for programs, as dma-bufs.
  *
- * Each device with published memory has a heap in /dev/dma_heap, named
- * p2pmem-0000:03:00.0 after it.  What is allocated there is contiguous, cleared,
- * and counts as memory that is out.  p2pdma_dmabuf.c does the rest.
+ * Each device with published memory has a heap in /dev/dma_heap, named after it,
+ * as in p2pmem-0000:03:00.0.  Buffers are contiguous, cleared, and allocated from
+ * the device's pool.  p2pdma_dmabuf.c does the rest.
  *
- * Memory is published and unpublished in any context, but a heap is not made
- * and removed in any: a work item does so a little later.  Allocation looks at
- * the memory's state itself, and doesn't rely on the work having been done.
+ * Memory is published and unpublished in any context, but making and removing a
+ * heap may sleep: a work item does it a little later.  Allocation looks at
+ * pci_p2pdma::published itself, and doesn't rely on the work having been done.
  */
 
 #include <linux/dma-buf.h>
@@ -30,7 +30,7 @@ struct p2pdma_heap_memory {
 	size_t size;			/* in bytes */
 };
 
-/* Before the driver of the device has left, see p2pdma_export() */
+/* release() of the dma-buf */
 static void p2pdma_heap_free(void *data)
 {
 	struct p2pdma_heap_memory *memory = data;
@@ -110,7 +110,7 @@ static void p2pdma_heap_drop(struct pci_p2pdma *p2pdma)
 	p2pdma->heap = NULL;
 }
 
-/* Makes the heap what it should be now, however often that has changed */
+/* Make or remove the heap, as the memory is published now */
 static void p2pdma_heap_work(struct work_struct *work)
 {
 	struct pci_p2pdma *p2pdma = container_of(work, struct pci_p2pdma,
@@ -124,7 +124,7 @@ static void p2pdma_heap_work(struct work_struct *work)
 
 /**
  * p2pdma_heap_init - prepare a device for having a heap
- * @p2pdma: new provider that nobody can find yet
+ * @p2pdma: new, not yet in pci_dev::p2pdma
  *
  * Context: any; never sleeps.
  */
@@ -137,7 +137,7 @@ void p2pdma_heap_init(struct pci_p2pdma *p2pdma)
 
 /**
  * p2pdma_heap_update - make or remove the heap, as the memory is published
- * @p2pdma: the provider
+ * @p2pdma: whose memory it is
  *
  * It happens a little later.
  *
@@ -150,7 +150,7 @@ void p2pdma_heap_update(struct pci_p2pdma *p2pdma)
 
 /**
  * p2pdma_heap_remove - remove a device's heap, if there is one, for good
- * @p2pdma: provider that is unpublished, and that nobody can find any more
+ * @p2pdma: unpublished, and not in pci_dev::p2pdma any more
  *
  * When it returns, no allocation is in progress.  Buffers aren't affected.
  *

@@ -3,10 +3,10 @@
  * PCI peer-to-peer DMA: which root complexes forward packets between devices.
  *
  * PCIe leaves that to the implementation (Base Specification 6.0, section
- * 1.3.1), so what forwards has to be known: by the processor, by the host
- * bridge's ID, or because the administrator says so on the command line.  This
- * file only answers for one host bridge at a time, or for the machine; what an
- * answer means for a route is p2pdma_route.c's business.
+ * 1.3.1), so it has to be known: by the processor, by the host bridge's ID, or
+ * from the administrator, by the command line.  This file answers for one host
+ * bridge at a time, or for the machine; p2pdma_decide.c knows what that means
+ * for a route.
  */
 
 #include <linux/cc_platform.h>
@@ -120,7 +120,7 @@ bool p2pdma_cpu_allows(void)
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_cpu_allows);
 
 /**
- * p2pdma_memory_encrypted - does memory encryption have a say in DMA addresses?
+ * p2pdma_memory_encrypted - does memory encryption change DMA addresses?
  *
  * On a host with AMD's SME the DMA API sets the encryption bit in the addresses
  * of all memory that has struct pages, and in the IOMMU's entries for it, also
@@ -139,9 +139,9 @@ bool p2pdma_memory_encrypted(void)
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_memory_encrypted);
 
 /*
- * What is at 00.0 of each root bus, by domain and bus number.  Noted when the
- * PCI core finds it: the list of devices of a bus can't be searched without
- * sleeping, and config space may fail to say.
+ * IDs of the devices at 00.0 of each root bus, by domain and bus number.  Noted
+ * when the PCI core finds them: the list of devices of a bus can't be searched
+ * without sleeping, and config space may fail to answer.
  */
 static DEFINE_XARRAY(p2pdma_host_ids);
 
@@ -175,7 +175,7 @@ void p2pdma_host_added(struct pci_dev *pdev)
 	if (p2pdma_is_host_bridge(pdev) &&
 	    xa_is_err(xa_store(&p2pdma_host_ids, p2pdma_root_index(pdev->bus),
 			       entry, GFP_KERNEL)))
-		pci_warn(pdev, "p2pdma: no memory to remember this host bridge; what is behind it can't reach others\n");
+		pci_warn(pdev, "p2pdma: no memory to remember this host bridge; devices behind it can't reach each other through it\n");
 }
 
 /**
@@ -266,7 +266,7 @@ static bool p2pdma_parse_host_bridge(const char *text,
 		.device = get_unaligned_be16(device),
 		.write_only = len != 9,
 	};
-	/* What an absent device reads as */
+	/* Neither ID may be what an absent device reads as. */
 	return entry->vendor && entry->vendor != 0xffff &&
 	       entry->device != 0xffff;
 }

@@ -25,16 +25,16 @@
 /**
  * p2pdma_log_allowed - may another route be explained now?
  *
- * Asked once for all lines about a route: half an explanation is none.
+ * Asked once for all lines about a route, so that none of them is missing.
  *
  * Context: any; never sleeps.
- * Return: false where the log has had too much of it already.
+ * Return: false where the rate limit is exceeded.
  */
 bool p2pdma_log_allowed(void)
 {
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 20);
 
-	/* Tests say much in a short time. */
+	/* Tests log much in a short time. */
 	return kunit_get_current_test() || __ratelimit(&limit);
 }
 

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: from provider memory to DMA addresses.
+ * PCI peer-to-peer DMA: DMA addresses of peer memory.
  *
- * The DMA API asks here for each segment of a scatterlist that lies in a
- * provider's pages.  Bus addresses are filled in here; what goes through the
- * host bridge is mapped by the caller, as CPU address or through its IOMMU.
- * Drivers map memory by its address alone, with pages or without.
+ * The DMA API calls pci_p2pdma_map_segment() for each segment of a scatterlist
+ * that lies in pages of a region.  Bus addresses are filled in here; memory that
+ * is reached through the host bridge is mapped by the caller, as CPU address or
+ * through its IOMMU.  Drivers map any part of a BAR by its CPU address, with
+ * pages or without.
  *
- * A route is between devices; here it meets memory, which may limit it further:
- * by where the BAR is now, by what addresses the client can send, and by whether
- * the client may send them at all.
+ * A route that devices have may still be refused for a part of the memory: the
+ * BAR has moved, the client can't send so high an address, or its DMA goes
+ * through bounce buffers.
  */
 
 #include <linux/dma-direct.h>
@@ -50,7 +51,7 @@ static bool p2pdma_bounces(struct device *dev)
 /*
  * Are @dev's DMA addresses, without an IOMMU, not the CPU's?  Firmware says so by
  * dma-ranges in a device tree, or _DMA of ACPI, and dma_map_sg() applies it.  It
- * is said of system memory: what becomes of a BAR there, nobody knows.
+ * holds for system memory; for a BAR the DMA address isn't known.
  */
 static bool p2pdma_offset(struct device *dev, phys_addr_t start,
 			  phys_addr_t end)
@@ -90,8 +91,8 @@ p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
 }
 
 /**
- * p2pdma_memory_refusal - what keeps a client from a part of a device's pages
- * @p2pdma: the provider
+ * p2pdma_memory_refusal - what keeps a client from any of a device's regions
+ * @p2pdma: whose memory it is
  * @client: device that would access it
  * @map_type: of the route between the two, which allows it
  *
@@ -212,7 +213,7 @@ int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
 	       PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
 }
 
-/* What the device does with the memory; 0 is no direction */
+/* What the device does with the memory, by DMA direction */
 static const u8 p2pdma_needs[] = {
 	[DMA_BIDIRECTIONAL]	= P2PDMA_BOTH,
 	[DMA_TO_DEVICE]		= P2PDMA_READ,
@@ -233,16 +234,17 @@ static inline int p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar,
 }
 
 /**
- * p2pdma_map_check - how would p2pdma_map() do it?
- * @dev: as there
- * @provider: as there
- * @phys: as there
- * @size: as there
- * @dir: as there
+ * p2pdma_map_check - how would p2pdma_map() map a part of a BAR?
+ * @dev: device that would access it
+ * @provider: the BAR
+ * @phys: CPU address of the part
+ * @size: its bytes
+ * @dir: what @dev does
  * @map_type: where to put the answer; not %PCI_P2PDMA_MAP_NOT_SUPPORTED
  *
  * Context: any; never sleeps.
- * Return: 0, -EINVAL or -EREMOTEIO, as there.
+ * Return: 0; -EINVAL not in the BAR, no direction, or no device for the DMA API;
+ * -EREMOTEIO @dev can't reach it, and the log says why.
  */
 int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 		     phys_addr_t phys, size_t size,
@@ -253,7 +255,7 @@ int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 			      map_type);
 }
 
-/* As p2pdma_map(), which it is the body of */
+/* p2pdma_map() and dma_map_p2p(); for what it takes and returns see the former */
 static inline int
 p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		phys_addr_t phys, size_t size, enum dma_data_direction dir,
@@ -284,12 +286,12 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 
 /**
  * p2pdma_map - dma_map_p2p() with an errno
- * @dev: as there
- * @provider: as there
- * @phys: as there
- * @size: as there
- * @dir: as there
- * @attrs: as there
+ * @dev: device that will access it
+ * @provider: the BAR
+ * @phys: CPU address of the part
+ * @size: its bytes
+ * @dir: what @dev does
+ * @attrs: DMA_ATTR_*
  * @addr: where to put the DMA address
  *
  * Context: any; never sleeps.
@@ -317,10 +319,9 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
  * @attrs: DMA_ATTR_*, for where an IOMMU maps it
  *
  * The memory needs no struct pages.  Without an IOMMU on the way the work is
- * the same whatever the size.  The provider's driver makes sure that it
- * doesn't leave while anything is mapped, as it would with any other of its
- * memory; with CONFIG_PCI_P2PDMA_DEBUG a mapping that outlives it gives a
- * warning.
+ * the same whatever the size.  The owner's driver makes sure that it doesn't
+ * leave while anything is mapped; with CONFIG_PCI_P2PDMA_DEBUG a mapping that
+ * outlives it gives a warning.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return: the DMA address, for @dev alone; an error for dma_mapping_error()
@@ -374,15 +375,14 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_is_bus_addr);
 
 /**
  * dma_unmap_p2p - undo dma_map_p2p()
- * @dev: as given there
- * @provider: as given there
- * @addr: as returned there
- * @size: as given there, in bytes
- * @dir: as given there
- * @attrs: as given there
+ * @dev: device that the memory is mapped for
+ * @provider: the BAR; not dereferenced, so it may be gone
+ * @addr: DMA address from dma_map_p2p()
+ * @size: bytes, as given to dma_map_p2p()
+ * @dir: as given to dma_map_p2p()
+ * @attrs: as given to dma_map_p2p()
  *
- * It doesn't matter what has become of the route meanwhile, and nothing of
- * @provider is looked at.
+ * The route may have changed since.
  *
  * Context: any; never sleeps.
  */
@@ -423,7 +423,7 @@ enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *sta
 	if (pgmap != state->pgmap) {
 		struct p2pdma_bar *bar = p2pdma_region(pgmap)->bar;
 
-		/* Nobody has said yet which direction the list is for. */
+		/* The direction of the list isn't known here. */
 		state->map = p2pdma_map_type(bar, pgmap->range.end, dev,
 					     P2PDMA_BOTH);
 		state->bus_off = bar->provider.bus_offset;

@@ -61,7 +61,7 @@ static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
 /*
  * A reference on @region for memory that was just taken from the pool.  False
  * where the region's page map is gone, or its BAR has moved, so that the
- * addresses may be somebody else's: the memory must go back to the pool.
+ * addresses may be another device's: the memory must go back to the pool.
  */
 static inline bool p2pdma_region_get(struct p2pdma_region *region)
 {
@@ -305,7 +305,7 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 /* The last mapping of a user's page is gone, and so is all DMA to it. */
 static void p2pdma_page_free(struct page *page)
 {
-	/* Once it is in the pool, nobody else may write its count. */
+	/* Once it is in the pool, it may have another user, who counts it. */
 	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
 
 	p2pdma_free_user(p2pdma_region(page->pgmap), page_to_virt(page),
@@ -552,7 +552,7 @@ struct address_space *p2pdma_user_mapping(void)
  * @p2pdma: whose memory it is; no mmap() of it begins any more
  *
  * Unmapping once is not enough: an mmap() may have filled its mapping and not
- * yet made it known to the address space.  Nobody tells when it has.
+ * yet made it known to the address space, and there is no event when it has.
  *
  * Context: may sleep.
  */
@@ -720,7 +720,7 @@ int p2pdma_mem_init(struct pci_p2pdma *p2pdma)
 
 /**
  * p2pdma_mem_destroy - undo p2pdma_mem_init()
- * @p2pdma: nobody can find it any more, and no region has a page map
+ * @p2pdma: not, or no longer, in pci_dev::p2pdma, and no region has a page map
  *
  * Context: may sleep.
  */

@@ -4,12 +4,12 @@
  *
  * A list is a chain of runs, each an array of ranges of one kind: system memory,
  * or one provider's.  Two neighbouring ranges of a kind never touch, or they
- * would be one.  A list owns no memory but itself: whoever builds it keeps the
- * pages, and the providers, for as long as there are lists and mappings.
+ * would be one.  A list owns no memory but itself: the driver that builds it keeps
+ * the pages, and the providers, for as long as there are lists and mappings.
  *
- * Mapping is all or nothing.  What a device reaches by bus addresses gets those;
- * all else goes through one contiguous piece of IOVA space where there is an
- * IOMMU and the ranges fit together without a gap, and one by one elsewhere.
+ * Mapping is all or nothing.  Memory that a device reaches by bus addresses gets
+ * those; the rest is mapped in one contiguous piece of IOVA space where there is
+ * an IOMMU and the ranges fit together without a gap, and one by one elsewhere.
  *
  * Callers serialise changes of a list.
  */
@@ -35,7 +35,7 @@ struct p2pdma_phys_range {
 	size_t size;
 };
 
-/* Ranges of one kind; a neighbour may be of the same, where it was full */
+/* Ranges of one kind; the next run is of the same kind where this one is full */
 struct p2pdma_phys_run {
 	struct list_head node;		/* in p2pdma_phys_list::runs */
 	enum p2pdma_phys_kind kind;
@@ -114,8 +114,8 @@ static struct p2pdma_phys_run *p2pdma_last_run(struct p2pdma_phys_list *list)
 }
 
 /*
- * Is it memory that dma_map_page() can map?  The first page and the last tell of
- * all: what lies between isn't looked at, as nobody does for a scatterlist.
+ * Is it memory that dma_map_page() can map?  Only the first page and the last are
+ * checked; for a scatterlist dma_map_sg() checks none.
  */
 static bool p2pdma_is_system_memory(phys_addr_t start, phys_addr_t last)
 {
@@ -167,18 +167,18 @@ static struct p2pdma_phys_range *p2pdma_touching(struct p2pdma_phys_list *list,
 /**
  * p2pdma_phys_list_add - append memory to a list
  * @list: the list
- * @provider: whose memory it is, which p2pdma_phys_list_map() checks; NULL for
- *	system memory
+ * @provider: the BAR that it lies in, which p2pdma_phys_list_map() checks; NULL
+ *	for system memory
  * @start: CPU address
  * @size: bytes; neither needs any alignment
  * @gfp: how to allocate memory
  *
- * What follows the last range of the same memory becomes a part of that.
+ * A range that begins where the last one of the same memory ends is merged.
  *
  * Context: as @gfp says.
- * Return: 0; -EINVAL @size is 0, or it or the list's wraps, or it is no system
- * memory though there is no @provider; -ENOMEM no memory.  After an error the
- * list is as before.
+ * Return: 0; -EINVAL @size is 0, or the range or the size of the list overflows,
+ * or the range is no system memory though there is no @provider; -ENOMEM no
+ * memory.  After an error the list is as before.
  */
 int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 			 struct p2pdma_provider *provider, phys_addr_t start,
@@ -210,7 +210,7 @@ int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_add);
 
-/* Where byte @at of @list is, which has more; @at becomes its place in the range */
+/* The run, and its range, with byte *@at of @list; *@at becomes relative to that */
 static struct p2pdma_phys_run *p2pdma_run_at(struct p2pdma_phys_list *list,
 					     size_t *at, unsigned int *index)
 {
@@ -228,14 +228,13 @@ static struct p2pdma_phys_run *p2pdma_run_at(struct p2pdma_phys_list *list,
 
 /**
  * p2pdma_phys_list_split - cut a list in two
- * @list: the list, which keeps what is in front
- * @at: its bytes then
+ * @list: the list, which keeps its first @at bytes
+ * @at: in bytes
  * @gfp: how to allocate memory
  *
  * Context: as @gfp says.
- * Return: a new list of what is behind; ERR_PTR(-EINVAL) where one of the two
- * would be empty; ERR_PTR(-ENOMEM) without memory.  After an error @list is as
- * before.
+ * Return: a new list of the rest; ERR_PTR(-EINVAL) where one of the two would be
+ * empty; ERR_PTR(-ENOMEM) no memory.  After an error @list is as before.
  */
 struct p2pdma_phys_list *p2pdma_phys_list_split(struct p2pdma_phys_list *list,
 						size_t at, gfp_t gfp)
@@ -414,13 +413,13 @@ static bool p2pdma_phys_fits(struct device *dev,
 {
 	unsigned long mask = dma_get_merge_boundary(dev);
 
-	/* What is unmapped in one go has its caches maintained, or has none. */
+	/* Unmapping maintains the CPU's caches for all of it, or for nothing. */
 	if (!dev_is_dma_coherent(dev) && !part->provider != !next->provider)
 		return false;
 	return !((part->phys + part->size) & mask) && !(next->phys & mask);
 }
 
-/* One piece of IOVA space for all parts that want to be in it, or for none */
+/* One piece of IOVA space for all parts with in_iova set, or for none */
 static void p2pdma_phys_alloc_iova(struct p2pdma_phys_undo *undo)
 {
 	struct p2pdma_phys_part *part, *first = NULL, *last = NULL;
@@ -515,7 +514,7 @@ static void p2pdma_phys_unmap_all(struct p2pdma_phys_undo *undo)
 		if (part->in_iova)
 			linked = part;
 	}
-	/* Either they are all of the same kind, or it makes no difference. */
+	/* Of several kinds only where p2pdma_phys_fits() says that it doesn't matter */
 	if (dma_use_iova(&undo->iova))
 		dma_iova_destroy(undo->dev, &undo->iova, undo->linked,
 				 undo->dir,
@@ -535,7 +534,7 @@ static int p2pdma_phys_map_all(struct p2pdma_phys_mapping *mapping)
 		if (ret)
 			return ret;
 
-		/* Elsewhere, what touches is one in the list, or two devices'. */
+		/* Elsewhere, ranges that touch are one, or are of two devices. */
 		if (undo->mapped && part[-1].in_iova && part->in_iova)
 			mapping->ranges[ranges - 1].size += part->size;
 		else
@@ -623,7 +622,7 @@ p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
 		return ERR_PTR(-ENOMEM);
 	mapping->undo->dev = dev;
 	mapping->undo->dir = dir;
-	/* The list says itself what it is. */
+	/* Set for each part by what it is */
 	mapping->undo->attrs = attrs & ~DMA_ATTR_MMIO;
 
 	ret = p2pdma_phys_plan(mapping->undo, list);
@@ -636,7 +635,7 @@ p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
 	return mapping;
 
 err_unmap:
-	/* The device has written nothing that anybody could want. */
+	/* The device has written nothing: no data is copied back. */
 	mapping->undo->attrs |= DMA_ATTR_SKIP_CPU_SYNC;
 	p2pdma_phys_unmap_all(mapping->undo);
 err_free:
@@ -647,7 +646,7 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_map);
 
 /**
  * p2pdma_phys_list_unmap - undo p2pdma_phys_list_map()
- * @mapping: as returned there, or NULL; freed
+ * @mapping: the mapping, which is freed, or NULL
  *
  * Context: where p2pdma_phys_list_map() had memory that allows to sleep, this
  * may sleep too; any otherwise.

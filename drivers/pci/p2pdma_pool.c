@@ -31,7 +31,7 @@
  * tree are claimed by a few nodes above them, and their bits in the gen_pool are
  * set after that, and cleared before the tree is told, without a lock.
  *
- * Invariants, for tests, while nobody uses the pool:
+ * Invariants, which tests check without concurrent users:
  *
  *   1. The gen_pool's bits are set for pages that are allocated or kept.
  *   2. Each node that isn't stale says what the bits below it say.
@@ -369,7 +369,7 @@ static void chunk_give(struct p2pdma_chunk *chunk, size_t page, size_t pages)
 {
 	struct p2pdma_parts parts = divide(page, pages);
 
-	/* The tree has them as used until then: nobody else comes there. */
+	/* The tree has them as used until then: no other CPU writes these bits. */
 	set_bits(chunk, page + parts.before, parts.whole, true);
 	guard(raw_spinlock_irqsave)(&chunk->pool->lock);
 	chunk_change(chunk, page, pages, &parts, true);
@@ -459,7 +459,7 @@ static bool list_put(struct p2pdma_pool_cpu *cpu, struct p2pdma_chunk *chunk,
 	WRITE_ONCE(chunk->marks[page], cpu->lists[pages] | P2PDMA_MARK_KEPT);
 	WRITE_ONCE(cpu->lists[pages], chunk->first + page + 1);
 	WRITE_ONCE(cpu->listed, cpu->listed + pages);
-	/* Under the lock: whoever clears it takes the lock after that. */
+	/* Under the lock: pool_drain() takes it after it has cleared the bit. */
 	if (!(READ_ONCE(cpu->filled) & BIT(0)))
 		cpu_announce(chunk->pool, cpu, 0);
 	return true;
@@ -612,7 +612,7 @@ static bool pool_has(struct p2pdma_pool *pool, size_t pages)
 	return false;
 }
 
-/* What the slots of this CPU don't have */
+/* Allocate what this CPU has in no slot */
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 				 struct p2pdma_chunk **from)
 {
@@ -620,7 +620,7 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 	unsigned int count = 1;
 	size_t page, i;
 
-	/* Behind the size, there are CPUs to look at. */
+	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
 	if (!pages || pages > smp_load_acquire(&pool->size) >> PAGE_SHIFT)
 		return NULL;
 	cpu = raw_cpu_ptr(pool->cpus);
@@ -661,7 +661,7 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 	struct p2pdma_chunk *chunk;
 	void *addr = NULL;
 
-	/* Behind it, there are CPUs to look at. */
+	/* Pairs with pool_set_kept(): if it isn't 0, pool->cpus is there. */
 	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages)))
 		addr = xchg(&raw_cpu_ptr(pool->cpus)->slots[pages], NULL);
 	if (likely(addr))
@@ -707,7 +707,7 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);
 
 /* ---- Freeing ---- */
 
-/* What is wrong with a free; nothing is where another call was quicker */
+/* Warn of a free that doesn't fit */
 static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	size_t offset = addr - chunk->start;
@@ -727,7 +727,7 @@ static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	return false;
 }
 
-/* What this CPU has no slot for */
+/* Free what doesn't fit into a slot of this CPU */
 static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_pool_cpu *cpu = raw_cpu_ptr(pool->cpus);
@@ -737,7 +737,7 @@ static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
 	if (pages <= P2PDMA_KEPT_PAGES) {
 		if (list_put(cpu, chunk, page, pages))
 			return;
-		/* Or those that come next would find no room either. */
+		/* Make room for the frees that follow as well. */
 		list_empty_out(pool, cpu, pages,
 			       min(pool->list_pages / pages / 2 + 1,
 				   P2PDMA_BATCH));
@@ -825,7 +825,7 @@ static void chunk_destroy(struct p2pdma_chunk *chunk)
  * p2pdma_pool_destroy - undo p2pdma_pool_create()
  * @pool: pool with nothing allocated from it
  *
- * Context: may sleep.  Nobody else may use the pool any more.
+ * Context: may sleep.  There are no concurrent users of the pool.
  */
 void p2pdma_pool_destroy(struct p2pdma_pool *pool)
 {
@@ -854,7 +854,7 @@ static void pool_set_kept(struct p2pdma_pool *pool)
 	while (slots < P2PDMA_KEPT_PAGES && in_slots + slots + 1 <= most * 5 / 8)
 		in_slots += ++slots;
 	WRITE_ONCE(pool->list_pages, most - in_slots);
-	/* Whoever sees it sees the CPUs. */
+	/* A reader that sees it sees pool->cpus. */
 	smp_store_release(&pool->slot_pages, slots);
 }
 
@@ -891,7 +891,7 @@ static void find_bits(struct gen_pool *pool, struct gen_pool_chunk *bits,
  * @size: bytes, a multiple of PAGE_SIZE
  * @owner: what p2pdma_pool_alloc() is to return with memory of this chunk
  * @new: where to put the chunk, which lives as long as @pool; it is there
- *	before anybody gets memory of it
+ *	before memory of it is allocated
  *
  * An allocation never lies in more than one chunk.
  *
@@ -940,10 +940,10 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	*new = chunk;
 	guard(raw_spinlock_irqsave)(&pool->lock);
 	list_add_tail_rcu(&chunk->node, &pool->chunks);
-	/* Whoever has memory of it sees the rest, from the pool's lock on. */
+	/* By the pool's lock, an allocation in it sees the rest. */
 	if (!pool->first)
 		WRITE_ONCE(pool->first, chunk);
-	/* Whoever sees it sees the CPUs. */
+	/* A reader that sees it sees pool->cpus. */
 	smp_store_release(&pool->size, pool->size + size);
 	pool_set_kept(pool);
 	return 0;
@@ -961,7 +961,7 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_add);
  */
 void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner)
 {
-	/* Whoever gets it sees what it points to. */
+	/* An allocation that returns it sees what it points to. */
 	smp_store_release(&chunk->owner, owner);
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_set_owner);
@@ -1001,11 +1001,11 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_size);
  * What CPUs keep is free.
  *
  * Context: any.
- * Return: bytes in whole pages, exact while nobody allocates or frees.
+ * Return: bytes in whole pages, exact without concurrent allocations and frees.
  */
 size_t p2pdma_pool_available(struct p2pdma_pool *pool)
 {
-	/* Behind a size that isn't 0, there are CPUs to look at. */
+	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
 	long pages = smp_load_acquire(&pool->size) >> PAGE_SHIFT;
 	long used = 0;
 	unsigned int nr;

@@ -2,8 +2,8 @@
 /*
  * PCI peer-to-peer DMA: memory of a device as a dma-buf.
  *
- * For drivers whose device has memory that others shall use.  Who imports the
- * dma-buf needs nothing of this.
+ * For drivers whose device has memory that others shall use.  Importers of the
+ * dma-buf don't need it.
  */
 
 #ifndef _LINUX_P2PDMA_DMABUF_H

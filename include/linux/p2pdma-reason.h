@@ -16,26 +16,26 @@
 
 /**
  * enum p2pdma_reason - why a route is what it is
- * @P2PDMA_REASON_SAME_DEVICE: the client is the provider
+ * @P2PDMA_REASON_SAME_DEVICE: the client is the owner of the memory
  * @P2PDMA_REASON_SWITCH: packets turn around below a bridge that both share
  * @P2PDMA_REASON_CPU_ALLOWED: the processor forwards between its root ports
  * @P2PDMA_REASON_HOST_BRIDGE_LISTED: the host bridges are known to forward
  * @P2PDMA_REASON_ADMIN_ALLOWED: the command line says that a host bridge does
- * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: nobody says that the root complex,
- *	which alone connects the two, forwards
- * @P2PDMA_REASON_ACS_REDIRECT: ACS, or for lack of a way inside of it the
- *	device itself, sends packets up to a root complex that doesn't forward
- *	them, or that they don't reach
+ * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: only the root complex connects the two,
+ *	and it isn't known to forward
+ * @P2PDMA_REASON_ACS_REDIRECT: ACS redirects packets, or a device has no way
+ *	between its functions, and the root complex isn't known to forward them,
+ *	or they don't reach it
  * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
  * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
  * @P2PDMA_REASON_DMA_MASK: the client can't send to such high addresses
  * @P2PDMA_REASON_BAR_MOVED: the BAR isn't where it was when it was registered
  * @P2PDMA_REASON_UNREADABLE: config space could not be read; ask again
  * @P2PDMA_REASON_NOT_PCI: the client is on no PCI bus
- * @P2PDMA_REASON_BOUNCED: the client isn't trusted, or for another reason all
- *	its DMA goes through bounce buffers
- * @P2PDMA_REASON_MEMORY_ENCRYPTED: the way is through the root complex, and
- *	system memory is encrypted, for which the DMA API would take the BAR
+ * @P2PDMA_REASON_BOUNCED: all DMA of the client goes through bounce buffers, since
+ *	it isn't trusted or swiotlb=force is on
+ * @P2PDMA_REASON_MEMORY_ENCRYPTED: the way is through the root complex, and the
+ *	DMA API would take the BAR for encrypted system memory
  * @P2PDMA_REASON_DMA_RANGES: the way is through the root complex without an
  *	IOMMU, and the client's DMA addresses aren't CPU addresses
  * @P2PDMA_REASON_MAX: the number of reasons

@@ -2,11 +2,11 @@
 /*
  * PCI peer-to-peer DMA: what drivers call.
  *
- * A provider offers part of a BAR as memory that other PCI devices can use as
- * a DMA source or target; a client is a device that does so; an orchestrator
- * picks a provider for clients and takes memory from it.  How they work
- * together is in Documentation/driver-api/pci/p2pdma.rst; what the functions
- * do stands in front of each definition in drivers/pci/p2pdma*.c.
+ * A provider is a BAR with memory that other PCI devices can use as a DMA source
+ * or target; its owner is the device that it is on; a client is a device that
+ * accesses it; an orchestrator picks an owner for clients and allocates memory
+ * of it.  How they work together is in Documentation/driver-api/pci/p2pdma.rst;
+ * the functions are described in drivers/pci/p2pdma*.c.
  *
  * Without CONFIG_PCI_P2PDMA there are no providers: registration says
  * -EOPNOTSUPP, every search finds nothing, and callers need no #ifdef.
@@ -38,17 +38,17 @@ struct p2pdma_provider {
 };
 
 /**
- * struct p2pdma_route - the verdict on a provider and a client
+ * struct p2pdma_route - the verdict on an owner and a client
  * @map_type: how the client's DMA addresses are made; never UNKNOWN
  * @reason: what allows the route, or what limits it or refuses it.  (Host
  *	bridges that forward nothing but writes are told by @directions alone.)
- * @distance: cost, less is better, 0 for the provider itself; comparable
- *	between providers of one client.  Meaningless where refused.
+ * @distance: cost, less is better, 0 for the owner itself; comparable between
+ *	owners for one client.  Meaningless where refused.
  * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0
  *	where refused
  * @blocking: ports or functions whose ACS keeps requests (first) or
  *	completions (second) from going straight; NULL where none does.
- *	Valid as long as the caller holds provider and client.
+ *	Valid as long as the caller holds owner and client.
  */
 struct p2pdma_route {
 	enum pci_p2pdma_map_type map_type;

@@ -136,7 +136,7 @@ static void unmap_and_detach(struct export *export, struct sg_table *sgt,
 	dma_buf_detach(export->dmabuf, attachment);
 }
 
-/* Nobody gets at it, and nothing of it is left but the dma-buf itself. */
+/* Every operation fails, and only the dma-buf itself is left. */
 static void expect_gone(struct export *export,
 			struct dma_buf_attachment *attachment)
 {
@@ -255,7 +255,7 @@ static void drivers_leave(struct kunit *test)
 /* ---- Fences ---- */
 
 /*
- * It signals in the end, so that whoever waits and shouldn't makes a test fail,
+ * It signals in the end, so that a wait that shouldn't be makes a test fail,
  * rather than hang.
  */
 #define LIMIT	(60 * HZ)
@@ -312,7 +312,7 @@ static void end_fence(struct fence *fence)
 	dma_fence_put(&fence->base);
 }
 
-/* Nothing is mapped: nobody's device is waited for. */
+/* Nothing is mapped: no fence is waited for. */
 static void closed_with_fence(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -361,7 +361,7 @@ static void end_revocation(struct revocation *revocation)
 	destroy_work_on_stack(&revocation->work);
 }
 
-/* A device is waited for, and meanwhile nobody for the reservation. */
+/* A fence is waited for, and the reservation is free meanwhile. */
 static void revoked_with_fence(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -495,7 +495,7 @@ static void refused(struct kunit *test)
 			-EREMOTEIO);
 	KUNIT_EXPECT_EQ(test, 1, p2pdma_test_said(test, log,
 						  "host-bridge-not-listed"));
-	/* Who wants pages, or doesn't move */
+	/* An importer that wants pages, or has no move_notify() */
 	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "a",
 					     &importer_of_pages)),
 			-EOPNOTSUPP);

@@ -4,7 +4,7 @@
  *
  * Kernels that PCI fabrics can be made in have IOMMU_DMA, so a suite can't run
  * on one without.  What drivers get there is all in the header, though: this file
- * sees it as they do, and passes no device to anybody.
+ * sees it as they do, and passes no device to any other code.
  */
 
 #undef CONFIG_IOMMU_DMA

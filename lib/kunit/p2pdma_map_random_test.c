@@ -438,7 +438,7 @@ static void ranges_agree(struct kunit *test)
 	}
 	for (i = 0; i < OUTCOMES; i++) {
 		kunit_info(test, "%s: %u\n", outcome_name[i], world->seen[i]);
-		/* Few rounds are for who looks at one of them. */
+		/* With few rounds somebody looks at one of them. */
 		if (rounds >= 10)
 			KUNIT_EXPECT_GT_MSG(test, world->seen[i], 0, "%s",
 					    outcome_name[i]);

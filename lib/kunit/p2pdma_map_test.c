@@ -24,7 +24,7 @@
 #define TREE		(&p2pdma_test_tree)
 #define CHIPSET		(&p2pdma_test_chipset)
 
-/* IDs of host bridges: one that forwards, and one that nobody knows */
+/* IDs of host bridges: one that forwards, and one that isn't listed */
 #define LISTED		0x80862030
 #define NOBODY		0x808629c0
 
@@ -75,7 +75,7 @@ static int map(struct kunit *test, struct device *dev,
  * struct route_case - a client, a provider, and what can be mapped
  * @name: what is special
  * @fabric: where
- * @client: who maps
+ * @client: device that maps
  * @provider: whose memory
  * @type: how, where anything can be
  * @directions: P2PDMA_READ, P2PDMA_WRITE
@@ -950,7 +950,7 @@ static void alive_at_the_end(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, warned.provider, &context.b->dev);
 	KUNIT_EXPECT_PTR_EQ(test, warned.client, &context.a->dev);
 
-	/* The provider is gone: KASAN sees who looks at it.  Once is enough. */
+	/* The provider is gone: KASAN sees accesses to it.  It is warned of once. */
 	debug_unmap(&context, context.a, addr);
 	debug_unmap(&context, context.a, addr);
 	KUNIT_EXPECT_EQ(test, warned.count, 1);
@@ -1031,7 +1031,7 @@ static void debug_child_release(struct device *dev)
 	kfree(child);
 }
 
-/* Clients that have nobody else's reference: theirs are put where they may sleep. */
+/* References that are the last ones are put where release() may sleep. */
 static void last_references(struct kunit *test)
 {
 	int released = 0, in_atomic = 0, i;
@@ -1061,7 +1061,7 @@ static void last_references(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, in_atomic, 0);
 }
 
-/* Nothing is said of who lets go in time, or had nothing. */
+/* No warning of clients that unmap in time, or had nothing mapped */
 static void ended_in_time(struct kunit *test)
 {
 	dma_addr_t addr[3], other;

@@ -435,7 +435,7 @@ static void bar_moves(struct kunit *test)
 			PCI_P2PDMA_MAP_BUS_ADDR);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 2, 0, 0), 0);
 
-	/* Who has its address from before must not get another BAR's memory. */
+	/* An address from before must not lead to another BAR's memory. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 0, SZ_2M, 0),
 			-EBUSY);
 	KUNIT_EXPECT_NE(test, map_start(provider, client, &addr), 0);

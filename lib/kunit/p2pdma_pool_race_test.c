@@ -3,10 +3,9 @@
  * KUnit tests of PCI peer-to-peer DMA: the pool, with many users at once.
  *
  * On each CPU a thread, a timer in soft interrupts and one in hard interrupts
- * allocate and free, and pass on what they have to each other.  Whoever is
- * given memory marks each of its pages as taken, and finds out if somebody else
- * has it.  How it comes to races
- * is up to the machine: no run is like another.
+ * allocate and free, and pass memory on to each other.  Each allocation marks its
+ * pages as taken, and so shows whether another one has them.  Races depend on the
+ * machine: no run is like another.
  */
 
 #include <kunit/test.h>
@@ -140,7 +139,7 @@ static void take(struct racer *user, struct piece *p)
 	}
 	p->chunk = owner;
 	if (!mark(user->race, p, true))
-		wrong(user->race, "memory was taken already, or is nobody's");
+		wrong(user->race, "memory was taken already, or isn't the pool's");
 }
 
 static void give(struct race *race, struct piece *p)
@@ -148,7 +147,7 @@ static void give(struct race *race, struct piece *p)
 	size_t size = p->each ? PAGE_SIZE : p->size, done;
 
 	if (!mark(race, p, false))
-		wrong(race, "memory was somebody else's as well");
+		wrong(race, "memory was another allocation's as well");
 	for (done = 0; done < p->size; done += size)
 		if (!p2pdma_pool_free(p->chunk->chunk, p->addr + done, size))
 			wrong(race, "memory couldn't be freed");

@@ -144,7 +144,7 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 			if (!is_used(chunk, page, pages) || chunk->marks[page])
 				return "what is in a slot is free, or allocated";
 			if (!(cpu->filled & BIT(pages)))
-				return "nobody will find what is in a slot";
+				return "a slot has a piece, and its bit isn't set";
 			in_slots += pages;
 		}
 		for (number = cpu->lists[pages]; number;
@@ -160,16 +160,16 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 	if (listed != cpu->listed)
 		return "the lists have more, or less, than is counted";
 	if (listed && !(cpu->filled & BIT(0)))
-		return "nobody will find what is on a list";
+		return "a list has a piece, and its bit isn't set";
 	if (cpu->filled && !cpumask_test_cpu(nr, &pool->keeping))
-		return "nobody will look what a CPU keeps";
+		return "a CPU keeps something, and isn't in the mask";
 	if ((listed + in_slots) * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
 		return "a CPU keeps too much";
 	*kept += listed + in_slots;
 	return NULL;
 }
 
-/* Which invariant of a pool that nobody else uses doesn't hold?  Or NULL */
+/* Which invariant of a pool without concurrent users doesn't hold?  Or NULL */
 const char *p2pdma_test_pool_check(struct p2pdma_pool *pool)
 {
 	size_t used = 0, allocated = 0, kept = 0;
@@ -190,7 +190,8 @@ const char *p2pdma_test_pool_check(struct p2pdma_pool *pool)
 		if (wrong)
 			return wrong;
 	}
-	return used == allocated + kept ? NULL : "pages are used that nobody has";
+	return used == allocated + kept ? NULL :
+	       "pages are used that are neither allocated nor kept";
 }
 
 /* ---- A pool ---- */
@@ -608,7 +609,7 @@ static void hold(struct kunit *test, int cpu, struct p2pdma_test_pool *t,
 	KUNIT_ASSERT_TRUE(test, give_on(cpu, t, addr, size));
 }
 
-/* The last page is found, whoever keeps it. */
+/* The last page is found, whichever CPU keeps it. */
 static void last_page_elsewhere(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, LEAF);
@@ -655,7 +656,7 @@ static const struct held held[] = {
 
 KUNIT_ARRAY_PARAM_DESC(held, held, name);
 
-/* A free range in one piece is found, whoever keeps parts of it. */
+/* A free range in one piece is found, whichever CPU keeps parts of it. */
 static void range_elsewhere(struct kunit *test)
 {
 	const struct held *param = test->param_value;

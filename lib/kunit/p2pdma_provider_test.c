@@ -547,7 +547,7 @@ static void register_late(void *data)
 	late->result = pci_p2pdma_add_resource(late->pdev, 2, 0, 0);
 }
 
-/* What the driver does on its way out is too late. */
+/* Registering and publishing while the driver leaves have no effect. */
 static void driver_leaving(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -585,7 +585,7 @@ static struct dma_buf *allocate_nothing(struct dma_heap *heap,
 
 static const struct heap_case {
 	const char *name;
-	bool same_name;		/* somebody has it, or else all minors are taken */
+	bool same_name;		/* the name is taken, or else all minors are */
 } heap_cases[] = {
 	{ "name_taken", true },
 	{ "no_minor_left", false },
@@ -674,7 +674,7 @@ static void publish(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(other));
 }
 
-/* What is gone isn't found, though somebody still holds it. */
+/* A device whose driver has left isn't found, though it is still referenced. */
 static void unplugged(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -739,9 +739,9 @@ static const struct p2pdma_test_change all_listed[] = {
 /**
  * struct choice_case - of two providers, one has to be chosen each time
  * @name: the step of the preference
- * @clients: who looks for a provider
- * @better: who has to be chosen
- * @worse: who mustn't be
+ * @clients: devices that a provider is looked for
+ * @better: provider that has to be chosen
+ * @worse: provider that mustn't be
  * @better_node: NUMA node of @better, as others have it in the fabric
  * @worse_node: NUMA node of @worse
  * @better_taken: how much of @better's memory isn't free

@@ -250,7 +250,7 @@ static void verdict_changes(struct kunit *test)
 
 static bool look_up_if_there(struct race *race)
 {
-	/* Whoever looks it up holds it: see client_unplugged(). */
+	/* The caller holds a reference: see client_unplugged(). */
 	struct pci_dev *client = smp_load_acquire(&race->client);
 
 	return client && pci_p2pdma_distance(race->provider, &client->dev,
@@ -301,7 +301,7 @@ static bool use_memory(struct race *race)
 	struct pci_dev *found;
 	void *addr;
 
-	/* Whoever finds it asks for memory, which may be gone by then. */
+	/* It may have left before memory is asked for. */
 	found = pci_p2pmem_find_many(&client, 1);
 	addr = pci_alloc_p2pmem(race->provider, PAGE_SIZE);
 	pci_dev_put(found);

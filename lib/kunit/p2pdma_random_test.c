@@ -374,7 +374,8 @@ static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
 
 /*
  * Bits that follow a vector in its last 32 bits mean nothing, whatever they
- * are. No function has them set, but who looks at them should be found out.
+ * are. No function has them set; here they are, so that a core which reads them
+ * fails.
  */
 static void fill_vectors(struct pci_fabric *fabric,
 			 struct p2pdma_router *router)
@@ -562,7 +563,7 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 	}
 }
 
-/* What was seen, so that nobody believes in a test that compares nothing */
+/* What was seen, so that a test that compares nothing fails */
 struct seen {
 	unsigned int pairs;
 	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];

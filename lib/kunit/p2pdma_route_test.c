@@ -475,7 +475,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS_CAP("d1", 0), ID("d1", ISOLATED_PORT),
 			    ID("rp1", LISTED) },
 	}, {
-		/* Nobody says that it passes on what is for its own link. */
+		/* It isn't known to pass on packets for its own link. */
 		"d9_isolated_port_shared", TREE, "c", "d",
 		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
 		.change = { ACS("d31", RR), ACS_CAP("d3", 0),
@@ -662,7 +662,7 @@ static const struct route_case route_cases[] = {
 		.there = REFUSED("unreadable"),
 		.change = { FAIL("pf") },
 	}, {
-		/* Who it is was found out when it was enumerated. */
+		/* Its ID was read when it was enumerated. */
 		"unreadable_host_bridge", CHIPSET, "a", "b",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.change = { FAIL("id"), ID("id", LISTED) },
@@ -679,7 +679,7 @@ static const struct route_case route_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(route, route_cases, name);
 
-/* One order of one case, by all who answer */
+/* One order of one case, by all functions that answer */
 static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			const char *client_name, const char *provider_name,
 			const struct route_expect *expect)
@@ -929,7 +929,7 @@ static void note_release(struct device *dev)
 	release_device(dev);
 }
 
-/* Who holds a virtual function may ask, whatever has become of the others. */
+/* A reference on a virtual function is enough, also after the PF is gone. */
 static void d24_physical_function_unplugged(struct kunit *test)
 {
 	struct pci_dev *pf, *vf, *b;
@@ -1091,7 +1091,7 @@ static void d11_said_once(struct kunit *test)
 	c = p2pdma_test_provider(test, fabric, "c");
 	p2pdma_test_log_empty(log);
 
-	/* Who asks without wanting to know why isn't told. */
+	/* Without verbose nothing is logged. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(b, &a->dev, false), -1);
 	KUNIT_EXPECT_EQ(test, log->count, 0);
 
@@ -1169,7 +1169,7 @@ static void d11_said_of_memory(struct kunit *test)
  * struct log_case - what is said of one refusal
  * @name: what is special
  * @fabric: where
- * @client: who asks
+ * @client: device that asks
  * @provider: for whose memory
  * @first: how the first line begins
  * @reason: the slug at its end

@@ -37,7 +37,7 @@ struct packet {
 	u64 address;		/* requests */
 	u16 id;			/* of the target; completions go by it */
 	unsigned int payload;	/* bytes of data it may have; 0: no packet yet */
-	bool malformed;		/* too large for somebody on the way */
+	bool malformed;		/* too large for a receiver on the way */
 };
 
 /* For messages */
@@ -543,8 +543,8 @@ static void add_vfs(struct pci_fabric *fabric, struct p2pdma_router *router,
  * @count: number of nodes
  *
  * Addresses and bus numbers are read from config space.  ACS control and
- * payload sizes are those of the table; who changes them in the fabric later
- * changes them in the model too.
+ * payload sizes are those of the table; a test that changes them in the fabric
+ * later changes them in the model too.
  *
  * Context: may sleep.
  * Return: the model, for kfree(), or NULL.

@@ -93,7 +93,7 @@ enum p2pdma_router_fate {
 	P2PDMA_ROUTER_ROOT_COMPLEX,	/* that decides about it */
 	P2PDMA_ROUTER_BLOCKED,		/* ACS Violation */
 	P2PDMA_ROUTER_MALFORMED,		/* more data than a receiver accepts */
-	P2PDMA_ROUTER_LOST,		/* nobody takes it */
+	P2PDMA_ROUTER_LOST,		/* no device takes it */
 	P2PDMA_ROUTER_COUNT
 };
 

@@ -352,7 +352,7 @@ static void fates(struct kunit *test)
 	kfree(router);
 }
 
-/* A packet for an address that nobody has must not seem to get somewhere */
+/* A packet for an address that no device has must be lost */
 static void nobody(struct kunit *test)
 {
 	struct p2pdma_router *router;

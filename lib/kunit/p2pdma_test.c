@@ -1051,7 +1051,7 @@ static void d14_dma_mask_between_bars(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, low, 1);
 
-	/* Who takes memory from it doesn't know from where it will be. */
+	/* An allocation may lie in either region. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(provider, &client->dev, false),
 			-1);
 }

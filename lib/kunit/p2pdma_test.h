@@ -44,8 +44,8 @@ struct p2pdma_test_fabric {
 
 /*
  * Most cases: a switch with a nested one, other root ports, another host
- * bridge.  In host's domain there is nothing at 00.0, so that root ports say
- * who it is.
+ * bridge.  In host's domain there is nothing at 00.0, so that the IDs of root
+ * ports count.
  *
  *	host --+-- rp1 -- up --+-- d1 -- a
  *	       |               +-- d2 -- b
@@ -72,7 +72,7 @@ extern const struct p2pdma_test_fabric p2pdma_test_chipset;
 
 /*
  * A device of three functions, and one with virtual functions pf/0 and pf/1.
- * The root port rp1 is at 00.0, and so says who the host bridge is.
+ * The root port rp1 is at 00.0, and so its ID is the host bridge's.
  *
  *	host --+-- rp1 -- m0, m1, m2
  *	       `-- rp2 -- up --+-- d1 -- pf

@@ -14,7 +14,7 @@
  * mask of the bits that software can write.
  *
  * Lifetime: a function lives from creation or plug to unplug or destruction.
- * A host bridge's structure may live longer, as long as somebody holds a
+ * A host bridge's structure may live longer, as long as there is a
  * reference to one of the pci_devs that were behind it; its config operations
  * then find no functions.
  *
@@ -1716,8 +1716,8 @@ EXPORT_SYMBOL_GPL(pci_fabric_create);
  *
  * Its devices go as in a hot-unplug. What a test left on them through devm_*()
  * goes with them, and may wait for memory that is in use. Afterwards domain,
- * bus numbers and addresses are free. A device that somebody has a reference
- * to can no longer be reached.
+ * bus numbers and addresses are free. A device that is still referenced can no
+ * longer be reached.
  *
  * Context: may sleep; takes the PCI core's rescan lock.
  */
@@ -2105,8 +2105,8 @@ EXPORT_SYMBOL_GPL(pci_fabric_plug);
  * BAR has now. So a second call takes it back, where nothing else changed.
  *
  * Context: may sleep; takes the PCI core's rescan lock.
- * Return: 0, -EINVAL where there is no such BAR, -EBUSY where somebody has
- * requested what is in it, -ENOSPC where nothing else is free.
+ * Return: 0, -EINVAL where there is no such BAR, -EBUSY where a part of it is
+ * requested, -ENOSPC where nothing else is free.
  */
 int pci_fabric_move_bar(struct pci_fabric *fabric, const char *name, int bar)
 {

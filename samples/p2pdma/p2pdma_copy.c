@@ -243,7 +243,7 @@ static int copy_map(struct copy_end *end)
 		goto out_unlock;
 	}
 
-	/* Who writes there, or reads what we overwrite, goes first. */
+	/* Wait for writers to what we read, and for all users of what we overwrite. */
 	left = dma_resv_wait_timeout(resv, dma_resv_usage_rw(end->dir !=
 							     DMA_TO_DEVICE),
 				     true, MAX_SCHEDULE_TIMEOUT);

@@ -2,7 +2,7 @@
 /*
  * A provider: gives other devices the memory in a BAR.
  *
- * For two devices that QEMU has, and whose memory nobody else manages: ivshmem,
+ * For two devices that QEMU has, and whose memory no other driver manages: ivshmem,
  * and the display bochs-display.  There are two ways to offer memory, and this
  * driver shows both:
  *
@@ -193,7 +193,7 @@ static int ivshmem_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 		(const struct ivshmem_model *)id->driver_data;
 	int ret;
 
-	/* Without memory decoding in the device nobody could reach its BAR. */
+	/* Without memory decoding no device could reach the BAR. */
 	ret = pcim_enable_device(pdev);
 	if (ret)
 		return ret;

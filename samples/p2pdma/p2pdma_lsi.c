@@ -183,7 +183,7 @@ static void lsi_next(struct lsi *lsi)
 	}
 }
 
-/* A program has ended, unless the interrupt is somebody else's. */
+/* A program has ended, or another device on the same line has interrupted. */
 static irqreturn_t lsi_ended(struct lsi *lsi)
 {
 	struct lsi_desc *desc = lsi->active;
@@ -192,7 +192,7 @@ static irqreturn_t lsi_ended(struct lsi *lsi)
 	lockdep_assert_held(&lsi->vc.lock);
 
 	status = readb(lsi->regs + LSI_ISTAT0);
-	/* All ones: unplugged, and the line is somebody else's. */
+	/* All ones: unplugged; the interrupt is another device's. */
 	if (status == 0xff || !(status & LSI_ISTAT0_DIP))
 		return IRQ_NONE;
 	status = readb(lsi->regs + LSI_DSTAT);
@@ -339,7 +339,7 @@ static void lsi_init_dma(struct lsi *lsi, struct device *dev)
 
 	dma->dev = dev;
 	dma_cap_set(DMA_MEMCPY, dma->cap_mask);
-	/* Nobody wants it for what a CPU can do. */
+	/* Not for copies that a CPU does faster. */
 	dma_cap_set(DMA_PRIVATE, dma->cap_mask);
 	dma->copy_align = DMAENGINE_ALIGN_4_BYTES;
 	dma->residue_granularity = DMA_RESIDUE_GRANULARITY_SEGMENT;
