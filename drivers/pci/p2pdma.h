@@ -69,6 +69,7 @@
 struct address_space;
 struct attribute_group;
 struct dma_heap;
+struct p2pdma_phys_list;
 struct vm_area_struct;
 
 /* ---- What the core knows of a device ---- */
@@ -233,7 +234,8 @@ int p2pdma_mem_init(struct pci_p2pdma *p2pdma);
 void p2pdma_mem_destroy(struct pci_p2pdma *p2pdma);
 bool p2pdma_mem_taken(const struct range *range);
 int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range);
-int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr, size_t size);
+void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
+			   struct p2pdma_region **region);
 int p2pdma_zero(void *addr, size_t size);	/* the benchmark calls it, too */
 int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma);
 void p2pdma_mem_revoke_user(struct pci_p2pdma *p2pdma);
@@ -241,6 +243,10 @@ struct address_space *p2pdma_user_mapping(void);
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region);
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
+
+/* ---- p2pdma_phys_list.c ---- */
+
+phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at);
 
 /* ---- p2pdma_map.c: from provider memory to DMA addresses ---- */
 

@@ -2,8 +2,8 @@
 /*
  * PCI peer-to-peer DMA: memory as dma-bufs.
  *
- * Any part of a BAR can be exported, with struct pages or without: importers
- * get DMA addresses and nothing else, each by its own route.  Memory doesn't
+ * Any parts of a device's BARs can be exported, with struct pages or without:
+ * importers get DMA addresses and nothing else, each by its own route.  Memory doesn't
  * move, but its driver may leave at any time: then all mappings of a buffer are
  * undone (p2pdma_buffer_revoke()), and the dma-buf refuses every operation with
  * -ENODEV until its last user drops it.  Where the memory comes from is not known
@@ -30,6 +30,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/p2pdma-dmabuf.h>
+#include <linux/p2pdma-phys-list.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/pfn_t.h>
@@ -55,9 +56,9 @@ struct p2pdma_buffer {
 	struct rw_semaphore cpu_lock;	/* as well as resv to set revoked */
 	struct dma_buf *dmabuf;		/* there until revoked */
 	struct inode *inode;		/* knows all user mappings */
-	struct p2pdma_provider *provider;	/* there until revoked */
-	phys_addr_t phys;
-	size_t size;			/* in bytes */
+	struct pci_p2pdma *p2pdma;	/* there until revoked */
+	struct p2pdma_phys_list *list;	/* of its memory */
+	unsigned long bars;		/* that the list names, a bit each */
 	bool revoked;
 	struct list_head mappings;	/* of struct p2pdma_buffer_mapping */
 	struct list_head node;		/* in pci_p2pdma::buffers */
@@ -70,9 +71,7 @@ struct p2pdma_buffer {
 struct p2pdma_buffer_mapping {
 	struct sg_table sgt;
 	struct list_head node;		/* in p2pdma_buffer::mappings; or undone */
-	struct device *dev;
-	dma_addr_t addr;
-	enum dma_data_direction dir;
+	struct p2pdma_phys_mapping *mapping;
 };
 
 /* Covers pci_p2pdma::buffers of all providers; taken alone */
@@ -86,6 +85,7 @@ static void p2pdma_buffer_destroy(struct kref *refs)
 	dma_resv_fini(&buffer->resv);
 	if (buffer->inode)
 		iput(buffer->inode);
+	p2pdma_phys_list_free(buffer->list);
 	kfree(buffer);
 }
 
@@ -98,8 +98,7 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
 	if (list_empty(&mapping->node))
 		return;
 	list_del_init(&mapping->node);
-	dma_unmap_p2p(mapping->dev, buffer->provider, mapping->addr,
-		      buffer->size, mapping->dir, 0);
+	p2pdma_phys_list_unmap(mapping->mapping);
 }
 
 /*
@@ -120,9 +119,9 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 			schedule_timeout_uninterruptible(P2PDMA_LOOK);
 		if (time_before(jiffies, warn))
 			continue;
-		dev_warn(buffer->provider->owner,
+		pci_warn(buffer->p2pdma->pdev,
 			 "p2pdma: still waiting for a device to be done with a dma-buf of %zu bytes\n",
-			 buffer->size);
+			 p2pdma_phys_list_size(buffer->list));
 		warn = jiffies + P2PDMA_WARN;
 	}
 }
@@ -222,16 +221,19 @@ static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 				struct dma_buf_attachment *attach)
 {
 	struct p2pdma_buffer *buffer = dmabuf->priv;
-	int ret = -ENODEV;
+	struct p2pdma_phys_iter iter = { };
+	int ret = 0;
 
 	/* Importers without move_notify() aren't peer2peer either. */
 	if (!attach->peer2peer)
 		return -EOPNOTSUPP;
 
 	dma_resv_lock(&buffer->resv, NULL);
-	if (!buffer->revoked)
-		ret = p2pdma_reachable(attach->dev, buffer->provider,
-				       buffer->phys, buffer->size);
+	if (buffer->revoked)
+		ret = -ENODEV;
+	while (!ret && p2pdma_phys_list_next(buffer->list, &iter))
+		ret = p2pdma_reachable(attach->dev, iter.provider, iter.start,
+				       iter.size);
 	dma_resv_unlock(&buffer->resv);
 	return ret;
 }
@@ -250,36 +252,37 @@ static void p2pdma_buffer_unpin(struct dma_buf_attachment *attach)
 {
 }
 
-static void p2pdma_buffer_free_table(struct sg_table *sgt)
+/* A table of the DMA addresses; the list of pages is empty. */
+static int p2pdma_buffer_alloc_table(struct sg_table *sgt,
+				     const struct p2pdma_phys_mapping *mapping)
 {
-	sgt->orig_nents = sgt->nents;
-	sg_free_table(sgt);
-}
-
-/* A table of DMA addresses; the list of pages is empty. */
-static int p2pdma_buffer_alloc_table(struct sg_table *sgt, size_t size)
-{
-	int ret = sg_alloc_table(sgt, DIV_ROUND_UP(size, P2PDMA_SEGMENT_SIZE),
-				 GFP_KERNEL);
-
-	sgt->orig_nents = 0;
-	return ret;
-}
-
-static void p2pdma_buffer_fill_table(struct sg_table *sgt, dma_addr_t addr,
-				     size_t size)
-{
+	unsigned int nents = 0, i;
 	struct scatterlist *sg;
-	size_t len;
-	int i;
+	dma_addr_t addr;
+	size_t left;
+	int ret;
 
-	for_each_sgtable_dma_sg(sgt, sg, i) {
-		len = min_t(size_t, size, P2PDMA_SEGMENT_SIZE);
-		sg_dma_address(sg) = addr;
-		sg_dma_len(sg) = len;
-		addr += len;
-		size -= len;
+	for (i = 0; i < mapping->count; i++)
+		nents += DIV_ROUND_UP(mapping->ranges[i].size,
+				      P2PDMA_SEGMENT_SIZE);
+	ret = sg_alloc_table(sgt, nents, GFP_KERNEL);
+	if (ret)
+		return ret;
+
+	sg = sgt->sgl;
+	for (i = 0; i < mapping->count; i++) {
+		addr = mapping->ranges[i].addr;
+		left = mapping->ranges[i].size;
+		while (left) {
+			sg_dma_address(sg) = addr;
+			sg_dma_len(sg) = min(left, P2PDMA_SEGMENT_SIZE);
+			addr += sg_dma_len(sg);
+			left -= sg_dma_len(sg);
+			sg = sg_next(sg);
+		}
 	}
+	sgt->orig_nents = 0;
+	return 0;
 }
 
 static struct sg_table *p2pdma_buffer_map(struct dma_buf_attachment *attach,
@@ -296,24 +299,22 @@ static struct sg_table *p2pdma_buffer_map(struct dma_buf_attachment *attach,
 	mapping = kzalloc(sizeof(*mapping), GFP_KERNEL);
 	if (!mapping)
 		return ERR_PTR(-ENOMEM);
-	mapping->dev = attach->dev;
-	mapping->dir = dir;
 
-	ret = p2pdma_buffer_alloc_table(&mapping->sgt, buffer->size);
-	if (ret)
+	mapping->mapping = p2pdma_phys_list_map(attach->dev, buffer->list, dir,
+						0, GFP_KERNEL);
+	if (IS_ERR(mapping->mapping)) {
+		ret = PTR_ERR(mapping->mapping);
 		goto err_free;
-
-	ret = p2pdma_map(attach->dev, buffer->provider, buffer->phys,
-			 buffer->size, dir, 0, &mapping->addr);
+	}
+	ret = p2pdma_buffer_alloc_table(&mapping->sgt, mapping->mapping);
 	if (ret)
-		goto err_table;
+		goto err_unmap;
 
-	p2pdma_buffer_fill_table(&mapping->sgt, mapping->addr, buffer->size);
 	list_add(&mapping->node, &buffer->mappings);
 	return &mapping->sgt;
 
-err_table:
-	p2pdma_buffer_free_table(&mapping->sgt);
+err_unmap:
+	p2pdma_phys_list_unmap(mapping->mapping);
 err_free:
 	kfree(mapping);
 	return ERR_PTR(ret);
@@ -327,18 +328,29 @@ static void p2pdma_buffer_unmap(struct dma_buf_attachment *attach,
 		container_of(sgt, struct p2pdma_buffer_mapping, sgt);
 
 	p2pdma_buffer_undo(attach->dmabuf->priv, mapping);
-	p2pdma_buffer_free_table(sgt);
+	sgt->orig_nents = sgt->nents;
+	sg_free_table(sgt);
 	kfree(mapping);
 }
 
 /* ---- CPUs ---- */
 
-/* Not revoked, and the BAR hasn't moved */
-static bool p2pdma_buffer_alive(struct p2pdma_buffer *buffer)
+/* Are all BARs that a buffer has memory of where they were? */
+static bool p2pdma_buffer_in_place(const struct p2pdma_buffer *buffer)
+{
+	unsigned int bar;
+
+	for_each_set_bit(bar, &buffer->bars, PCI_STD_NUM_BARS) {
+		if (!p2pdma_bar_in_place(&buffer->p2pdma->bars[bar]))
+			return false;
+	}
+	return true;
+}
+
+static bool p2pdma_buffer_alive(const struct p2pdma_buffer *buffer)
 {
 	lockdep_assert_held(&buffer->cpu_lock);
-	return !buffer->revoked &&
-	       p2pdma_bar_in_place(p2pdma_bar(buffer->provider));
+	return !buffer->revoked && p2pdma_buffer_in_place(buffer);
 }
 
 static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
@@ -352,8 +364,8 @@ static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 
 /*
  * Nothing is cached.  But the CPU's writes may still be on their way, and a
- * device that is told to read the memory may be faster by another path: a read
- * waits for the writes (see p2pdma_zero()).
+ * device that is told to read the memory may be faster by another path: a read of
+ * any of the owner's memory waits for the writes (see p2pdma_zero()).
  */
 static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 					enum dma_data_direction dir)
@@ -367,7 +379,7 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 	if (dir == DMA_FROM_DEVICE)
 		return 0;
 
-	addr = ioremap(buffer->phys, PAGE_SIZE);
+	addr = ioremap(p2pdma_phys_list_find(buffer->list, 0), PAGE_SIZE);
 	if (!addr)
 		return -ENOMEM;
 	readl(addr);
@@ -378,14 +390,14 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 static vm_fault_t p2pdma_buffer_fault(struct vm_fault *vmf)
 {
 	struct p2pdma_buffer *buffer = vmf->vma->vm_private_data;
-	unsigned long pfn;
+	phys_addr_t phys;
 
 	guard(rwsem_read)(&buffer->cpu_lock);
 	if (!p2pdma_buffer_alive(buffer))
 		return VM_FAULT_SIGBUS;
-	pfn = PHYS_PFN(buffer->phys) + vmf->pgoff;
+	phys = p2pdma_phys_list_find(buffer->list, vmf->pgoff << PAGE_SHIFT);
 	return vmf_insert_mixed(vmf->vma, vmf->address,
-				__pfn_to_pfn_t(pfn, PFN_DEV));
+				phys_to_pfn_t(phys, PFN_DEV));
 }
 
 static const struct vm_operations_struct p2pdma_buffer_vm_ops = {
@@ -446,17 +458,42 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
 	.release = p2pdma_buffer_release,
 };
 
+/*
+ * Can all of @list be exported?  Notes whose it is, and which BARs it is in.
+ * 0, -EINVAL or -ENODEV as p2pdma_export_list().
+ */
+static int p2pdma_buffer_check(struct p2pdma_buffer *buffer,
+			       const struct p2pdma_phys_list *list)
+{
+	struct p2pdma_phys_iter iter = { };
+	struct p2pdma_bar *bar;
+
+	while (p2pdma_phys_list_next(list, &iter)) {
+		if (!iter.provider || !PAGE_ALIGNED(iter.start) ||
+		    !PAGE_ALIGNED(iter.size))
+			return -EINVAL;
+		bar = p2pdma_bar(iter.provider);
+		if (!p2pdma_bar_has(bar, iter.start, iter.size) ||
+		    (buffer->p2pdma && buffer->p2pdma != bar->p2pdma))
+			return -EINVAL;
+		buffer->p2pdma = bar->p2pdma;
+		__set_bit(bar - bar->p2pdma->bars, &buffer->bars);
+	}
+	if (!buffer->p2pdma)
+		return -EINVAL;
+	return p2pdma_buffer_in_place(buffer) ? 0 : -ENODEV;
+}
+
 /**
- * p2pdma_export - export a part of a BAR as a dma-buf
- * @provider: the BAR, from pcim_p2pdma_provider()
- * @phys: CPU address of the part, page aligned
- * @size: its bytes, whole pages
+ * p2pdma_export_list - export memory of a device as a dma-buf
+ * @list: the memory: parts of BARs of one device, whole pages each, in the order
+ *	in which they form the buffer
  * @fd_flags: O_RDONLY, O_WRONLY or O_RDWR: what programs may do that map it
  * @release: called once, when the memory is no longer used; NULL for none
  * @data: for @release
  *
- * The part must behave like memory: no side effects, all sizes of access.  Parts
- * may overlap; their buffers share the memory.
+ * The memory must behave like memory: no side effects, all sizes of access.
+ * Buffers may share memory.
  *
  * Importers must be dynamic and say that they take peer memory
  * (dma_buf_attach_ops::allow_peer2peer), and their devices must be able to
@@ -478,37 +515,35 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
  * Context: may sleep.  The caller makes sure that the owner's driver doesn't
  * leave meanwhile.
  * Return:
- * * the dma-buf - dma_buf_put() drops it, dma_buf_fd() makes a file of it
- * * ERR_PTR(-EINVAL) - not whole pages, or not in the BAR
- * * ERR_PTR(-ENODEV) - the BAR has moved
+ * * the dma-buf - dma_buf_put() drops it, dma_buf_fd() makes a file of it; it
+ *   has taken @list over, which is freed some time after @release was called
+ * * ERR_PTR(-EINVAL) - @list is empty, or names anything but whole pages in BARs
+ *   of one device
+ * * ERR_PTR(-ENODEV) - a BAR has moved
  * * ERR_PTR(-ENOMEM) - no memory
  * * ERR_PTR(-EOPNOTSUPP) - the kernel has no CONFIG_DMABUF_MOVE_NOTIFY
  *
- * On an error @release isn't called.
+ * On an error @release isn't called, and @list is still the caller's.
  */
-struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
-			      phys_addr_t phys, size_t size, int fd_flags,
-			      void (*release)(void *data), void *data)
+struct dma_buf *p2pdma_export_list(struct p2pdma_phys_list *list, int fd_flags,
+				   void (*release)(void *data), void *data)
 {
 	DEFINE_DMA_BUF_EXPORT_INFO(info);
 	struct p2pdma_buffer *buffer;
 	struct dma_buf *dmabuf;
-
-	if (!provider || !PAGE_ALIGNED(phys) || !PAGE_ALIGNED(size) ||
-	    !p2pdma_bar_has(p2pdma_bar(provider), phys, size))
-		return ERR_PTR(-EINVAL);
-	if (!p2pdma_bar_in_place(p2pdma_bar(provider)))
-		return ERR_PTR(-ENODEV);
+	int ret;
 
 	buffer = kzalloc(sizeof(*buffer), GFP_KERNEL);
 	if (!buffer)
 		return ERR_PTR(-ENOMEM);
+	ret = p2pdma_buffer_check(buffer, list);
+	if (ret) {
+		kfree(buffer);
+		return ERR_PTR(ret);
+	}
 	kref_init(&buffer->refs);
 	dma_resv_init(&buffer->resv);
 	init_rwsem(&buffer->cpu_lock);
-	buffer->provider = provider;
-	buffer->phys = phys;
-	buffer->size = size;
 	INIT_LIST_HEAD(&buffer->mappings);
 	INIT_LIST_HEAD(&buffer->node);
 	buffer->release = release;
@@ -517,7 +552,7 @@ struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
 
 	info.exp_name = "p2pdma";
 	info.ops = &p2pdma_buffer_ops;
-	info.size = size;
+	info.size = p2pdma_phys_list_size(list);
 	info.flags = fd_flags;
 	info.resv = &buffer->resv;
 	info.priv = buffer;
@@ -527,12 +562,49 @@ struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
 		return dmabuf;
 	}
 
+	buffer->list = list;
 	buffer->dmabuf = dmabuf;
 	buffer->inode = file_inode(dmabuf->file);
 	ihold(buffer->inode);
 	scoped_guard(spinlock, &p2pdma_buffers_lock)
-		list_add(&buffer->node,
-			 &p2pdma_bar(provider)->p2pdma->buffers);
+		list_add(&buffer->node, &buffer->p2pdma->buffers);
+	return dmabuf;
+}
+EXPORT_SYMBOL_GPL(p2pdma_export_list);
+
+/**
+ * p2pdma_export - export a part of a BAR as a dma-buf
+ * @provider: the BAR, from pcim_p2pdma_provider()
+ * @phys: CPU address of the part, page aligned
+ * @size: its bytes, whole pages
+ * @fd_flags: as p2pdma_export_list()
+ * @release: likewise
+ * @data: likewise
+ *
+ * p2pdma_export_list() of one part.
+ *
+ * Context: may sleep, as p2pdma_export_list().
+ * Return: as p2pdma_export_list(); ERR_PTR(-EINVAL) where @provider is NULL, or
+ * the part isn't whole pages in the BAR.
+ */
+struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
+			      phys_addr_t phys, size_t size, int fd_flags,
+			      void (*release)(void *data), void *data)
+{
+	struct p2pdma_phys_list *list;
+	struct dma_buf *dmabuf;
+	int ret;
+
+	if (!provider)
+		return ERR_PTR(-EINVAL);
+	list = p2pdma_phys_list_create(GFP_KERNEL);
+	if (!list)
+		return ERR_PTR(-ENOMEM);
+	ret = p2pdma_phys_list_add(list, provider, phys, size, GFP_KERNEL);
+	dmabuf = ret ? ERR_PTR(ret) : p2pdma_export_list(list, fd_flags,
+							 release, data);
+	if (IS_ERR(dmabuf))
+		p2pdma_phys_list_free(list);
 	return dmabuf;
 }
 EXPORT_SYMBOL_GPL(p2pdma_export);

@@ -3,8 +3,8 @@
  * PCI peer-to-peer DMA: published memory for programs, as dma-bufs.
  *
  * Each device with published memory has a heap in /dev/dma_heap, named after it,
- * as in p2pmem-0000:03:00.0.  Buffers are contiguous, cleared, and allocated from
- * the device's pool.  p2pdma_dmabuf.c does the rest.
+ * as in p2pmem-0000:03:00.0.  Buffers are cleared pages of the device's pool, side by
+ * side where there is room.  p2pdma_dmabuf.c does the rest.
  *
  * Memory is published and unpublished in any context, but making and removing a
  * heap may sleep: a work item does it a little later.  Allocation looks at
@@ -13,30 +13,66 @@
 
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
+#include <linux/err.h>
 #include <linux/memremap.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/p2pdma-dmabuf.h>
+#include <linux/p2pdma-phys-list.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
-#include <linux/slab.h>
+#include <linux/pfn.h>
+#include <linux/sched.h>
 #include <linux/workqueue.h>
 
 #include "p2pdma.h"
 
-/* What a buffer's memory needs to be freed */
-struct p2pdma_heap_memory {
-	struct pci_dev *pdev;
-	void *addr;
-	size_t size;			/* in bytes */
-};
-
-/* release() of the dma-buf */
+/* Free all memory of a list: the dma-buf's release() */
 static void p2pdma_heap_free(void *data)
 {
-	struct p2pdma_heap_memory *memory = data;
+	struct p2pdma_phys_iter iter = { };
+	struct page *page;
+	size_t at;
 
-	pci_free_p2pmem(memory->pdev, memory->addr, memory->size);
-	kfree(memory);
+	/* A range may lie in two regions that touch. */
+	while (p2pdma_phys_list_next(data, &iter)) {
+		for (at = 0; at < iter.size; at += PAGE_SIZE) {
+			page = pfn_to_page(PHYS_PFN(iter.start + at));
+			p2pdma_free_user(p2pdma_region(page->pgmap),
+					 page_to_virt(page), PAGE_SIZE);
+		}
+		cond_resched();
+	}
+}
+
+/* Allocate @size bytes and add them to @list; contiguous, if there is as much */
+static int p2pdma_heap_fill(struct pci_p2pdma *p2pdma,
+			    struct p2pdma_phys_list *list, size_t size)
+{
+	struct p2pdma_region *region;
+	size_t piece = size;
+	void *addr;
+	int ret;
+
+	/* Don't take what there is from others only to give it back. */
+	if (p2pdma_pool_available(p2pdma->pool) < size)
+		return READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
+
+	for (; size; size -= piece) {
+		/* A size that was refused once would be so again. */
+		piece = min(piece, size);
+		addr = p2pdma_alloc_cleared(p2pdma, &piece, &region);
+		if (IS_ERR(addr))
+			return PTR_ERR(addr);
+		ret = p2pdma_phys_list_add(list, &region->bar->provider,
+					   virt_to_phys(addr), piece,
+					   GFP_KERNEL);
+		if (ret) {
+			p2pdma_free_user(region, addr, piece);
+			return ret;
+		}
+	}
+	return 0;
 }
 
 static struct dma_buf *p2pdma_heap_allocate(struct dma_heap *heap,
@@ -44,43 +80,20 @@ static struct dma_buf *p2pdma_heap_allocate(struct dma_heap *heap,
 					    u64 heap_flags)
 {
 	struct pci_p2pdma *p2pdma = dma_heap_get_drvdata(heap);
-	struct p2pdma_heap_memory *memory;
-	struct p2pdma_region *region;
+	struct p2pdma_phys_list *list = p2pdma_phys_list_create(GFP_KERNEL);
 	struct dma_buf *dmabuf;
 	int ret;
 
-	if (!READ_ONCE(p2pdma->published))
-		return ERR_PTR(-ENODEV);
-
-	memory = kmalloc(sizeof(*memory), GFP_KERNEL);
-	if (!memory)
+	if (!list)
 		return ERR_PTR(-ENOMEM);
-	memory->pdev = p2pdma->pdev;
-	memory->size = len;
-	memory->addr = pci_alloc_p2pmem(p2pdma->pdev, len);
-	if (!memory->addr) {
-		/* Where the driver leaves, it is unpublished first. */
-		ret = READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
-		goto err_free;
+	ret = p2pdma_heap_fill(p2pdma, list, len);
+	dmabuf = ret ? ERR_PTR(ret) : p2pdma_export_list(list, fd_flags,
+							 p2pdma_heap_free, list);
+	if (IS_ERR(dmabuf)) {
+		p2pdma_heap_free(list);
+		p2pdma_phys_list_free(list);
 	}
-
-	ret = p2pdma_mem_clear(p2pdma, memory->addr, len);
-	if (ret)
-		goto err_memory;
-
-	region = p2pdma_region(virt_to_page(memory->addr)->pgmap);
-	dmabuf = p2pdma_export(&region->bar->provider,
-			       virt_to_phys(memory->addr), len, fd_flags,
-			       p2pdma_heap_free, memory);
-	if (!IS_ERR(dmabuf))
-		return dmabuf;
-	ret = PTR_ERR(dmabuf);
-
-err_memory:
-	pci_free_p2pmem(p2pdma->pdev, memory->addr, len);
-err_free:
-	kfree(memory);
-	return ERR_PTR(ret);
+	return dmabuf;
 }
 
 static const struct dma_heap_ops p2pdma_heap_ops = {

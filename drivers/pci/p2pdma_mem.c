@@ -3,8 +3,8 @@
  * PCI peer-to-peer DMA: memory with struct pages.
  *
  * A region is a part of a BAR with struct pages.  All regions of a device form
- * one pool, from which kernel users allocate contiguous memory, and from which
- * user mappings are filled page by page.
+ * one pool, from which kernel users allocate contiguous memory, and programs any
+ * pages: by mapping p2pmem/allocate, or as a dma-buf.
  *
  * Memory that is allocated keeps its region alive by references on the region's
  * page map: one for a kernel allocation, one for each page of a user mapping.
@@ -342,19 +342,13 @@ int p2pdma_zero(void *addr, size_t size)
 	return __raw_readq(last) ? -EIO : 0;
 }
 
-/**
- * p2pdma_mem_clear - clear memory for a program
- * @p2pdma: whose memory it is
- * @addr: kernel address, page aligned
- * @size: bytes, a multiple of PAGE_SIZE
- *
- * Teardown may wait for this, and so it ends when the memory is unpublished.
- *
- * Context: may sleep.
- * Return: 0; -ENODEV the memory is no longer published; -EINTR the process is
- * being killed; -EIO the device doesn't answer, and the log says so.
+/*
+ * Clear memory for a program.  Teardown may wait for this, and so it ends with
+ * -ENODEV when the memory is unpublished; with -EINTR when the process is being
+ * killed; and with -EIO where the device doesn't answer.
  */
-int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr, size_t size)
+static int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr,
+			    size_t size)
 {
 	size_t done, len;
 	int ret;
@@ -411,21 +405,41 @@ static int p2pdma_insert(struct vm_area_struct *vma, unsigned long start,
 	return ret == -EFAULT ? -ENOMEM : ret;
 }
 
-/*
- * Allocate at most *@size bytes, and say how many.  A fragmented pool serves as
- * well: pages needn't be contiguous for user space.
+/**
+ * p2pdma_alloc_cleared - allocate cleared pages for a program
+ * @p2pdma: whose memory it is; teardown waits for the caller before it goes
+ * @size: how many bytes at most, a multiple of PAGE_SIZE; becomes what there is
+ * @region: where to put the region that they lie in
+ *
+ * A fragmented pool serves programs as well: the caller asks for the rest.
+ *
+ * Context: may sleep.
+ * Return: kernel address of contiguous pages, for p2pdma_free_user();
+ * ERR_PTR(-ENODEV) the memory isn't published, or no longer; ERR_PTR(-ENOMEM)
+ * nothing is free; ERR_PTR(-EIO) the device doesn't answer, and the log says so;
+ * ERR_PTR(-EINTR) the process is being killed.
  */
-static void *p2pdma_alloc_user_most(struct pci_dev *pdev, size_t *size,
-				    struct p2pdma_region **region)
+void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
+			   struct p2pdma_region **region)
 {
-	void *addr;
+	void *addr = NULL;
+	int ret;
 
-	for (; *size; *size = PAGE_ALIGN_DOWN(*size / 2)) {
-		addr = p2pdma_alloc_user(pdev, *size, region);
+	while (*size) {
+		addr = p2pdma_alloc_user(p2pdma->pdev, *size, region);
 		if (addr)
-			return addr;
+			break;
+		*size = PAGE_ALIGN_DOWN(*size / 2);
 	}
-	return NULL;
+	if (!addr)
+		/* Where the driver leaves, it is unpublished first. */
+		return ERR_PTR(READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV);
+
+	ret = p2pdma_mem_clear(p2pdma, addr, *size);
+	if (!ret)
+		return addr;
+	p2pdma_free_user(*region, addr, *size);
+	return ERR_PTR(ret);
 }
 
 static int p2pdma_mmap_check(struct pci_dev *pdev, struct vm_area_struct *vma)
@@ -520,15 +534,9 @@ int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 	for (at = vma->vm_start; at < vma->vm_end; at += size) {
 		/* A size that was refused once would be so again. */
 		size = min(size, vma->vm_end - at);
-		addr = p2pdma_alloc_user_most(pdev, &size, &region);
-		if (!addr)
-			return READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
-
-		ret = p2pdma_mem_clear(p2pdma, addr, size);
-		if (ret) {
-			p2pdma_free_user(region, addr, size);
-			return ret;
-		}
+		addr = p2pdma_alloc_cleared(p2pdma, &size, &region);
+		if (IS_ERR(addr))
+			return PTR_ERR(addr);
 		ret = p2pdma_insert(vma, at, region, addr, size);
 		if (ret)
 			return ret;

@@ -2,10 +2,10 @@
 /*
  * PCI peer-to-peer DMA: lists of physical memory.
  *
- * A list is a chain of runs, each an array of ranges of one kind: system memory,
- * or one provider's.  Two neighbouring ranges of a kind never touch, or they
- * would be one.  A list owns no memory but itself: the driver that builds it keeps
- * the pages, and the providers, for as long as there are lists and mappings.
+ * A list is an array of ranges, each of system memory or of one provider's.
+ * Neighbouring ranges of the same memory never touch, or they would be one.  A
+ * list owns no memory but itself: the driver that builds it keeps the pages,
+ * and the providers, for as long as there are lists and mappings.
  *
  * Mapping is all or nothing.  Memory that a device reaches by bus addresses gets
  * those; the rest is mapped in one contiguous piece of IOVA space where there is
@@ -19,42 +19,29 @@
 #include <linux/dma-mapping.h>
 #include <linux/err.h>
 #include <linux/export.h>
-#include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/overflow.h>
 #include <linux/p2pdma-phys-list.h>
 #include <linux/slab.h>
-#include <linux/string.h>
 
 #include "p2pdma.h"
 
 struct p2pdma_phys_range {
+	struct p2pdma_provider *provider;	/* NULL: system memory */
 	phys_addr_t start;
-	size_t size;
+	size_t end;		/* bytes of the list up to the end of this range */
 };
-
-/* Ranges of one kind; the next run is of the same kind where this one is full */
-struct p2pdma_phys_run {
-	struct list_head node;		/* in p2pdma_phys_list::runs */
-	enum p2pdma_phys_kind kind;
-	struct p2pdma_provider *provider;
-	unsigned int count;		/* of ranges; never 0 */
-	unsigned int room;
-	struct p2pdma_phys_range ranges[] __counted_by(room);
-};
-
-/* Most lists are short; long ones are made of whole pages. */
-#define P2PDMA_RUN_LEAST	4
-#define P2PDMA_RUN_MOST							\
-	((PAGE_SIZE - sizeof(struct p2pdma_phys_run)) /			\
-	 sizeof(struct p2pdma_phys_range))
 
 struct p2pdma_phys_list {
-	struct list_head runs;
-	size_t size;			/* of all ranges, in bytes */
+	unsigned int count;	/* of ranges */
+	unsigned int room;	/* for ranges */
+	struct p2pdma_phys_range *ranges;
 };
+
+/* Most lists are short. */
+#define P2PDMA_PHYS_ROOM	4
 
 /* ---- Building ---- */
 
@@ -67,50 +54,36 @@ struct p2pdma_phys_list {
  */
 struct p2pdma_phys_list *p2pdma_phys_list_create(gfp_t gfp)
 {
-	struct p2pdma_phys_list *list = kzalloc(sizeof(*list), gfp);
-
-	if (list)
-		INIT_LIST_HEAD(&list->runs);
-	return list;
+	return kzalloc(sizeof(struct p2pdma_phys_list), gfp);
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_create);
 
 /**
  * p2pdma_phys_list_free - free a list
- * @list: the list, or NULL; what it names, and mappings of it, stay
+ * @list: the list, or NULL; the memory that it names, and mappings of it, stay
  *
- * Context: any; never sleeps.
+ * Context: where the list was built with memory that allows to sleep, this may
+ * sleep too; any otherwise.
  */
 void p2pdma_phys_list_free(struct p2pdma_phys_list *list)
 {
-	struct p2pdma_phys_run *run, *next;
-
-	if (!list)
-		return;
-	list_for_each_entry_safe(run, next, &list->runs, node)
-		kfree(run);
+	if (list)
+		kvfree(list->ranges);
 	kfree(list);
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_free);
 
-static struct p2pdma_phys_run *p2pdma_run_create(struct p2pdma_provider *provider,
-						 unsigned int room, gfp_t gfp)
+/* Bytes of the list before range @index */
+static size_t p2pdma_phys_before(const struct p2pdma_phys_list *list,
+				 unsigned int index)
 {
-	struct p2pdma_phys_run *run = kzalloc(struct_size(run, ranges, room),
-					      gfp);
-
-	if (!run)
-		return NULL;
-	run->kind = provider ? P2PDMA_PHYS_PEER : P2PDMA_PHYS_CPU;
-	run->provider = provider;
-	run->room = room;
-	return run;
+	return index ? list->ranges[index - 1].end : 0;
 }
 
-static struct p2pdma_phys_run *p2pdma_last_run(struct p2pdma_phys_list *list)
+static size_t p2pdma_phys_size(const struct p2pdma_phys_list *list,
+			       unsigned int index)
 {
-	return list_empty(&list->runs) ? NULL :
-	       list_last_entry(&list->runs, struct p2pdma_phys_run, node);
+	return list->ranges[index].end - p2pdma_phys_before(list, index);
 }
 
 /*
@@ -130,38 +103,38 @@ static bool p2pdma_is_system_memory(phys_addr_t start, phys_addr_t last)
 	return true;
 }
 
-/* A run at the end of @list with room for a range of @provider */
-static struct p2pdma_phys_run *p2pdma_open_run(struct p2pdma_phys_list *list,
-					       struct p2pdma_provider *provider,
-					       gfp_t gfp)
+/* Room for one more range */
+static int p2pdma_phys_grow(struct p2pdma_phys_list *list, gfp_t gfp)
 {
-	struct p2pdma_phys_run *run = p2pdma_last_run(list);
-	unsigned int room = P2PDMA_RUN_LEAST;
+	unsigned int room = max(2 * list->room, P2PDMA_PHYS_ROOM);
+	struct p2pdma_phys_range *ranges;
 
-	if (run && run->provider == provider) {
-		if (run->count < run->room)
-			return run;
-		room = min(2 * run->room, P2PDMA_RUN_MOST);
-	}
-
-	run = p2pdma_run_create(provider, room, gfp);
-	if (run)
-		list_add_tail(&run->node, &list->runs);
-	return run;
+	if (list->count < list->room)
+		return 0;
+	/* vmalloc() may sleep. */
+	if (is_vmalloc_addr(list->ranges) && !gfpflags_allow_blocking(gfp))
+		return -ENOMEM;
+	ranges = kvrealloc(list->ranges, array_size(room, sizeof(*ranges)),
+			   gfp | __GFP_NOWARN);
+	if (!ranges)
+		return -ENOMEM;
+	list->ranges = ranges;
+	list->room = room;
+	return 0;
 }
 
-/* The last range of @list, if that ends where memory of @provider begins */
-static struct p2pdma_phys_range *p2pdma_touching(struct p2pdma_phys_list *list,
-						 struct p2pdma_provider *provider,
-						 phys_addr_t start)
+/* Does memory of @provider from @start on continue the last range of @list? */
+static bool p2pdma_phys_continues(const struct p2pdma_phys_list *list,
+				  struct p2pdma_provider *provider,
+				  phys_addr_t start)
 {
-	struct p2pdma_phys_run *run = p2pdma_last_run(list);
-	struct p2pdma_phys_range *last;
+	const struct p2pdma_phys_range *last;
 
-	if (!run || run->provider != provider)
-		return NULL;
-	last = &run->ranges[run->count - 1];
-	return last->start + last->size == start ? last : NULL;
+	if (!list->count)
+		return false;
+	last = &list->ranges[list->count - 1];
+	return last->provider == provider &&
+	       last->start + p2pdma_phys_size(list, list->count - 1) == start;
 }
 
 /**
@@ -178,52 +151,50 @@ static struct p2pdma_phys_range *p2pdma_touching(struct p2pdma_phys_list *list,
  * Context: as @gfp says.
  * Return: 0; -EINVAL @size is 0, or the range or the size of the list overflows,
  * or the range is no system memory though there is no @provider; -ENOMEM no
- * memory.  After an error the list is as before.
+ * memory, or the list is too long to grow without sleeping.  After an error the list is as before.
  */
 int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 			 struct p2pdma_provider *provider, phys_addr_t start,
 			 size_t size, gfp_t gfp)
 {
-	struct p2pdma_phys_range *range;
-	struct p2pdma_phys_run *run;
 	phys_addr_t last;
-	size_t total;
+	size_t end;
+	int ret;
 
 	if (!size || check_add_overflow(start, size - 1, &last) ||
-	    check_add_overflow(list->size, size, &total) ||
+	    check_add_overflow(p2pdma_phys_before(list, list->count), size,
+			       &end) ||
 	    (!provider && !p2pdma_is_system_memory(start, last)))
 		return -EINVAL;
 
-	range = p2pdma_touching(list, provider, start);
-	if (range) {
-		range->size += size;
-	} else {
-		run = p2pdma_open_run(list, provider, gfp);
-		if (!run)
-			return -ENOMEM;
-		run->ranges[run->count++] = (struct p2pdma_phys_range) {
-			start, size
-		};
+	if (p2pdma_phys_continues(list, provider, start)) {
+		list->ranges[list->count - 1].end = end;
+		return 0;
 	}
-	list->size = total;
+	ret = p2pdma_phys_grow(list, gfp);
+	if (ret)
+		return ret;
+	list->ranges[list->count++] = (struct p2pdma_phys_range) {
+		provider, start, end
+	};
 	return 0;
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_add);
 
-/* The run, and its range, with byte *@at of @list; *@at becomes relative to that */
-static struct p2pdma_phys_run *p2pdma_run_at(struct p2pdma_phys_list *list,
-					     size_t *at, unsigned int *index)
+/* The number of the range with byte @at of @list, which has as many */
+static unsigned int p2pdma_phys_index(const struct p2pdma_phys_list *list,
+				      size_t at)
 {
-	struct p2pdma_phys_run *run;
+	unsigned int low = 0, high = list->count - 1, middle;
 
-	list_for_each_entry(run, &list->runs, node) {
-		for (*index = 0; *index < run->count; ++*index) {
-			if (*at < run->ranges[*index].size)
-				return run;
-			*at -= run->ranges[*index].size;
-		}
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (list->ranges[middle].end <= at)
+			low = middle + 1;
+		else
+			high = middle;
 	}
-	return NULL;
+	return low;
 }
 
 /**
@@ -239,45 +210,37 @@ static struct p2pdma_phys_run *p2pdma_run_at(struct p2pdma_phys_list *list,
 struct p2pdma_phys_list *p2pdma_phys_list_split(struct p2pdma_phys_list *list,
 						size_t at, gfp_t gfp)
 {
-	struct p2pdma_phys_run *run, *behind;
 	struct p2pdma_phys_list *rest;
-	struct p2pdma_phys_range *cut;
-	size_t keep = at;	/* of the range that is cut */
-	unsigned int index;
-	LIST_HEAD(front);
+	unsigned int index, i;
+	size_t before;
 
-	if (!at || at >= list->size)
+	if (!at || at >= p2pdma_phys_list_size(list))
 		return ERR_PTR(-EINVAL);
 
-	run = p2pdma_run_at(list, &keep, &index);
+	index = p2pdma_phys_index(list, at);
+	before = p2pdma_phys_before(list, index);
 	rest = p2pdma_phys_list_create(gfp);
-	behind = p2pdma_run_create(run->provider,
-				   max(run->count - index, P2PDMA_RUN_LEAST),
-				   gfp);
-	if (!rest || !behind) {
-		kfree(behind);
+	if (!rest)
+		return ERR_PTR(-ENOMEM);
+	rest->count = list->count - index;
+	rest->room = rest->count;
+	rest->ranges = kvmalloc_array(rest->room, sizeof(*rest->ranges),
+				      gfp | __GFP_NOWARN);
+	if (!rest->ranges) {
 		p2pdma_phys_list_free(rest);
 		return ERR_PTR(-ENOMEM);
 	}
 
-	cut = &run->ranges[index];
-	behind->count = run->count - index;
-	memcpy(behind->ranges, cut, behind->count * sizeof(*cut));
-	behind->ranges[0].start += keep;
-	behind->ranges[0].size -= keep;
-	cut->size = keep;
-	run->count = index + !!keep;
-	rest->size = list->size - at;
-	list->size = at;
-
-	list_cut_position(&front, &list->runs, &run->node);
-	list_splice(&list->runs, &rest->runs);
-	list_add(&behind->node, &rest->runs);
-	INIT_LIST_HEAD(&list->runs);
-	list_splice(&front, &list->runs);
-	if (!run->count) {
-		list_del(&run->node);
-		kfree(run);
+	for (i = 0; i < rest->count; i++) {
+		rest->ranges[i] = list->ranges[index + i];
+		rest->ranges[i].end -= at;
+	}
+	rest->ranges[0].start += at - before;
+	if (at == before) {
+		list->count = index;
+	} else {
+		list->count = index + 1;
+		list->ranges[index].end = at;
 	}
 	return rest;
 }
@@ -294,7 +257,7 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_split);
  */
 size_t p2pdma_phys_list_size(const struct p2pdma_phys_list *list)
 {
-	return list->size;
+	return p2pdma_phys_before(list, list->count);
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_size);
 
@@ -309,38 +272,42 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_size);
  *		...
  *
  * Context: any; never sleeps.
- * Return: true with @iter filled in, or false behind the last range, and @iter
+ * Return: true with @iter filled in, or false after the last range, and @iter
  * is zeroed.
  */
 bool p2pdma_phys_list_next(const struct p2pdma_phys_list *list,
 			   struct p2pdma_phys_iter *iter)
 {
-	const struct p2pdma_phys_run *run = iter->run;
-	unsigned int index = iter->index;
+	unsigned int index = iter->next;
 
-	if (!run || index == run->count) {
-		const struct list_head *next = run ? run->node.next :
-						     list->runs.next;
-
-		if (next == &list->runs) {
-			*iter = (struct p2pdma_phys_iter) { };
-			return false;
-		}
-		run = list_entry(next, struct p2pdma_phys_run, node);
-		index = 0;
+	if (index == list->count) {
+		*iter = (struct p2pdma_phys_iter) { };
+		return false;
 	}
-
 	*iter = (struct p2pdma_phys_iter) {
-		.kind = run->kind,
-		.provider = run->provider,
-		.start = run->ranges[index].start,
-		.size = run->ranges[index].size,
-		.run = run,
-		.index = index + 1,
+		.provider = list->ranges[index].provider,
+		.start = list->ranges[index].start,
+		.size = p2pdma_phys_size(list, index),
+		.next = index + 1,
 	};
 	return true;
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_next);
+
+/**
+ * p2pdma_phys_list_find - where a byte of a list lies
+ * @list: the list
+ * @at: which byte of it
+ *
+ * Context: any; never sleeps.
+ * Return: its CPU address; the list has more than @at bytes.
+ */
+phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at)
+{
+	unsigned int index = p2pdma_phys_index(list, at);
+
+	return list->ranges[index].start + at - p2pdma_phys_before(list, index);
+}
 
 /* ---- Mapping ---- */
 
@@ -365,16 +332,6 @@ struct p2pdma_phys_undo {
 	unsigned int count;
 	struct p2pdma_phys_part parts[] __counted_by(count);
 };
-
-static unsigned int p2pdma_count_ranges(const struct p2pdma_phys_list *list)
-{
-	const struct p2pdma_phys_run *run;
-	unsigned int count = 0;
-
-	list_for_each_entry(run, &list->runs, node)
-		count += run->count;
-	return count;
-}
 
 /* Note all parts, and which of them the IOMMU would translate if there is one */
 static int p2pdma_phys_plan(struct p2pdma_phys_undo *undo,
@@ -613,11 +570,11 @@ p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
 	struct p2pdma_phys_mapping *mapping;
 	int ret;
 
-	if (list_empty(&list->runs) || !valid_dma_direction(dir) ||
+	if (!list->count || !valid_dma_direction(dir) ||
 	    !dev->dma_mask)
 		return ERR_PTR(-EINVAL);
 
-	mapping = p2pdma_phys_mapping_create(p2pdma_count_ranges(list), gfp);
+	mapping = p2pdma_phys_mapping_create(list->count, gfp);
 	if (!mapping)
 		return ERR_PTR(-ENOMEM);
 	mapping->undo->dev = dev;

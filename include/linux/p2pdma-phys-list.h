@@ -19,36 +19,22 @@
 
 struct device;
 struct p2pdma_phys_list;
-struct p2pdma_phys_run;
 struct p2pdma_phys_undo;
 struct p2pdma_provider;
 
 /**
- * enum p2pdma_phys_kind - whose memory it is
- * @P2PDMA_PHYS_CPU: system memory, with struct pages
- * @P2PDMA_PHYS_PEER: a PCI device's, see pcim_p2pdma_provider()
- */
-enum p2pdma_phys_kind {
-	P2PDMA_PHYS_CPU,
-	P2PDMA_PHYS_PEER,
-};
-
-/**
  * struct p2pdma_phys_iter - one range of a list, on a walk
- * @kind: whose memory it is
- * @provider: the provider; NULL for system memory
+ * @provider: whose memory it is, see pcim_p2pdma_provider(); NULL for system memory
  * @start: CPU address
  * @size: bytes, never 0
  */
 struct p2pdma_phys_iter {
-	enum p2pdma_phys_kind kind;
 	struct p2pdma_provider *provider;
 	phys_addr_t start;
 	size_t size;
 
 	/* private: where the walk is */
-	const struct p2pdma_phys_run *run;
-	unsigned int index;
+	unsigned int next;
 };
 
 /**

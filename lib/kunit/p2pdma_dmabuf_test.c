@@ -12,7 +12,10 @@
 #include <linux/err.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
+#include <linux/gfp.h>
+#include <linux/mm.h>
 #include <linux/p2pdma-dmabuf.h>
+#include <linux/p2pdma-phys-list.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
@@ -578,6 +581,135 @@ static void bad_arguments(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
+/* ---- Memory of several parts ---- */
+
+/* A list of @size bytes of a BAR, or an empty one */
+static struct p2pdma_phys_list *make_list(struct kunit *test,
+					  struct p2pdma_provider *provider,
+					  phys_addr_t start, size_t size)
+{
+	struct p2pdma_phys_list *list = p2pdma_phys_list_create(GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, list);
+	if (size)
+		KUNIT_ASSERT_EQ(test, 0,
+				p2pdma_phys_list_add(list, provider, start,
+						     size, GFP_KERNEL));
+	return list;
+}
+
+/* Parts in any order; each is an entry, and those that touch are one. */
+static void several_parts(struct kunit *test)
+{
+	static const struct {
+		size_t offset;
+		size_t size;
+	} parts[] = {
+		{ SZ_256K, SZ_64K },
+		{ SZ_64K, SZ_4K },
+		{ SZ_64K + SZ_4K, SZ_4K },
+		{ SZ_16K, SZ_8K },
+	};
+	static const struct {
+		size_t offset;
+		size_t size;
+	} entries[] = {
+		{ SZ_256K, SZ_64K },
+		{ SZ_64K, SZ_8K },
+		{ SZ_16K, SZ_8K },
+	};
+	struct dma_buf_attachment *attachment;
+	struct p2pdma_phys_list *list;
+	struct scatterlist *sg;
+	struct export export;
+	struct sg_table *sgt;
+	phys_addr_t bar;
+	int i;
+
+	create(test, &export, NULL, NULL);
+	drop(&export);
+	bar = export.phys - OFFSET;
+	list = make_list(test, NULL, 0, 0);
+	for (i = 0; i < ARRAY_SIZE(parts); i++)
+		KUNIT_ASSERT_EQ(test, 0,
+				p2pdma_phys_list_add(list, export.provider,
+						     bar + parts[i].offset,
+						     parts[i].size,
+						     GFP_KERNEL));
+	export.dmabuf = p2pdma_export_list(list, O_RDWR, released, &export);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, export.dmabuf);
+	KUNIT_EXPECT_EQ(test, export.dmabuf->size, SZ_64K + 2 * SZ_8K);
+
+	sgt = attach_and_map(&export, &attachment);
+	KUNIT_ASSERT_EQ(test, sgt->nents, ARRAY_SIZE(entries));
+	for_each_sgtable_dma_sg(sgt, sg, i) {
+		KUNIT_EXPECT_EQ(test, sg_dma_address(sg),
+				pci_bus_address(export.owner, 0) +
+				entries[i].offset);
+		KUNIT_EXPECT_EQ(test, sg_dma_len(sg), entries[i].size);
+	}
+	unmap_and_detach(&export, sgt, attachment);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 2);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
+/* A list that can't be exported stays the caller's. */
+static void bad_lists(struct kunit *test)
+{
+	struct p2pdma_provider *provider, *other;
+	struct p2pdma_phys_list *list;
+	struct export export;
+	struct page *ram;
+	phys_addr_t bar;
+	struct pci_dev *c;
+	int i;
+
+	create(test, &export, NULL, NULL);
+	provider = export.provider;
+	bar = export.phys - OFFSET;
+	c = p2pdma_test_dev(test, export.fabric, "c");
+	KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(c), 0);
+	other = pcim_p2pdma_provider(c, 0);
+	KUNIT_ASSERT_NOT_NULL(test, other);
+	ram = alloc_page(GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ram);
+	/* Behind one page that is fine, but for the first */
+	const struct {
+		struct p2pdma_provider *provider;
+		phys_addr_t start;
+		size_t size;
+	} cases[] = {
+		{ NULL, 0, 0 },
+		{ NULL, page_to_phys(ram), PAGE_SIZE },
+		{ other, pci_resource_start(c, 0), PAGE_SIZE },
+		{ provider, bar + SZ_8K + 8, PAGE_SIZE },
+		{ provider, bar + SZ_8K, PAGE_SIZE - 8 },
+		{ provider, pci_resource_end(export.owner, 0) + 1, PAGE_SIZE },
+	};
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		list = make_list(test, provider, bar, i ? PAGE_SIZE : 0);
+		if (i)
+			KUNIT_EXPECT_EQ(test, 0,
+					p2pdma_phys_list_add(list,
+							     cases[i].provider,
+							     cases[i].start,
+							     cases[i].size,
+							     GFP_KERNEL));
+		KUNIT_EXPECT_EQ_MSG(test, -EINVAL,
+				    PTR_ERR(p2pdma_export_list(list, O_RDWR,
+							       released,
+							       &export)),
+				    "case %d", i);
+		p2pdma_phys_list_free(list);
+	}
+	__free_page(ram);
+	KUNIT_EXPECT_EQ(test, export.released, 0);
+	drop(&export);
+	p2pdma_test_leave(test, export.owner, export.driver);
+}
+
 /* ---- No memory ---- */
 
 #define MANY	200	/* allocations, which nothing here needs */
@@ -609,8 +741,8 @@ static void export_without_memory(struct kunit *test)
 		refused++;
 	}
 	KUNIT_EXPECT_FALSE(test, hit);
-	/* The buffer, and the dma-buf with its inode and file */
-	KUNIT_EXPECT_GE(test, refused, 4);
+	/* A list and its range, the buffer, and the dma-buf with its inode and file */
+	KUNIT_EXPECT_GE(test, refused, 6);
 	drop(&export);
 	KUNIT_EXPECT_EQ(test, export.released, made);
 	p2pdma_test_leave(test, export.owner, export.driver);
@@ -643,8 +775,8 @@ static void map_without_memory(struct kunit *test)
 		refused++;
 	}
 	KUNIT_EXPECT_FALSE(test, hit);
-	/* The mapping, and its table */
-	KUNIT_EXPECT_EQ(test, refused, 2);
+	/* The mapping, that of its list in two parts, and its table */
+	KUNIT_EXPECT_EQ(test, refused, 4);
 	unmap_and_detach(&export, held, attachment);
 	drop(&export);
 	KUNIT_EXPECT_EQ(test, export.released, 1);
@@ -690,6 +822,8 @@ static struct kunit_case cases[] = {
 	KUNIT_CASE(refused),
 	KUNIT_CASE(one_direction),
 	KUNIT_CASE(bad_arguments),
+	KUNIT_CASE(several_parts),
+	KUNIT_CASE(bad_lists),
 	KUNIT_CASE(export_without_memory),
 	KUNIT_CASE(map_without_memory),
 	KUNIT_CASE(revoked_without_memory),

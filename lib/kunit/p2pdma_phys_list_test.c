@@ -134,11 +134,10 @@ static void merge(struct kunit *test)
 			99 + PAGE_SIZE + 7 + 1 + 1 + SZ_2M + SZ_128K);
 
 	KUNIT_EXPECT_TRUE(test, p2pdma_phys_list_next(list, &iter));
-	KUNIT_EXPECT_EQ(test, iter.kind, P2PDMA_PHYS_CPU);
 	KUNIT_EXPECT_NULL(test, iter.provider);
 	KUNIT_EXPECT_EQ(test, iter.start, ram + 1);
 	KUNIT_EXPECT_EQ(test, iter.size, 99 + PAGE_SIZE);
-	while (iter.kind == P2PDMA_PHYS_CPU)
+	while (!iter.provider)
 		KUNIT_ASSERT_TRUE(test, p2pdma_phys_list_next(list, &iter));
 	KUNIT_EXPECT_PTR_EQ(test, iter.provider, b);
 	KUNIT_EXPECT_EQ(test, iter.start, bar);
@@ -282,8 +281,6 @@ static void expect_pieces(struct kunit *test, struct random_list *random,
 	KUNIT_EXPECT_EQ_MSG(test, p2pdma_phys_list_size(list),
 			    (end - first) * PIECE, "seed %llu", random->seed);
 	while (p2pdma_phys_list_next(list, &iter)) {
-		wrong += iter.kind != (iter.provider ? P2PDMA_PHYS_PEER :
-				       P2PDMA_PHYS_CPU);
 		wrong += last.size && last.provider == iter.provider &&
 			 last.start + last.size == iter.start;
 		for (done = 0; done < iter.size; done += PIECE, at++) {

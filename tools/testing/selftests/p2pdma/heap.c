@@ -32,6 +32,7 @@
 #define ROUNDS		5
 #define LAST_ROUND	60		/* for a race to have been one */
 #define ALIVE		16		/* buffers of unbound providers */
+#define HOLES		128		/* free pages between others */
 
 static size_t page;
 
@@ -298,6 +299,55 @@ TEST_F(heap, exhausted)
 	while (nr)
 		close(fd[--nr]);
 	EXPECT_TAKEN(0);
+}
+
+/* Every other page is free: one buffer can have all of them. */
+TEST_F(heap, fragmented)
+{
+	int rest, single[2 * HOLES], fd, i;
+	char *p, *all;
+
+	if (source.all > (long long)LARGE)
+		SKIP(return, "takes too long with so much memory");
+
+	rest = heap_allocate(self->fd, source.all - 2 * HOLES * page, O_RDWR);
+	ASSERT_LE(0, rest);
+	for (i = 0; i < 2 * HOLES; i++) {
+		single[i] = heap_allocate(self->fd, page, O_RDWR);
+		ASSERT_LE(0, single[i]);
+	}
+	EXPECT_EQ(0, available());
+	for (i = 1; i < 2 * HOLES; i += 2)
+		close(single[i]);
+	EXPECT_TRUE(wait_for(available() == (long long)(HOLES * page), 10));
+	for (i = 0; i < 2 * HOLES; i += 2) {
+		p = map(single[i], page);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		fill(p, page, i);
+		munmap(p, page);
+	}
+
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, (HOLES + 1) * page, O_RDWR));
+	EXPECT_EQ((long long)(HOLES * page), available());
+	fd = heap_allocate(self->fd, HOLES * page, O_RDWR);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, available());
+	all = map(fd, HOLES * page);
+	ASSERT_NE(MAP_FAILED, (void *)all);
+	EXPECT_EQ(-1, first_nonzero(all, HOLES * page));
+	fill(all, HOLES * page, 1);
+
+	for (i = 0; i < 2 * HOLES; i += 2) {
+		p = map(single[i], page);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		EXPECT_EQ(-1, first_wrong(p, page, i)) TH_LOG("page %d", i);
+		munmap(p, page);
+		close(single[i]);
+	}
+	EXPECT_EQ(-1, first_wrong(all, HOLES * page, 1));
+	munmap(all, HOLES * page);
+	close(fd);
+	close(rest);
 }
 
 /* Whoever had it before: a buffer, or a mapping of p2pmem/allocate. */
