@@ -13,13 +13,13 @@
  * the tree has levels.
  *
  * Above, each CPU keeps pieces of up to P2PDMA_KEPT_PAGES pages that were freed
- * on it: one of each size in a slot, taken and put there by xchg() alone, and
- * more of them on lists, filled from the gen_pool and emptied to it by several
- * pieces at a time.  All CPUs together keep at most 1/16 of the pool.
+ * on it in slots, taken and put there by xchg() alone: P2PDMA_SLOTS of each size,
+ * filled from the gen_pool and emptied to it by several at a time.  All CPUs
+ * together keep at most 1/16 of the pool.
  *
  * An allocation that finds nothing below takes from other CPUs a piece of its
- * size, or else has all that CPUs keep go back to the gen_pool, if that could
- * be enough, so that a contiguous range is found as long as there is one.
+ * size, or else has all that CPUs keep go back to the gen_pool, so that a
+ * contiguous range is found as long as there is one.
  * p2pdma_pool.keeping leads to these CPUs; it is empty once they have nothing,
  * and a refusal is then as quick as an allocation.
  *
@@ -68,99 +68,45 @@
 /* Pieces that go from a CPU to the gen_pool, or come from there, at a time */
 #define P2PDMA_BATCH		16
 
-/* ---- The bits of a leaf ---- */
+/* ---- Leaves ---- */
 
 /* Where in @free are @count bits in a row?  One bit for each place. */
-static unsigned long word_runs(unsigned long free, unsigned int count)
+static unsigned long leaf_places(unsigned long free, unsigned int count)
 {
 	unsigned int length = 1, step;
 
-	if (count > BITS_PER_LONG)
-		return 0;
 	/* From here, a bit stands for a run of @length from there on. */
-	while (free && length < count) {
+	for (; length < count; length += step) {
 		step = min(length, count - length);
 		free &= free >> step;
-		length += step;
 	}
 	return free;
 }
 
-/* The used pages of word @word of a leaf; those beyond the chunk are used. */
-static unsigned long leaf_word(const struct p2pdma_chunk *chunk, size_t leaf,
-			       unsigned int word)
+/* The free pages of a leaf; those beyond the chunk are none. */
+static unsigned long leaf_free(const struct p2pdma_chunk *chunk, size_t leaf)
 {
-	size_t page = leaf * P2PDMA_LEAF_PAGES + word * BITS_PER_LONG;
-	size_t end = chunk->size >> PAGE_SHIFT;
+	size_t left = (chunk->size >> PAGE_SHIFT) - leaf * P2PDMA_LEAF_PAGES;
 
-	if (page >= end)
-		return ~0UL;
-	if (end - page < BITS_PER_LONG)
-		return chunk->used[BIT_WORD(page)] | ~0UL << (end - page);
-	return chunk->used[BIT_WORD(page)];
-}
-
-/* The first of @pages free pages in a row, of which the leaf has as many */
-static unsigned int leaf_find(const struct p2pdma_chunk *chunk, size_t leaf,
-			      unsigned int pages)
-{
-	unsigned int word, here, open = 0;
-	unsigned long used, places;
-
-	/* open: free pages at the end of the words before */
-	for (word = 0; word < P2PDMA_LEAF_PAGES / BITS_PER_LONG; word++) {
-		used = leaf_word(chunk, leaf, word);
-		here = used ? __ffs(used) : BITS_PER_LONG;
-		open += here;
-		if (open >= pages)
-			return word * BITS_PER_LONG + here - open;
-		if (!used)
-			continue;
-		places = word_runs(~used, pages);
-		if (places)
-			return word * BITS_PER_LONG + __ffs(places);
-		open = BITS_PER_LONG - 1 - __fls(used);
-	}
-	return 0;
-}
-
-/* The longest run that begins and ends in one word, if longer than @longest */
-static unsigned int word_longest(unsigned long free, unsigned int longest)
-{
-	unsigned long places;
-
-	for (places = word_runs(free, longest + 1); places;
-	     places &= free >> longest)
-		longest++;
-	return longest;
+	if (left >= P2PDMA_LEAF_PAGES)
+		return ~chunk->used[leaf];
+	return ~chunk->used[leaf] & (BIT(left) - 1);
 }
 
 static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk, size_t leaf)
 {
+	unsigned long free = leaf_free(chunk, leaf), places;
 	struct p2pdma_runs runs = { };
-	unsigned int word, open = 0;
-	bool begun = false;		/* there was a used page */
-	unsigned long used;
 
-	for (word = 0; word < P2PDMA_LEAF_PAGES / BITS_PER_LONG; word++) {
-		used = leaf_word(chunk, leaf, word);
-		if (!used) {
-			open += BITS_PER_LONG;
-			continue;
-		}
-		open += __ffs(used);
-		if (!begun)
-			runs.prefix = open;
-		begun = true;
-		runs.longest = max(runs.longest, open);
-		if (used != ~0UL)
-			runs.longest = word_longest(~used, runs.longest);
-		open = BITS_PER_LONG - 1 - __fls(used);
+	if (free == ~0UL)
+		runs.prefix = runs.suffix = BITS_PER_LONG;
+	else if (free) {
+		runs.prefix = __ffs(~free);
+		runs.suffix = BITS_PER_LONG - 1 - __fls(~free);
 	}
-	if (!begun)
-		runs.prefix = open;
-	runs.suffix = open;
-	runs.longest = max(runs.longest, open);
+	/* From here, a bit stands for a run of as many. */
+	for (places = free; places; places &= places >> 1)
+		runs.longest++;
 	return runs;
 }
 
@@ -191,12 +137,6 @@ static struct p2pdma_runs join(const struct p2pdma_runs *left,
 	};
 }
 
-static bool same_runs(const struct p2pdma_runs *a, const struct p2pdma_runs *b)
-{
-	return a->prefix == b->prefix && a->suffix == b->suffix &&
-	       a->longest == b->longest;
-}
-
 /* What is below a node of @size pages is about to differ: have it say so. */
 static void tree_push(struct p2pdma_runs *tree, u32 node, size_t size)
 {
@@ -206,34 +146,7 @@ static void tree_push(struct p2pdma_runs *tree, u32 node, size_t size)
 	}
 }
 
-/* Bits of one leaf have changed. */
-static void tree_change_leaf(struct p2pdma_chunk *chunk, size_t leaf)
-{
-	size_t size, half = P2PDMA_LEAF_PAGES;
-	struct p2pdma_runs *tree = chunk->tree;
-	u32 last = chunk->leaves + leaf, node;
-	struct p2pdma_runs runs;
-
-	for (size = tree_size(chunk); size > P2PDMA_LEAF_PAGES; size /= 2)
-		tree_push(tree, last / (size / P2PDMA_LEAF_PAGES), size);
-
-	runs = leaf_runs(chunk, leaf);
-	for (node = last; !same_runs(&tree[node], &runs); half *= 2) {
-		tree[node] = runs;
-		node /= 2;
-		if (!node)
-			break;
-		runs = join(&tree[2 * node], &tree[2 * node + 1], half);
-	}
-}
-
-/**
- * struct p2pdma_change - a range of pages that the tree is to know about
- * @chunk: the chunk
- * @page: the first one
- * @end: the one after the last
- * @free: what whole leaves of the range are from now on
- */
+/* A range of pages of a chunk that all become free, or used */
 struct p2pdma_change {
 	struct p2pdma_chunk *chunk;
 	size_t page;
@@ -242,8 +155,8 @@ struct p2pdma_change {
 };
 
 /*
- * The same for a range, of a node of @size pages from page @at on.  As deep as
- * the tree, which has at most 23 levels.
+ * Have a node of @size pages from page @at on, and those below it, say what is
+ * there now.  As deep as the tree, which has at most 27 levels.
  */
 static void tree_change(const struct p2pdma_change *change, u32 node, size_t at,
 			size_t size)
@@ -277,8 +190,8 @@ static size_t tree_find(const struct p2pdma_chunk *chunk, size_t pages)
 	/* A node all of whose pages are free ends this: those below are stale. */
 	while (tree[node].prefix < pages) {
 		if (node >= chunk->leaves)
-			return at + leaf_find(chunk, at / P2PDMA_LEAF_PAGES,
-					      pages);
+			return at + __ffs(leaf_places(leaf_free(chunk, at / P2PDMA_LEAF_PAGES),
+						      pages));
 		node *= 2;
 		if (tree[node].longest < pages) {
 			if (tree[node].suffix + tree[node + 1].prefix >= pages)
@@ -292,6 +205,18 @@ static size_t tree_find(const struct p2pdma_chunk *chunk, size_t pages)
 }
 
 /* ---- The gen_pool ---- */
+
+/* The chunk that an address of the pool lies in; none goes before the pool does */
+static struct p2pdma_chunk *pool_chunk(struct p2pdma_pool *pool, void *addr)
+{
+	struct p2pdma_chunk *chunk;
+
+	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
+		if (likely((size_t)(addr - chunk->start) < chunk->size))
+			break;
+	}
+	return chunk;
+}
 
 /* Where gen_pool_alloc_algo_owner() is to allocate */
 struct p2pdma_place {
@@ -312,67 +237,52 @@ static unsigned long find_place(unsigned long *map, unsigned long size,
 	return place->page;
 }
 
-static void set_bits(struct p2pdma_chunk *chunk, size_t page, size_t pages,
-		     bool free)
+static void set_bits(const struct p2pdma_change *change, size_t page, size_t end)
 {
-	struct p2pdma_place place = { chunk, page };
-	size_t size = pages << PAGE_SHIFT;
+	struct p2pdma_place place = { change->chunk, page };
+	struct gen_pool *pool = change->chunk->pool->pages;
+	size_t size = (end - page) << PAGE_SHIFT;
 
-	if (!pages)
+	if (page >= end)
 		return;
-	if (free)
-		gen_pool_free(chunk->pool->pages, (unsigned long)chunk->start +
+	if (change->free)
+		gen_pool_free(pool, (unsigned long)change->chunk->start +
 			      (page << PAGE_SHIFT), size);
 	else
-		WARN_ON_ONCE(!gen_pool_alloc_algo_owner(chunk->pool->pages, size,
-							find_place, &place,
-							NULL));
+		WARN_ON_ONCE(!gen_pool_alloc_algo_owner(pool, size, find_place,
+							&place, NULL));
 }
 
-/* A range of pages, divided into whole leaves and what is before and after them */
-struct p2pdma_parts {
-	size_t before;
-	size_t whole;
-	size_t after;
-};
-
-static struct p2pdma_parts divide(size_t page, size_t pages)
+/* The bits of whole leaves, which the tree has as used */
+static void set_whole(const struct p2pdma_change *change)
 {
-	size_t before = min(-page % P2PDMA_LEAF_PAGES, pages);
-	size_t after = (pages - before) % P2PDMA_LEAF_PAGES;
-
-	return (struct p2pdma_parts) { before, pages - before - after, after };
+	set_bits(change, round_up(change->page, P2PDMA_LEAF_PAGES),
+		 round_down(change->end, P2PDMA_LEAF_PAGES));
 }
 
-/* Set or clear the bits that the pool's lock protects, and tell the tree */
-static void chunk_change(struct p2pdma_chunk *chunk, size_t page, size_t pages,
-			 const struct p2pdma_parts *parts, bool free)
+/* The bits of other leaves, and the tree */
+static void set_rest(const struct p2pdma_change *change)
 {
-	struct p2pdma_change change = { chunk, page, page + pages, free };
+	size_t before = round_up(change->page, P2PDMA_LEAF_PAGES);
+	size_t after = round_down(change->end, P2PDMA_LEAF_PAGES);
 
-	lockdep_assert_held(&chunk->pool->lock);
-	if (parts->whole) {
-		set_bits(chunk, page, parts->before, free);
-		set_bits(chunk, page + pages - parts->after, parts->after, free);
-	} else {
-		set_bits(chunk, page, pages, free);
-	}
-	if (!parts->whole && page / P2PDMA_LEAF_PAGES ==
-			     (page + pages - 1) / P2PDMA_LEAF_PAGES)
-		tree_change_leaf(chunk, page / P2PDMA_LEAF_PAGES);
-	else
-		tree_change(&change, 1, 0, tree_size(chunk));
+	lockdep_assert_held(&change->chunk->pool->lock);
+	set_bits(change, change->page, min(before, change->end));
+	set_bits(change, max(after, min(before, change->end)), change->end);
+	tree_change(change, 1, 0, tree_size(change->chunk));
 }
 
-/* Give pages back */
-static void chunk_give(struct p2pdma_chunk *chunk, size_t page, size_t pages)
+/* Give back a piece that lies in no slot */
+static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
-	struct p2pdma_parts parts = divide(page, pages);
+	struct p2pdma_change change = { pool_chunk(pool, addr), .free = true };
 
-	/* The tree has them as used until then: no other CPU writes these bits. */
-	set_bits(chunk, page + parts.before, parts.whole, true);
-	guard(raw_spinlock_irqsave)(&chunk->pool->lock);
-	chunk_change(chunk, page, pages, &parts, true);
+	change.page = (addr - change.chunk->start) >> PAGE_SHIFT;
+	change.end = change.page + pages;
+	/* No other CPU writes these bits. */
+	set_whole(&change);
+	guard(raw_spinlock_irqsave)(&pool->lock);
+	set_rest(&change);
 }
 
 /*
@@ -380,10 +290,9 @@ static void chunk_give(struct p2pdma_chunk *chunk, size_t page, size_t pages)
  * the first one begins; 0 where no chunk has that much in one piece.
  */
 static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
-			      unsigned int most, struct p2pdma_chunk **from,
-			      size_t *page)
+			      unsigned int most, void **addr)
 {
-	struct p2pdma_parts parts;
+	struct p2pdma_change change = { };
 	struct p2pdma_chunk *chunk;
 	unsigned int count = 0;
 
@@ -395,14 +304,15 @@ static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
 			if (chunk->tree[1].longest < pages)
 				break;
 			count = min(chunk->tree[1].longest / pages, most);
-			*page = tree_find(chunk, count * pages);
-			parts = divide(*page, count * pages);
-			chunk_change(chunk, *page, count * pages, &parts, false);
+			change.chunk = chunk;
+			change.page = tree_find(chunk, count * pages);
+			change.end = change.page + count * pages;
+			set_rest(&change);
 		}
 		if (!count)
 			continue;
-		set_bits(chunk, *page + parts.before, parts.whole, false);
-		*from = chunk;
+		set_whole(&change);
+		*addr = chunk->start + (change.page << PAGE_SHIFT);
 		return count;
 	}
 	return 0;
@@ -410,191 +320,111 @@ static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
 
 /* ---- What CPUs keep ---- */
 
-/* The chunk that an address of the pool lies in; none goes before the pool does */
-static struct p2pdma_chunk *pool_chunk(struct p2pdma_pool *pool, void *addr)
-{
-	struct p2pdma_chunk *chunk = READ_ONCE(pool->first);
-
-	if (likely((size_t)(addr - chunk->start) < chunk->size))
-		return chunk;
-	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
-		if ((size_t)(addr - chunk->start) < chunk->size)
-			break;
-	}
-	return chunk;
-}
-
-/* The chunk that page @number of the pool lies in */
-static struct p2pdma_chunk *numbered_chunk(struct p2pdma_pool *pool, u32 number)
-{
-	struct p2pdma_chunk *chunk = READ_ONCE(pool->first);
-
-	if (likely(number < chunk->size >> PAGE_SHIFT))
-		return chunk;
-	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
-		if (number - chunk->first < chunk->size >> PAGE_SHIFT)
-			break;
-	}
-	return chunk;
-}
-
-/* Others are to look what this CPU has in slot @slot, or on its lists (0) */
+/* Others are to look what this CPU has of @pages. */
 static void cpu_announce(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-			 unsigned int slot)
+			 unsigned int pages)
 {
-	set_bit(slot, &cpu->filled);
+	set_bit(pages, &cpu->filled);
 	/* Pairs with pool_drain(), which clears them the other way round */
 	smp_mb__after_atomic();
 	if (!cpumask_test_cpu(cpu->cpu, &pool->keeping))
 		cpumask_set_cpu(cpu->cpu, &pool->keeping);
 }
 
-/* Put a piece on a list; false where the CPU has enough */
-static bool list_put(struct p2pdma_pool_cpu *cpu, struct p2pdma_chunk *chunk,
-		     size_t page, size_t pages)
+/* Put a piece into one of the further slots; false where the CPU has enough */
+static bool cpu_put(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+		    void *addr, size_t pages)
 {
-	guard(raw_spinlock_irqsave)(&cpu->lock);
-	if (cpu->listed + pages > chunk->pool->list_pages)
-		return false;
-	WRITE_ONCE(chunk->marks[page], cpu->lists[pages] | P2PDMA_MARK_KEPT);
-	WRITE_ONCE(cpu->lists[pages], chunk->first + page + 1);
-	WRITE_ONCE(cpu->listed, cpu->listed + pages);
-	/* Under the lock: pool_drain() takes it after it has cleared the bit. */
-	if (!(READ_ONCE(cpu->filled) & BIT(0)))
-		cpu_announce(chunk->pool, cpu, 0);
-	return true;
-}
+	void **first = cpu->slots[pages], **slot = first;
 
-/* Take a piece from a list: its page, or false */
-static bool list_take(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-		      size_t pages, struct p2pdma_chunk **from, size_t *page)
-{
-	u32 number;
-
-	if (!READ_ONCE(cpu->lists[pages]))
-		return false;
-	guard(raw_spinlock_irqsave)(&cpu->lock);
-	number = cpu->lists[pages];
-	if (!number--)
-		return false;
-	*from = numbered_chunk(pool, number);
-	*page = number - (*from)->first;
-	WRITE_ONCE(cpu->lists[pages],
-		   (*from)->marks[*page] & ~P2PDMA_MARK_KEPT);
-	WRITE_ONCE((*from)->marks[*page], 0);
-	WRITE_ONCE(cpu->listed, cpu->listed - pages);
-	return true;
-}
-
-/* Take a piece from a CPU's slot */
-static bool slot_take(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-		      size_t pages, struct p2pdma_chunk **from, size_t *page)
-{
-	void *addr = READ_ONCE(cpu->slots[pages]) ?
-		     xchg(&cpu->slots[pages], NULL) : NULL;
-
-	if (!addr)
-		return false;
-	*from = pool_chunk(pool, addr);
-	*page = (addr - (*from)->start) >> PAGE_SHIFT;
-	return true;
-}
-
-/* Give back up to @most pieces from a list; those that lie side by side at once */
-static void list_empty_out(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-			   size_t pages, unsigned int most)
-{
-	struct p2pdma_chunk *chunk, *run_chunk = NULL;
-	size_t page, run = 0, run_pages = 0;
-
-	while (most-- && list_take(pool, cpu, pages, &chunk, &page)) {
-		if (chunk == run_chunk && page + pages == run) {
-			run = page;
-		} else if (chunk != run_chunk || page != run + run_pages) {
-			if (run_pages)
-				chunk_give(run_chunk, run, run_pages);
-			run_chunk = chunk;
-			run = page;
-			run_pages = 0;
+	if (atomic_add_return(pages, &cpu->further) <= READ_ONCE(pool->further)) {
+		while (++slot < first + P2PDMA_SLOTS) {
+			if (READ_ONCE(*slot) || cmpxchg(slot, NULL, addr))
+				continue;
+			if (!(READ_ONCE(cpu->filled) & BIT(pages)))
+				cpu_announce(pool, cpu, pages);
+			return true;
 		}
-		run_pages += pages;
+	}
+	atomic_sub(pages, &cpu->further);
+	return false;
+}
+
+/* Take a piece out of any slot; NULL where there is none */
+static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages)
+{
+	void **first = cpu->slots[pages], **slot, *addr;
+
+	for (slot = first; slot < first + P2PDMA_SLOTS; slot++) {
+		addr = READ_ONCE(*slot) ? xchg(slot, NULL) : NULL;
+		if (!addr)
+			continue;
+		if (slot != first)
+			atomic_sub(pages, &cpu->further);
+		return addr;
+	}
+	return NULL;
+}
+
+/* Give back up to @most pieces that a CPU keeps; those side by side at once */
+static void cpu_give_back(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+			  size_t pages, unsigned int most)
+{
+	void *addr, *run = NULL;
+	size_t run_pages = 0;
+
+	while (most-- && (addr = cpu_take(cpu, pages))) {
+		if (run_pages && addr == run + (run_pages << PAGE_SHIFT) &&
+		    pool_chunk(pool, addr) == pool_chunk(pool, run)) {
+			run_pages += pages;
+			continue;
+		}
+		if (run_pages)
+			pool_give(pool, run, run_pages);
+		run = addr;
+		run_pages = pages;
 	}
 	if (run_pages)
-		chunk_give(run_chunk, run, run_pages);
+		pool_give(pool, run, run_pages);
 }
 
 /* Have a CPU give back all that it keeps */
 static void pool_drain(struct p2pdma_pool *pool, unsigned int nr)
 {
 	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	struct p2pdma_chunk *chunk;
 	unsigned long filled;
 	unsigned int pages;
-	size_t page;
-	u32 listed;
 
 	/* What comes after that is announced again. */
 	cpumask_clear_cpu(nr, &pool->keeping);
 	/* Pairs with cpu_announce() */
 	smp_mb__after_atomic();
 	filled = xchg(&cpu->filled, 0);
-	for_each_set_bit(pages, &filled, P2PDMA_KEPT_PAGES + 1) {
-		if (pages && slot_take(pool, cpu, pages, &chunk, &page))
-			chunk_give(chunk, page, pages);
-	}
-	/* See list_put() */
-	scoped_guard(raw_spinlock_irqsave, &cpu->lock)
-		listed = cpu->listed;
-	for (pages = 1; listed && pages <= P2PDMA_KEPT_PAGES; pages++) {
-		while (READ_ONCE(cpu->lists[pages]))
-			list_empty_out(pool, cpu, pages, P2PDMA_BATCH);
-	}
-}
-
-/* How many pages may CPUs keep, at most? */
-static size_t pool_kept(struct p2pdma_pool *pool)
-{
-	struct p2pdma_pool_cpu *cpu;
-	unsigned int nr, slot;
-	unsigned long filled;
-	size_t pages = 0;
-
-	for_each_cpu(nr, &pool->keeping) {
-		cpu = per_cpu_ptr(pool->cpus, nr);
-		pages += READ_ONCE(cpu->listed);
-		filled = READ_ONCE(cpu->filled);
-		for_each_set_bit(slot, &filled, P2PDMA_KEPT_PAGES + 1)
-			pages += slot;
-	}
-	return pages;
+	for_each_set_bit(pages, &filled, P2PDMA_KEPT_PAGES + 1)
+		cpu_give_back(pool, cpu, pages, P2PDMA_SLOTS);
 }
 
 /* Take a piece that another CPU keeps, or what is contiguous once none keeps any */
-static bool pool_take_kept(struct p2pdma_pool *pool, size_t pages,
-			   struct p2pdma_chunk **from, size_t *page)
+static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 {
-	struct p2pdma_pool_cpu *cpu;
 	unsigned int nr, tries;
+	void *addr;
 
 	if (pages <= P2PDMA_KEPT_PAGES) {
 		for_each_cpu(nr, &pool->keeping) {
-			cpu = per_cpu_ptr(pool->cpus, nr);
-			if (slot_take(pool, cpu, pages, from, page) ||
-			    list_take(pool, cpu, pages, from, page))
-				return true;
+			addr = cpu_take(per_cpu_ptr(pool->cpus, nr), pages);
+			if (addr)
+				return addr;
 		}
 	}
 	/* What a CPU kept may come to another one in the meantime. */
 	for (tries = 3; tries && !cpumask_empty(&pool->keeping); tries--) {
-		if ((gen_pool_avail(pool->pages) >> PAGE_SHIFT) +
-		    pool_kept(pool) < pages)
-			return false;
 		for_each_cpu(nr, &pool->keeping)
 			pool_drain(pool, nr);
-		if (pool_take(pool, pages, 1, from, page))
-			return true;
+		if (pool_take(pool, pages, 1, &addr))
+			return addr;
 	}
-	return false;
+	return NULL;
 }
 
 /* ---- Allocating ---- */
@@ -612,37 +442,35 @@ static bool pool_has(struct p2pdma_pool *pool, size_t pages)
 	return false;
 }
 
-/* Allocate what this CPU has in no slot */
-static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
-				 struct p2pdma_chunk **from)
+/* Allocate what isn't in this CPU's first slot */
+static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages)
 {
+	unsigned int count = 1, i;
 	struct p2pdma_pool_cpu *cpu;
-	unsigned int count = 1;
-	size_t page, i;
+	void *addr = NULL;
 
 	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
 	if (!pages || pages > smp_load_acquire(&pool->size) >> PAGE_SHIFT)
 		return NULL;
 	cpu = raw_cpu_ptr(pool->cpus);
 	if (pages <= P2PDMA_KEPT_PAGES) {
-		if (list_take(pool, cpu, pages, from, &page))
-			goto found;
-		count += min(READ_ONCE(pool->list_pages) / pages,
+		addr = cpu_take(cpu, pages);
+		if (addr)
+			return addr;
+		count += min(READ_ONCE(pool->further) / pages,
 			     P2PDMA_BATCH - 1);
 	}
-	count = pool_take(pool, pages, count, from, &page);
-	/* The last one first, so that they are taken in order */
-	for (i = count; i-- > 1;) {
-		if (!list_put(cpu, *from, page + i * pages, pages)) {
-			chunk_give(*from, page + pages, i * pages);
+	count = pool_take(pool, pages, count, &addr);
+	for (i = 1; i < count; i++) {
+		if (!cpu_put(pool, cpu, addr + (i * pages << PAGE_SHIFT), pages)) {
+			pool_give(pool, addr + (i * pages << PAGE_SHIFT),
+				  (count - i) * pages);
 			break;
 		}
 	}
-	if (!count && (cpumask_empty(&pool->keeping) ||
-		       !pool_take_kept(pool, pages, from, &page)))
-		return NULL;
-found:
-	return (*from)->start + (page << PAGE_SHIFT);
+	if (!count && !cpumask_empty(&pool->keeping))
+		addr = pool_take_kept(pool, pages);
+	return addr;
 }
 
 /**
@@ -663,13 +491,12 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 
 	/* Pairs with pool_set_kept(): if it isn't 0, pool->cpus is there. */
 	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages)))
-		addr = xchg(&raw_cpu_ptr(pool->cpus)->slots[pages], NULL);
-	if (likely(addr))
-		chunk = pool_chunk(pool, addr);
-	else if (!cpumask_empty(&pool->keeping) || pool_has(pool, pages))
-		addr = pool_alloc(pool, pages, &chunk);
+		addr = xchg(&raw_cpu_ptr(pool->cpus)->slots[pages][0], NULL);
+	if (!addr && (!cpumask_empty(&pool->keeping) || pool_has(pool, pages)))
+		addr = pool_alloc(pool, pages);
 	if (unlikely(!addr))
 		return NULL;
+	chunk = pool_chunk(pool, addr);
 	WRITE_ONCE(chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], pages);
 	this_cpu_add(pool->cpus->used, pages);
 	*owner = READ_ONCE(chunk->owner);
@@ -718,7 +545,7 @@ static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 		return false;
 	}
 	mark = READ_ONCE(chunk->marks[offset >> PAGE_SHIFT]);
-	if (offset_in_page(offset) || !mark || mark & P2PDMA_MARK_KEPT)
+	if (offset_in_page(offset) || !mark)
 		p2pdma_pool_warn("nothing that is allocated begins there", addr,
 				 size);
 	else
@@ -727,24 +554,18 @@ static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	return false;
 }
 
-/* Free what doesn't fit into a slot of this CPU */
-static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
+/* Free what doesn't fit into this CPU's first slot */
+static void pool_free(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_pool_cpu *cpu = raw_cpu_ptr(pool->cpus);
-	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
-	size_t page = (addr - chunk->start) >> PAGE_SHIFT;
 
 	if (pages <= P2PDMA_KEPT_PAGES) {
-		if (list_put(cpu, chunk, page, pages))
+		if (cpu_put(pool, cpu, addr, pages))
 			return;
 		/* Make room for the frees that follow as well. */
-		list_empty_out(pool, cpu, pages,
-			       min(pool->list_pages / pages / 2 + 1,
-				   P2PDMA_BATCH));
-		if (list_put(cpu, chunk, page, pages))
-			return;
+		cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
 	}
-	chunk_give(chunk, page, pages);
+	pool_give(pool, addr, pages);
 }
 
 /**
@@ -766,23 +587,21 @@ bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	struct p2pdma_pool_cpu *cpu;
 	u32 mark = pages;
 
-	if (unlikely(!mark || mark != pages || mark & P2PDMA_MARK_KEPT ||
-		     offset >= chunk->size || offset_in_page(offset)))
+	if (unlikely(!mark || mark != pages || offset >= chunk->size ||
+		     offset_in_page(offset)))
 		return pool_refuse(chunk, addr, size);
 	if (unlikely(!try_cmpxchg(&chunk->marks[offset >> PAGE_SHIFT], &mark, 0)))
 		return pool_refuse(chunk, addr, size);
 
 	this_cpu_sub(pool->cpus->used, pages);
-	if (unlikely(pages > READ_ONCE(pool->slot_pages))) {
-		pool_give(pool, addr, pages);
-		return true;
+	if (likely(pages <= READ_ONCE(pool->slot_pages))) {
+		cpu = raw_cpu_ptr(pool->cpus);
+		addr = xchg(&cpu->slots[pages][0], addr);
+		if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
+			cpu_announce(pool, cpu, pages);
 	}
-	cpu = raw_cpu_ptr(pool->cpus);
-	addr = xchg(&cpu->slots[pages], addr);
-	if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
-		cpu_announce(pool, cpu, pages);
 	if (unlikely(addr))
-		pool_give(pool, addr, pages);
+		pool_free(pool, addr, pages);
 	return true;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_free);
@@ -847,31 +666,15 @@ static void pool_set_kept(struct p2pdma_pool *pool)
 {
 	size_t most = (pool->size >> PAGE_SHIFT) / P2PDMA_KEPT_SHARE /
 		      num_possible_cpus();
-	u32 slots = 0, in_slots = 0;
+	u32 slots = 0, first = 0;
 
 	most = min(most, P2PDMA_KEPT_MOST);
-	/* One piece of each size, if that leaves something for lists */
-	while (slots < P2PDMA_KEPT_PAGES && in_slots + slots + 1 <= most * 5 / 8)
-		in_slots += ++slots;
-	WRITE_ONCE(pool->list_pages, most - in_slots);
+	/* One piece of each size, if that leaves something for further ones */
+	while (slots < P2PDMA_KEPT_PAGES && first + slots + 1 <= most * 5 / 8)
+		first += ++slots;
+	WRITE_ONCE(pool->further, most - first);
 	/* A reader that sees it sees pool->cpus. */
 	smp_store_release(&pool->slot_pages, slots);
-}
-
-static int pool_start(struct p2pdma_pool *pool)
-{
-	struct p2pdma_pool_cpu *cpu;
-	unsigned int nr;
-
-	pool->cpus = alloc_percpu(struct p2pdma_pool_cpu);
-	if (!pool->cpus)
-		return -ENOMEM;
-	for_each_possible_cpu(nr) {
-		cpu = per_cpu_ptr(pool->cpus, nr);
-		raw_spin_lock_init(&cpu->lock);
-		cpu->cpu = nr;
-	}
-	return 0;
 }
 
 /* Where the gen_pool has the bits of a chunk */
@@ -897,22 +700,27 @@ static void find_bits(struct gen_pool *pool, struct gen_pool_chunk *bits,
  *
  * Context: may sleep; allocations may go on meanwhile, but no other call of
  * this function.
- * Return: 0; -EINVAL @size is 0, or the pool would have 2^31 - 1 pages or more;
- * -ENOMEM no memory to keep account of it.  The pool is as before then.
+ * Return: 0; -EINVAL @size is 0, or more than 2^31 - 1 pages; -ENOMEM no memory to keep account of it.  The pool is as before then.
  */
 int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 		    void *owner, struct p2pdma_chunk **new)
 {
-	size_t pages = size >> PAGE_SHIFT, first = pool->size >> PAGE_SHIFT;
+	size_t pages = size >> PAGE_SHIFT;
 	struct p2pdma_change all = { .end = pages, .free = true };
 	struct p2pdma_chunk *chunk;
+	unsigned int nr;
 	u32 leaves;
 
-	/* With 1 added, numbers of pages must fit beside P2PDMA_MARK_KEPT. */
-	if (!pages || first + pages >= P2PDMA_MARK_KEPT - 1)
+	/* A mark, and a run of free pages, has 32 bits. */
+	if (!pages || pages > U32_MAX / 2)
 		return -EINVAL;
-	if (!pool->cpus && pool_start(pool))
-		return -ENOMEM;
+	if (!pool->cpus) {
+		pool->cpus = alloc_percpu(struct p2pdma_pool_cpu);
+		if (!pool->cpus)
+			return -ENOMEM;
+		for_each_possible_cpu(nr)
+			per_cpu_ptr(pool->cpus, nr)->cpu = nr;
+	}
 
 	leaves = roundup_pow_of_two(DIV_ROUND_UP(pages, P2PDMA_LEAF_PAGES));
 	chunk = kvzalloc_node(struct_size(chunk, tree, 2 * (size_t)leaves),
@@ -931,7 +739,6 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	chunk->owner = owner;
 	chunk->start = addr;
 	chunk->size = size;
-	chunk->first = first;
 	chunk->leaves = leaves;
 	gen_pool_for_each_chunk(pool->pages, find_bits, chunk);
 	all.chunk = chunk;
@@ -940,9 +747,6 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	*new = chunk;
 	guard(raw_spinlock_irqsave)(&pool->lock);
 	list_add_tail_rcu(&chunk->node, &pool->chunks);
-	/* By the pool's lock, an allocation in it sees the rest. */
-	if (!pool->first)
-		WRITE_ONCE(pool->first, chunk);
 	/* A reader that sees it sees pool->cpus. */
 	smp_store_release(&pool->size, pool->size + size);
 	pool_set_kept(pool);
@@ -980,19 +784,6 @@ void p2pdma_pool_warn(const char *what, void *addr, size_t size)
 	WARN_RATELIMIT(1, "p2pdma: can't free %zu bytes at %p: %s\n", size, addr, what);
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_warn);
-
-/**
- * p2pdma_pool_size - how much memory a pool was given
- * @pool: the pool
- *
- * Context: any.
- * Return: bytes, allocated or not.
- */
-size_t p2pdma_pool_size(struct p2pdma_pool *pool)
-{
-	return READ_ONCE(pool->size);
-}
-EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_size);
 
 /**
  * p2pdma_pool_available - how much memory of a pool is free

@@ -17,18 +17,12 @@
 
 struct gen_pool;
 
-/* A leaf of the tree */
-#define P2PDMA_LEAF_PAGES	512
+/* A leaf of the tree: a word of the gen_pool's bitmap */
+#define P2PDMA_LEAF_PAGES	BITS_PER_LONG
 
-/* CPUs keep pieces up to this size: 128 KiB in pages of 4 KiB. */
+/* CPUs keep pieces up to this size, 128 KiB in pages of 4 KiB, so many of each. */
 #define P2PDMA_KEPT_PAGES	32
-
-/*
- * What a page's mark says: 0 nothing, P2PDMA_MARK_KEPT that a CPU has a piece on
- * a list which begins there, with the number of the list's next page plus 1, or
- * the pages of an allocation that begins there.
- */
-#define P2PDMA_MARK_KEPT	BIT(31)
+#define P2PDMA_SLOTS		32
 
 /**
  * struct p2pdma_runs - runs of free pages below a node of the tree
@@ -51,8 +45,7 @@ struct p2pdma_runs {
  * @owner: what comes with memory of the chunk
  * @start: address of the first page
  * @size: bytes
- * @first: number of the first page, counted over all chunks
- * @marks: one a page
+ * @marks: one a page: how many an allocation has that begins there, or 0
  * @used: gen_pool's bitmap, one bit a page
  * @leaves: of @tree, a power of two; those beyond the chunk have no free pages
  * @tree: node 1 is the root, nodes 2 i and 2 i + 1 are below node i
@@ -63,7 +56,6 @@ struct p2pdma_chunk {
 	void *owner;
 	void *start;
 	size_t size;
-	u32 first;
 	u32 *marks;
 	unsigned long *used;
 	u32 leaves;
@@ -72,30 +64,26 @@ struct p2pdma_chunk {
 
 /**
  * struct p2pdma_pool_cpu - what one CPU keeps of a pool
- * @slots: one piece of each number of pages, exchanged without a lock
- * @filled: a bit for each slot that had a piece since others last looked
+ * @slots: pieces by their number of pages; exchanged without a lock
+ * @filled: a bit for each number of pages that was put into a slot since others
+ *	last looked
  * @used: pages allocated on this CPU, less those freed
+ * @further: pages in all slots but the first ones, or about to be
  * @cpu: the CPU
- * @lock: irq-safe; @listed, @lists, and marks of what is on the lists
- * @listed: pages on @lists
- * @lists: by the number of pages of a piece: number of the first page, plus 1
  */
 struct p2pdma_pool_cpu {
-	void *slots[P2PDMA_KEPT_PAGES + 1];
+	void *slots[P2PDMA_KEPT_PAGES + 1][P2PDMA_SLOTS];
 	unsigned long filled;
 	long used;
+	atomic_t further;
 	unsigned int cpu;
-	raw_spinlock_t lock;
-	u32 listed;
-	u32 lists[P2PDMA_KEPT_PAGES + 1];
 };
 
 /**
  * struct p2pdma_pool - memory by address and size
- * @first: of @chunks: mostly the only one
  * @cpus: NULL before there is a chunk
- * @slot_pages: CPUs keep pieces of up to as many pages in slots
- * @list_pages: each CPU has at most as many pages on lists
+ * @slot_pages: CPUs keep pieces of up to as many pages in first slots
+ * @further: each CPU has at most as many pages in further ones
  * @size: bytes of all chunks
  * @nid: NUMA node of the pool's own data
  * @pages: the gen_pool
@@ -105,16 +93,15 @@ struct p2pdma_pool_cpu {
  * @chunks: all of them; none goes before the pool does
  */
 struct p2pdma_pool {
-	struct p2pdma_chunk *first;
 	struct p2pdma_pool_cpu __percpu *cpus;
 	u32 slot_pages;
-	u32 list_pages;
+	u32 further;
 	size_t size;
 	int nid;
 	struct gen_pool *pages;
 	struct cpumask keeping;
-	raw_spinlock_t lock ____cacheline_aligned_in_smp;
 	struct list_head chunks;
+	raw_spinlock_t lock ____cacheline_aligned_in_smp;
 };
 
 struct p2pdma_pool *p2pdma_pool_create(int nid);
@@ -126,8 +113,13 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner);
 void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
 			      void **owner);
 bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
-size_t p2pdma_pool_size(struct p2pdma_pool *pool);
 size_t p2pdma_pool_available(struct p2pdma_pool *pool);
 void p2pdma_pool_warn(const char *what, void *addr, size_t size);
+
+/* Bytes that the pool was given, allocated or not */
+static inline size_t p2pdma_pool_size(const struct p2pdma_pool *pool)
+{
+	return READ_ONCE(pool->size);
+}
 
 #endif /* _DRIVERS_PCI_P2PDMA_POOL_H */

@@ -26,8 +26,8 @@
 
 #include "p2pdma_pool_test.h"
 
-#define LEAF		P2PDMA_LEAF_PAGES
-#define MAX_PAGES	(3 * LEAF + 1)	/* in a chunk */
+#define AREA	(8 * P2PDMA_LEAF_PAGES)	/* pages */
+#define MAX_PAGES	(3 * AREA + 1)	/* in a chunk */
 #define MAX_CPUS	8
 #define HELD		24		/* pieces that a user has at a time */
 #define PASSED		16		/* pieces that are passed on */
@@ -116,7 +116,7 @@ static size_t random_size(struct racer *user)
 	else if (roll < 97)
 		size = PAGE_SIZE + below(user, 60 * PAGE_SIZE);
 	else
-		size = PAGE_SIZE + below(user, 2 * LEAF * PAGE_SIZE);
+		size = PAGE_SIZE + below(user, 2 * AREA * PAGE_SIZE);
 	return min(size, user->race->most);
 }
 
@@ -219,14 +219,14 @@ struct race_case {
 };
 
 static const struct race_case race_cases[] = {
-	{ "roomy", { 3 * LEAF + 1, 77, 3 * LEAF, LEAF }, 2 * LEAF },
-	{ "one_leaf", { LEAF }, 64 },
-	{ "two_leaves", { 2 * LEAF }, 2 * LEAF },
+	{ "roomy", { 3 * AREA + 1, 77, 3 * AREA, AREA }, 2 * AREA },
+	{ "one_area", { AREA }, 64 },
+	{ "two_areas", { 2 * AREA }, 2 * AREA },
 	{ "tight", { 41 }, 30 },
 	{ "one_page", { 1 }, 1 },
-	{ "chunks_added", { 33 }, LEAF + 40, .grow = 3 },
+	{ "chunks_added", { 33 }, AREA + 40, .grow = 3 },
 #ifdef CONFIG_HOTPLUG_CPU
-	{ "cpu_removed", { 3 * LEAF, 20 }, 2 * LEAF, .remove = 4 },
+	{ "cpu_removed", { 3 * AREA, 20 }, 2 * AREA, .remove = 4 },
 #endif
 };
 
@@ -253,7 +253,7 @@ static void add_chunk(struct kunit *test, struct p2pdma_test_pool *t)
 {
 	struct p2pdma_test_chunk *c = &t->chunks[t->count++];
 
-	c->pages = 2 * LEAF + t->count;
+	c->pages = 2 * AREA + t->count;
 	c->start = (void *)(t->count * SZ_1T);
 	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_add(t->pool, c->start,
 						 c->pages * PAGE_SIZE, c,
@@ -396,7 +396,7 @@ struct double_case {
 static const struct double_case double_cases[] = {
 	{ "page", PAGE_SIZE },
 	{ "pages", 70 * PAGE_SIZE },
-	{ "pages_of_two_leaves", (LEAF + 5) * PAGE_SIZE },
+	{ "pages_of_two_areas", (AREA + 5) * PAGE_SIZE },
 };
 
 KUNIT_ARRAY_PARAM_DESC(double_case, double_cases, name);
@@ -404,7 +404,7 @@ KUNIT_ARRAY_PARAM_DESC(double_case, double_cases, name);
 /* One wins, and the other one is refused with a warning. */
 static void two_free_it(struct kunit *test)
 {
-	static const unsigned int pages[] = { 2 * LEAF, 0 };
+	static const unsigned int pages[] = { 2 * AREA, 0 };
 	const struct double_case *param = test->param_value;
 	struct double_free *d = kunit_kzalloc(test, sizeof(*d), GFP_KERNEL);
 	unsigned int both = 0, none = 0, lost = 0, won = 0, round;

@@ -28,8 +28,8 @@
 
 #include "p2pdma_pool_test.h"
 
-#define LEAF		P2PDMA_LEAF_PAGES
-#define MAX_PAGES	(3 * LEAF)	/* in a chunk */
+#define AREA	(8 * P2PDMA_LEAF_PAGES)	/* pages */
+#define MAX_PAGES	(3 * AREA)	/* in a chunk */
 #define MAX_LIVE	4096		/* allocations at a time */
 #define SEQUENCE	10000		/* operations on one pool */
 #define CHUNK		100000		/* in one run of the test case */
@@ -54,11 +54,11 @@ struct allocation {
 };
 
 enum what {
-	LESS, PAGES, MANY, BEYOND_LEAF, EACH, REFUSED, BAD_FREE, KINDS
+	LESS, PAGES, MANY, BEYOND_AREA, EACH, REFUSED, BAD_FREE, KINDS
 };
 
 static const char * const what_name[] = {
-	"less than a page", "pages", "many pages", "pages of several leaves",
+	"less than a page", "pages", "many pages", "more than an area",
 	"pages by themselves", "refused", "bad frees",
 };
 
@@ -169,11 +169,11 @@ static size_t random_size(struct model *m, enum what *what)
 	}
 	if (chance(m, 60)) {
 		*what = MANY;
-		return 17 * PAGE_SIZE + below(m, (LEAF - 17) * PAGE_SIZE);
+		return 17 * PAGE_SIZE + below(m, (AREA - 17) * PAGE_SIZE);
 	}
-	*what = BEYOND_LEAF;
-	return LEAF * PAGE_SIZE + 1 +
-	       below(m, (chance(m, 70) ? 64 : MAX_PAGES - LEAF) * PAGE_SIZE);
+	*what = BEYOND_AREA;
+	return AREA * PAGE_SIZE + 1 +
+	       below(m, (chance(m, 70) ? 64 : MAX_PAGES - AREA) * PAGE_SIZE);
 }
 
 static bool add_live(struct model *m, void *addr, size_t size,
@@ -331,7 +331,7 @@ static struct p2pdma_test_pool *random_pool(struct model *m)
 
 	for (i = 0; i < count; i++)
 		pages[i] = chance(m, 30) ? 1 + below(m, 64) :
-					   LEAF + below(m, MAX_PAGES - LEAF);
+					   AREA + below(m, MAX_PAGES - AREA);
 	return p2pdma_test_pool(m->test, NUMA_NO_NODE, pages);
 }
 

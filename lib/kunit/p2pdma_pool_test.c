@@ -27,7 +27,7 @@
 #include "p2pdma_pool_test.h"
 #include "p2pdma_test.h"
 
-#define LEAF	P2PDMA_LEAF_PAGES
+#define AREA	(8 * P2PDMA_LEAF_PAGES)	/* pages */
 #define PART	(PAGE_SIZE / 64)	/* less than a page */
 
 /* ---- Invariants ---- */
@@ -98,7 +98,7 @@ static const char *marks_invalid(const struct p2pdma_chunk *chunk,
 
 	for (page = 0; page < end; page++) {
 		mark = chunk->marks[page];
-		if (!mark || mark & P2PDMA_MARK_KEPT)
+		if (!mark)
 			continue;
 		if (mark > end - page || !is_used(chunk, page, mark))
 			return "an allocated page is free";
@@ -111,18 +111,19 @@ static const char *marks_invalid(const struct p2pdma_chunk *chunk,
 	return NULL;
 }
 
-/* The chunk that page @number of the pool lies in */
-static struct p2pdma_chunk *chunk_of(struct p2pdma_pool *pool, size_t number,
-				     size_t *page)
+/* Is a piece that a CPU keeps used, and not allocated? */
+static bool is_kept(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_chunk *chunk;
+	size_t page;
 
 	list_for_each_entry(chunk, &pool->chunks, node) {
-		*page = number - chunk->first;
-		if (*page < chunk->size >> PAGE_SHIFT)
-			return chunk;
+		page = (addr - chunk->start) >> PAGE_SHIFT;
+		if (page < chunk->size >> PAGE_SHIFT)
+			return is_used(chunk, page, pages) &&
+			       !chunk->marks[page];
 	}
-	return NULL;
+	return false;
 }
 
 /* Is what a CPU keeps used, and will others find it?  Counts its pages. */
@@ -130,42 +131,30 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 				size_t *kept)
 {
 	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	size_t page, pages, listed = 0, in_slots = 0;
-	struct p2pdma_chunk *chunk;
-	u32 number;
+	size_t pages, first = 0, further = 0;
+	unsigned int i;
 
 	for (pages = 1; pages <= P2PDMA_KEPT_PAGES; pages++) {
-		if (cpu->slots[pages]) {
-			list_for_each_entry(chunk, &pool->chunks, node) {
-				page = (cpu->slots[pages] - chunk->start) >> PAGE_SHIFT;
-				if (page < chunk->size >> PAGE_SHIFT)
-					break;
-			}
-			if (!is_used(chunk, page, pages) || chunk->marks[page])
+		for (i = 0; i < P2PDMA_SLOTS; i++) {
+			if (!cpu->slots[pages][i])
+				continue;
+			if (!is_kept(pool, cpu->slots[pages][i], pages))
 				return "what is in a slot is free, or allocated";
 			if (!(cpu->filled & BIT(pages)))
 				return "a slot has a piece, and its bit isn't set";
-			in_slots += pages;
-		}
-		for (number = cpu->lists[pages]; number;
-		     number = chunk->marks[page] & ~P2PDMA_MARK_KEPT) {
-			chunk = chunk_of(pool, number - 1, &page);
-			if (!chunk || !(chunk->marks[page] & P2PDMA_MARK_KEPT))
-				return "a list leads to what isn't kept";
-			if (!is_used(chunk, page, pages))
-				return "what is on a list is free";
-			listed += pages;
+			if (i)
+				further += pages;
+			else
+				first += pages;
 		}
 	}
-	if (listed != cpu->listed)
-		return "the lists have more, or less, than is counted";
-	if (listed && !(cpu->filled & BIT(0)))
-		return "a list has a piece, and its bit isn't set";
+	if (further != atomic_read(&cpu->further))
+		return "further slots have more, or less, than is counted";
 	if (cpu->filled && !cpumask_test_cpu(nr, &pool->keeping))
 		return "a CPU keeps something, and isn't in the mask";
-	if ((listed + in_slots) * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
+	if ((first + further) * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
 		return "a CPU keeps too much";
-	*kept += listed + in_slots;
+	*kept += first + further;
 	return NULL;
 }
 
@@ -348,7 +337,7 @@ static void no_chunk(struct kunit *test)
 
 	KUNIT_EXPECT_NULL(test, alloc(t, 1));
 	KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
-	KUNIT_EXPECT_NULL(test, alloc(t, LEAF * PAGE_SIZE + 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, AREA * PAGE_SIZE + 1));
 	KUNIT_EXPECT_NULL(test, alloc_each(t, 1));
 	assert_sound(test, t, 0);
 }
@@ -366,11 +355,11 @@ static void sizes(struct kunit *test)
 		{ 32 * PAGE_SIZE, 32 },
 		{ 32 * PAGE_SIZE + 1, 33 },
 		{ 65 * PAGE_SIZE - 1, 65 },
-		{ LEAF * PAGE_SIZE, LEAF },
-		{ LEAF * PAGE_SIZE + 1, LEAF + 1 },
-		{ (2 * LEAF + 3) * PAGE_SIZE - 1, 2 * LEAF + 3 },
+		{ AREA * PAGE_SIZE, AREA },
+		{ AREA * PAGE_SIZE + 1, AREA + 1 },
+		{ (2 * AREA + 3) * PAGE_SIZE - 1, 2 * AREA + 3 },
 	};
-	struct p2pdma_test_pool *t = POOL(test, 2 * LEAF + 3);
+	struct p2pdma_test_pool *t = POOL(test, 2 * AREA + 3);
 	void *owner = NULL, *addr;
 	unsigned int i;
 
@@ -380,17 +369,17 @@ static void sizes(struct kunit *test)
 					  table[i].size);
 		KUNIT_EXPECT_PTR_EQ(test, owner, &t->chunks[0]);
 		KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(addr));
-		assert_sound(test, t, 2 * LEAF + 3 - table[i].pages);
+		assert_sound(test, t, 2 * AREA + 3 - table[i].pages);
 		KUNIT_EXPECT_TRUE(test, give(t, addr, table[i].size));
-		assert_sound(test, t, 2 * LEAF + 3);
+		assert_sound(test, t, 2 * AREA + 3);
 	}
 
 	KUNIT_EXPECT_NULL(test, alloc(t, 0));
-	KUNIT_EXPECT_NULL(test, alloc(t, (2 * LEAF + 3) * PAGE_SIZE + 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, (2 * AREA + 3) * PAGE_SIZE + 1));
 	KUNIT_EXPECT_NULL(test, alloc(t, SIZE_MAX));
 	KUNIT_EXPECT_NULL(test, alloc(t, 1UL << 32 << PAGE_SHIFT));
 	KUNIT_EXPECT_NULL(test, alloc_each(t, 0));
-	KUNIT_EXPECT_NULL(test, alloc_each(t, 2 * LEAF + 4));
+	KUNIT_EXPECT_NULL(test, alloc_each(t, 2 * AREA + 4));
 	p2pdma_test_pool_all_free(test, t);
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
 }
@@ -403,7 +392,7 @@ static void last_hole(struct kunit *test)
 	static const unsigned int holes[] = {
 		1, 2, 3, 16, 17, 63, 64, 65, 127, 130, 511, 512, 513, 1027
 	};
-	const unsigned int pages = 2 * LEAF + 7;
+	const unsigned int pages = 2 * AREA + 7;
 	struct p2pdma_test_pool *t = POOL(test, pages);
 	unsigned int i, k, hole, at, wrong = 0;
 	void *addr;
@@ -439,7 +428,7 @@ struct order {
 	unsigned int step;	/* prime to the number of pages */
 };
 
-#define EXHAUSTED	(3 * LEAF + 11)
+#define EXHAUSTED	(3 * AREA + 11)
 
 static const struct order orders[] = {
 	{ "forward", 1 },
@@ -471,7 +460,7 @@ static void exhaustion(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, 0, left);
 	KUNIT_EXPECT_NULL(test, alloc(t, 1));
-	KUNIT_EXPECT_NULL(test, alloc(t, LEAF * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, AREA * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, alloc(t, EXHAUSTED * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, alloc_each(t, 1));
 	assert_sound(test, t, 0);
@@ -489,13 +478,13 @@ static void exhaustion(struct kunit *test)
 /* What is contiguous ends with its chunk, even if the next one follows it. */
 static void chunks(struct kunit *test)
 {
-	static const unsigned int pages[] = { LEAF + 1, 5, 3 * LEAF, 64, 0 };
+	static const unsigned int pages[] = { AREA + 1, 5, 3 * AREA, 64, 0 };
 	static const unsigned int by_size[] = { 2, 0, 3, 1 };
 	struct p2pdma_test_pool *t = p2pdma_test_pool(test, NUMA_NO_NODE, pages);
 	void *addr[ARRAY_SIZE(by_size)], *owner;
 	unsigned int i, at;
 
-	KUNIT_EXPECT_NULL(test, alloc(t, 3 * LEAF * PAGE_SIZE + 1));
+	KUNIT_EXPECT_NULL(test, alloc(t, 3 * AREA * PAGE_SIZE + 1));
 	p2pdma_test_pool_all_free(test, t);
 
 	/* Each fits into but one of those that are left. */
@@ -525,28 +514,28 @@ static void chunk_added(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, 3);
 	void *start = page_at(t, 3), *owner;
-	struct p2pdma_test_chunk second = { .pages = LEAF + 1 };
+	struct p2pdma_test_chunk second = { .pages = AREA + 1 };
 
 	KUNIT_EXPECT_NOT_NULL(test, alloc(t, 3 * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
 	/* It follows the first one, and yet is another one. */
 	KUNIT_ASSERT_EQ(test, 0, p2pdma_pool_add(t->pool, start,
-						 (LEAF + 1) * PAGE_SIZE,
+						 (AREA + 1) * PAGE_SIZE,
 						 &second, &second.chunk));
-	KUNIT_EXPECT_EQ(test, (LEAF + 4) * PAGE_SIZE, p2pdma_pool_size(t->pool));
-	assert_sound(test, t, LEAF + 1);
+	KUNIT_EXPECT_EQ(test, (AREA + 4) * PAGE_SIZE, p2pdma_pool_size(t->pool));
+	assert_sound(test, t, AREA + 1);
 
 	KUNIT_EXPECT_TRUE(test, give(t, page_at(t, 0), 3 * PAGE_SIZE));
-	KUNIT_EXPECT_NULL(test, alloc(t, (LEAF + 2) * PAGE_SIZE));
+	KUNIT_EXPECT_NULL(test, alloc(t, (AREA + 2) * PAGE_SIZE));
 	KUNIT_EXPECT_PTR_EQ(test, start,
-			    p2pdma_pool_alloc(t->pool, (LEAF + 1) * PAGE_SIZE,
+			    p2pdma_pool_alloc(t->pool, (AREA + 1) * PAGE_SIZE,
 					      &owner));
 	KUNIT_EXPECT_PTR_EQ(test, owner, &second);
-	KUNIT_EXPECT_FALSE(test, give(t, start, (LEAF + 1) * PAGE_SIZE));
+	KUNIT_EXPECT_FALSE(test, give(t, start, (AREA + 1) * PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, 1, atomic_read(&t->warnings));
 	KUNIT_EXPECT_TRUE(test, p2pdma_pool_free(second.chunk, start,
-						 (LEAF + 1) * PAGE_SIZE));
-	assert_sound(test, t, LEAF + 4);
+						 (AREA + 1) * PAGE_SIZE));
+	assert_sound(test, t, AREA + 4);
 }
 
 /* ---- What CPUs hold ---- */
@@ -612,11 +601,11 @@ static void hold(struct kunit *test, int cpu, struct p2pdma_test_pool *t,
 /* The last page is found, whichever CPU keeps it. */
 static void last_page_elsewhere(struct kunit *test)
 {
-	struct p2pdma_test_pool *t = POOL(test, LEAF);
+	struct p2pdma_test_pool *t = POOL(test, AREA);
 	int i, cpu = other_cpu(test);
 	void *addr;
 
-	for (i = 0; i < LEAF - 1; i++)
+	for (i = 0; i < AREA - 1; i++)
 		KUNIT_ASSERT_NOT_NULL(test, alloc_on(cpu, t, PAGE_SIZE));
 	assert_sound(test, t, 1);
 
@@ -646,12 +635,12 @@ struct held {
 };
 
 static const struct held held[] = {
-	{ "one_leaf", LEAF, 1, 0, LEAF },
-	{ "one_leaf_of_both", LEAF, 1, 17, LEAF },
-	{ "across_one_border", 2 * LEAF, 1, 17, 2 * LEAF },
-	{ "all_of_three", 3 * LEAF, 1, 17, 3 * LEAF },
+	{ "one_area", AREA, 1, 0, AREA },
+	{ "one_area_of_both", AREA, 1, 17, AREA },
+	{ "across_one_border", 2 * AREA, 1, 17, 2 * AREA },
+	{ "all_of_three", 3 * AREA, 1, 17, 3 * AREA },
 	{ "short_chunk", 7, 1, 0, 7 },
-	{ "odd_chunk", 2 * LEAF + 1, 16, 512, 2 * LEAF + 1 },
+	{ "odd_chunk", 2 * AREA + 1, 16, 512, 2 * AREA + 1 },
 };
 
 KUNIT_ARRAY_PARAM_DESC(held, held, name);
@@ -686,11 +675,11 @@ static void range_elsewhere(struct kunit *test)
 /* A range in one piece, of which two CPUs keep one half each */
 static void range_of_both(struct kunit *test)
 {
-	struct p2pdma_test_pool *t = POOL(test, 2 * LEAF);
-	const unsigned int at = LEAF - 7, half = 5;
+	struct p2pdma_test_pool *t = POOL(test, 2 * AREA);
+	const unsigned int at = AREA - 7, half = 5;
 	int i, cpu = other_cpu(test);
 
-	KUNIT_ASSERT_PTR_EQ(test, page_at(t, 0), alloc_each(t, 2 * LEAF));
+	KUNIT_ASSERT_PTR_EQ(test, page_at(t, 0), alloc_each(t, 2 * AREA));
 	for (i = 0; i < half; i++) {
 		KUNIT_ASSERT_TRUE(test, give_on(0, t, page_at(t, at + i),
 						PAGE_SIZE));
@@ -722,7 +711,7 @@ static void cpu_off(struct kunit *test, long cpu)
 /* What a CPU keeps is still found when the CPU is gone. */
 static void cpu_removed(struct kunit *test)
 {
-	struct p2pdma_test_pool *t = POOL(test, 3 * LEAF);
+	struct p2pdma_test_pool *t = POOL(test, 3 * AREA);
 	int cpu = other_cpu(test);
 	void *first, *second, *rest;
 
@@ -733,13 +722,13 @@ static void cpu_removed(struct kunit *test)
 	hold(test, cpu, t, 3 * PAGE_SIZE);
 
 	cpu_off(test, cpu);
-	assert_sound(test, t, 3 * LEAF - 2);
-	rest = alloc_on(0, t, (3 * LEAF - 2) * PAGE_SIZE);
+	assert_sound(test, t, 3 * AREA - 2);
+	rest = alloc_on(0, t, (3 * AREA - 2) * PAGE_SIZE);
 	KUNIT_EXPECT_PTR_EQ(test, rest, page_at(t, 2));
 	/* The dead CPU's memory can still be given back. */
 	KUNIT_EXPECT_TRUE(test, give_on(0, t, first, PAGE_SIZE));
 	KUNIT_EXPECT_TRUE(test, give_on(0, t, second, PAGE_SIZE));
-	KUNIT_EXPECT_TRUE(test, give_on(0, t, rest, (3 * LEAF - 2) * PAGE_SIZE));
+	KUNIT_EXPECT_TRUE(test, give_on(0, t, rest, (3 * AREA - 2) * PAGE_SIZE));
 	p2pdma_test_pool_all_free(test, t);
 
 	kunit_release_action(test, cpu_back, (void *)(long)cpu);
@@ -782,10 +771,10 @@ static const struct bad_free bad_frees[] = {
 	{ "pages_as_a_part", 8 * PAGE_SIZE, false, 0, PART },
 	{ "page_in_its_middle", PAGE_SIZE, false, PART, PART },
 	{ "page_a_part_off", PAGE_SIZE, false, PART, PAGE_SIZE - PART },
-	{ "before_chunk", PAGE_SIZE, false, -(long)(LEAF * PAGE_SIZE),
+	{ "before_chunk", PAGE_SIZE, false, -(long)(AREA * PAGE_SIZE),
 	  PAGE_SIZE },
-	{ "beyond_chunk", PAGE_SIZE, false, 5 * LEAF * PAGE_SIZE, PAGE_SIZE },
-	{ "beyond_its_end", PAGE_SIZE, false, 0, 3 * LEAF * PAGE_SIZE },
+	{ "beyond_chunk", PAGE_SIZE, false, 5 * AREA * PAGE_SIZE, PAGE_SIZE },
+	{ "beyond_its_end", PAGE_SIZE, false, 0, 3 * AREA * PAGE_SIZE },
 	{ "wraps", PAGE_SIZE, false, 0, SIZE_MAX },
 	{ "wraps_from_the_middle", 2 * PAGE_SIZE, false, PAGE_SIZE,
 	  -PAGE_SIZE },
@@ -810,7 +799,7 @@ KUNIT_ARRAY_PARAM_DESC(bad_free, bad_frees, name);
 static void bad_free(struct kunit *test)
 {
 	const struct bad_free *param = test->param_value;
-	struct p2pdma_test_pool *t = POOL(test, 4 * LEAF + 9);
+	struct p2pdma_test_pool *t = POOL(test, 4 * AREA + 9);
 	unsigned int i, k, available, pages = DIV_ROUND_UP(param->size, PAGE_SIZE);
 	void *addr[3];
 
@@ -862,15 +851,15 @@ static void rounded_free(struct kunit *test)
 /* Nothing has been allocated from the chunk, or from all of the pool. */
 static void never_allocated(struct kunit *test)
 {
-	struct p2pdma_test_pool *t = POOL(test, LEAF + 1, 1);
+	struct p2pdma_test_pool *t = POOL(test, AREA + 1, 1);
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
 		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0), PAGE_SIZE));
 		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0), PART));
 		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, 0),
-					      (LEAF + 1) * PAGE_SIZE));
-		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, LEAF + 1),
+					      (AREA + 1) * PAGE_SIZE));
+		KUNIT_EXPECT_FALSE(test, give(t, page_at(t, AREA + 1),
 					      PAGE_SIZE));
 		KUNIT_EXPECT_FALSE(test, give(t, NULL, PAGE_SIZE));
 		KUNIT_EXPECT_EQ(test, 5 * (i + 1), atomic_read(&t->warnings));
@@ -959,7 +948,7 @@ static void bad_chunk(struct kunit *test)
 /* A chunk gets another owner: of what was free, what is kept, and what is used. */
 static void owner_changed(struct kunit *test)
 {
-	static const unsigned int pages[] = { 2 * LEAF, 0 };
+	static const unsigned int pages[] = { 2 * AREA, 0 };
 	struct p2pdma_test_pool *t = p2pdma_test_pool(test, NUMA_NO_NODE, pages);
 	void *used, *kept, *owner;
 
