@@ -7,6 +7,7 @@ TEST	?=
 SUITE	?=
 PARAMETERS ?=
 KSRC	?=
+CONFIG	?=
 OUT	?=
 V	?=
 export KSRC V
@@ -15,7 +16,7 @@ kernel	:= $(or $(KERNEL),plain)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) '$(word)')
 
-.PHONY: help demo check soak coverage lint kunit selftests bench tree versions kernel shell docs clean
+.PHONY: help demo check soak coverage lint kunit selftests bench tree deb versions kernel shell docs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -30,6 +31,7 @@ help:
 	@echo 'make shell        a prompt in a guest; "exit" or "poweroff" ends it'
 	@echo 'make kernel       build one kernel into build/KERNEL'
 	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
+	@echo 'make deb          Debian packages of the kernel; CONFIG=debian (default; hours), lean or a file'
 	@echo 'make versions     assemble and compile on every linux-source-6.12 that apt offers (minutes for each)'
 	@echo 'make lint         check the sources'
 	@echo 'make docs         check the documents'
@@ -93,6 +95,10 @@ else
 	@base/6.12/fetch check
 	@base/6.12/assemble $(KSRC) $(OUT)
 endif
+
+deb: tree
+	@base/need kernel deb $(if $(filter debian,$(or $(CONFIG),debian)),deb-config)
+	@base/6.12/deb '$(or $(CONFIG),debian)'
 
 versions:
 	@base/need kernel source
