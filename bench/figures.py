@@ -24,7 +24,7 @@ class Row:
     beside, of:  the figure it stands beside, and of which core
     most, least: of the ratio of the two; below, limit (which may be reached): of our figure; each a target, or None
     none:        what it means where a core has no such figure
-    main:        for those who want to see few
+    main:        its title for those who want to see few
     """
     title: str
     figure: str
@@ -39,7 +39,7 @@ class Row:
     limit: float = None
     unit: str = "instructions"
     none: str = "no room"
-    main: bool = False
+    main: str = ""
 
     def value(self, core, name):
         """Of one core."""
@@ -79,15 +79,9 @@ class Row:
 
 def pool(operation, **targets):
     """A row for each state of each pool."""
-    main = {("8g", "front", 90)}
-    if operation in ("alloc_4k", "alloc_128k"):
-        main |= {("64m", "front", 0), ("8g", "front", 0), ("64g", "front", 99), ("64g", "board", 99)}
-    if operation.startswith("batch"):
-        main |= {("64g", "board", 99)}
     for size, title in POOLS.items():
         for (fill, percent), state in STATES.items():
-            yield Row(f"  {title}, {state}", f"{operation}_{size}_{fill}_{percent}",
-                      main=(size, fill, percent) in main, **targets)
+            yield Row(f"  {title}, {state}", f"{operation}_{size}_{fill}_{percent}", **targets)
 
 
 def over(operation, wanted=lambda size, fill, percent: True):
@@ -107,13 +101,13 @@ BUSY = "not judged, the host has no two free CPUs"
 ROWS = [
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 4 KiB, beside stock",
     *pool("alloc_4k", limit=150),
-    Row("  the most of these", "most", over=over("alloc_4k"), limit=150, main=True),
-    Row("  most above least, while a slab is free", "spread", over=over("alloc_4k", has_slab), limit=10, unit="%",
-        main=True),
+    Row("  the most of these", "most", over=over("alloc_4k"), limit=150,
+        main="allocate and free 4 KiB, pools of 64 MiB to 64 GiB, up to 99 % full: the most"),
+    Row("  most above least, while a slab is free", "spread", over=over("alloc_4k", has_slab), limit=10, unit="%"),
     Row("  most above least, of all", "spread", over=over("alloc_4k"), unit="%"),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 128 KiB, beside stock",
     *pool("alloc_128k", limit=300),
-    Row("  the most of these", "most", over=over("alloc_128k"), limit=300, main=True),
+    Row("  the most of these", "most", over=over("alloc_128k"), limit=300),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 64 KiB, beside stock",
     *pool("alloc_64k"),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 2 MiB, beside stock",
@@ -133,46 +127,49 @@ ROWS = [
     "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 128 KiB, beside stock",
     *pool("sgl_128k"),
     "Refusals, of a pool of 64 MiB that all CPUs have used, beside stock",
-    *(Row(f"  {cpus} CPU{'s' if cpus > 1 else ''}, {title}", f"{figure}_{cpus}", limit=90, main=cpus == 64)
+    *(Row(f"  {cpus} CPU{'s' if cpus > 1 else ''}, {title}", f"{figure}_{cpus}", limit=90,
+           main="be refused, nothing is free, 64 CPUs have used the pool" if figure == "refused_full" and cpus == 64 else "")
       for figure, title in (("refused_full", "4 KiB, nothing is free"), ("refused_two", "128 KiB, two pages are free"))
       for cpus in (1, 8, 64)),
     "Pieces of 2 MiB left of 32, beside stock",
-    Row("64 CPUs have one page each", "left_2m_64", unit="pieces", least=0.96, main=True),
+    Row("64 CPUs have one page each", "left_2m_64", unit="pieces", least=0.96),
     Row("8 CPUs have one page each", "left_2m_8", unit="pieces"),
     "Memory for programs, empty pool, beside stock",
     Row("mmap() + munmap() of 2 MiB", "mmap_2m"),
     Row("  clearing it, which stock does not", "zero_2m"),
-    Row("mmap() + munmap() of 2 MiB, clearing apart", "mmap_2m", "zero_2m", most=1.0, main=True),
+    Row("mmap() + munmap() of 2 MiB, clearing apart", "mmap_2m", "zero_2m", most=1.0,
+        main="map and unmap 2 MiB for a program, clearing apart"),
     "Reading 128 KiB from an NVMe disk, O_DIRECT, the whole path, beside stock",
-    Row("into memory of another one behind the same switch", "io_peer", main=True),
-    Row("into system memory", "io_system", main=True),
+    Row("into memory of another one behind the same switch", "io_peer",
+        main="read 128 KiB from an SSD into memory of another one, the whole path"),
+    Row("into system memory", "io_system"),
     Row("into system memory that happens to be contiguous", "io_system_adjacent"),
     "The same, of this core alone",
-    Row("into memory of another one, beside system memory", "io_peer", beside="io_system", of="ours", most=1.0,
-        main=True),
+    Row("into memory of another one, beside system memory", "io_peer", beside="io_system", of="ours", most=1.0),
     Row("into memory of another one, beside contiguous system memory", "io_peer", beside="io_system_adjacent",
         of="ours"),
     "Two CPUs on one provider: what they do, of what one does, beside stock",
-    Row("4 KiB", "scaling_4k", unit="times", none=BUSY, main=True),
+    Row("4 KiB", "scaling_4k", unit="times", none=BUSY),
     Row("128 KiB", "scaling_128k", unit="times", none=BUSY),
     Row("4 KiB, one CPU allocates and the other one frees", "scaling_hand_over", unit="times", none=BUSY),
-    Row("work in which they share nothing", "scaling_apart", unit="times", none=BUSY, main=True),
+    Row("work in which they share nothing", "scaling_apart", unit="times", none=BUSY),
     "The same, beside work in which they share nothing",
-    Row("4 KiB", "scaling_4k", beside="scaling_apart", of="ours", least=0.95, unit="times", none=BUSY, main=True),
+    Row("4 KiB", "scaling_4k", beside="scaling_apart", of="ours", least=0.95, unit="times", none=BUSY),
     "Mapping scatterlists of pages by switch, beside stock",
     Row("pci_p2pdma_map_segment(), first segment", "map_segment_first", most=1.0),
     Row("pci_p2pdma_map_segment(), later segment", "map_segment_later"),
-    Row("dma_map_sg() + dma_unmap_sg(), 1 segment of 128 KiB", "map_sg_1", main=True),
+    Row("dma_map_sg() + dma_unmap_sg(), 1 segment of 128 KiB", "map_sg_1"),
     Row("  1 segment of 2 MiB", "map_sg_2m"),
     Row("  16 segments", "map_sg_16"),
-    Row("  256 segments", "map_sg_256", main=True),
+    Row("  256 segments", "map_sg_256"),
     Row("  each segment after the first", "map_sg_256", "map_sg_1", 255),
     Row("  16 segments in two providers by turns", "map_sg_16_by_turns"),
-    Row("  256 segments in two providers by turns", "map_sg_256_by_turns", main=True),
+    Row("  256 segments in two providers by turns", "map_sg_256_by_turns",
+        main="map and unmap a scatterlist of 256 segments in two providers by turns"),
     Row("  each segment after the first, by turns", "map_sg_256_by_turns", "map_sg_1", 255),
     Row("  1 segment of 128 KiB, through a host bridge", "map_sg_far"),
     "Mapping without pages, beside dma_map_sg() + dma_unmap_sg() of 1 segment of stock",
-    Row("dma_map_p2p() + dma_unmap_p2p(), 128 KiB", "map_p2p_128k", beside="map_sg_1", most=0.5, main=True),
+    Row("dma_map_p2p() + dma_unmap_p2p(), 128 KiB", "map_p2p_128k", beside="map_sg_1", most=0.5),
     Row("  2 MiB", "map_p2p_2m", beside="map_sg_2m", most=0.5),
     Row("  128 KiB, through a host bridge", "map_p2p_far_128k", beside="map_sg_far"),
     "The same, beside 128 KiB",
@@ -183,7 +180,7 @@ ROWS = [
     Row("p2pdma_phys_list_map() + _unmap(), 1 run of 1 GiB", "map_phys_list_1g", beside="map_sg_1"),
     Row("  32 runs in two providers by turns", "map_phys_list_32", beside="map_sg_32_by_turns"),
     "Routes, beside stock",
-    Row("pci_p2pdma_distance(), 4 hops", "distance", main=True),
+    Row("pci_p2pdma_distance(), 4 hops", "distance", main="ask how far a client is, 4 hops"),
     Row("pci_p2pmem_find_many(), 256 equal providers", "find_many_256", most=0.2),
     "Registration with pages, beside stock",
     Row("pci_p2pdma_add_resource(), 64 MiB", "register_pages_64m"),

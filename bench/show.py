@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Shows figures: a line for the terminal, a table and a picture for the README."""
+"""Shows figures: a line for the terminal, tables for README.md and bench/README.md, and a picture."""
 import subprocess
 
 import boot
 import figures
 
-README = boot.HERE.parent / "README.md"
+# File: has it all rows?
+READMES = {boot.HERE.parent / "README.md": False, boot.HERE / "README.md": True}
 PICTURE = boot.HERE / "cost.svg"
 
 BEGIN, END = "<!-- From here on bench/bench writes -->\n", "<!-- up to here. -->\n"
@@ -74,35 +75,38 @@ def line(title, row):
             f"{ratio(row['ratio']):>7}  {verdict(row)}").rstrip()
 
 
-def table(rows):
-    """The main ones of (heading, Row, filled row), in Markdown."""
+def table(rows, whole):
+    """(heading, Row, filled row) in Markdown: all, or the main ones."""
     lines = ["| | this core | stock | ratio | target |", "| --- | ---: | ---: | ---: | --- |"]
     last = None
     for heading, row, filled in rows:
-        if not row.main:
+        heading = heading.removesuffix(", beside stock")
+        if not whole and not row.main:
             continue
-        if heading != last:
-            lines.append(f"| **{heading.removesuffix(', beside stock')}** | | | | |")
+        if whole and heading != last:
+            lines.append(f"| **{heading}** | | | | |")
             last = heading
-        lines.append(f"| {row.title.strip()} | {number(filled, filled['ours'], True)} | "
+        title = row.title.strip() if whole else row.main
+        lines.append(f"| {title} | {number(filled, filled['ours'], True)} | "
                      f"{number(filled, filled['beside'], True)} | {ratio(filled['ratio'])} | "
                      f"{verdict(filled, '**missed**')} |")
     return "\n".join(lines) + "\n"
 
 
-def readme():
-    """Of README.md what stands before, between and after the two marks."""
-    before, begin, rest = README.read_text().partition(BEGIN)
+def parts(readme):
+    """What stands before, between and after the two marks of a file."""
+    before, begin, rest = readme.read_text().partition(BEGIN)
     between, end, after = rest.partition(END)
     if not begin or not end:
-        raise boot.Error(f"README.md lacks the lines '{BEGIN.strip()}' and '{END.strip()}'")
+        raise boot.Error(f"{readme.relative_to(boot.HERE.parent)} lacks the lines '{BEGIN.strip()}' and '{END.strip()}'")
     return before, between, after
 
 
-def write_readme(rows):
+def write_readmes(rows):
     """Replaces what stands between the two marks."""
-    before, _, after = readme()
-    README.write_text(f"{before}{BEGIN}\n{table(rows)}\n{END}{after}")
+    for readme, whole in READMES.items():
+        before, _, after = parts(readme)
+        readme.write_text(f"{before}{BEGIN}\n{table(rows, whole)}\n{END}{after}")
 
 
 def draw(cores):
