@@ -55,8 +55,6 @@ static void p2pdma_release(struct device *dev, void *res)
 {
 	struct pci_p2pdma *p2pdma = res;
 
-	/* Devices that had some of that memory may have had it mapped. */
-	p2pdma_debug_gone(p2pdma);
 	p2pdma_mem_destroy(p2pdma);
 	p2pdma_cache_destroy(&p2pdma->cache);
 }

@@ -13,7 +13,7 @@
  *   cache                verdicts remembered, said once, forgotten
  *   log                  words
  *   route                gathers facts
- *   decide, host, debug  facts to a verdict; tables of host bridges; checks
+ *   decide, host         facts to a verdict; tables of host bridges
  *
  * Words: a provider is one BAR; the owner is the device that it is on; p2pdma is
  * what is known of an owner; a client does DMA; a region is memory with pages.
@@ -39,8 +39,7 @@
  * p2pdma_pool_cpu::lock.
  *
  * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
- * bridges, p2pdma_buffers_lock for an owner's list of dma-bufs, and
- * p2pdma_holders_lock (irq-safe) for mappings that are counted.
+ * bridges, and p2pdma_buffers_lock for an owner's list of dma-bufs.
  *
  * Readers of pci_dev::p2pdma, of the list of devices with memory and of cached
  * verdicts need only RCU.
@@ -266,25 +265,6 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
 	       unsigned long attrs, dma_addr_t *addr);
 #if IS_ENABLED(CONFIG_KUNIT)
 bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
-#endif
-
-/* ---- p2pdma_debug.c: mappings that outlive their memory ---- */
-
-#ifdef CONFIG_PCI_P2PDMA_DEBUG
-void p2pdma_debug_mapped(struct p2pdma_provider *provider, struct device *dev);
-void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
-			   struct device *dev);
-void p2pdma_debug_gone(struct pci_p2pdma *p2pdma);
-void p2pdma_debug_warn(struct device *provider, struct device *client,
-		       const char *what);
-#else
-static inline void p2pdma_debug_mapped(struct p2pdma_provider *provider,
-				       struct device *dev) { }
-
-static inline void p2pdma_debug_unmapped(struct p2pdma_provider *provider,
-					 struct device *dev) { }
-
-static inline void p2pdma_debug_gone(struct pci_p2pdma *p2pdma) { }
 #endif
 
 /* ---- p2pdma_sysfs.c: p2pmem/ ---- */

@@ -280,7 +280,6 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		if (dma_mapping_error(dev, *addr))
 			return -ENOMEM;
 	}
-	p2pdma_debug_mapped(provider, dev);
 	return 0;
 }
 
@@ -320,8 +319,7 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
  *
  * The memory needs no struct pages.  Without an IOMMU on the way the work is
  * the same whatever the size.  The owner's driver makes sure that it doesn't
- * leave while anything is mapped; with CONFIG_PCI_P2PDMA_DEBUG a mapping that
- * outlives it gives a warning.
+ * leave while anything is mapped.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return: the DMA address, for @dev alone; an error for dma_mapping_error()
@@ -390,7 +388,6 @@ void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
 		   dma_addr_t addr, size_t size, enum dma_data_direction dir,
 		   unsigned long attrs)
 {
-	p2pdma_debug_unmapped(provider, dev);
 	if (p2pdma_translated(dev) && !p2pdma_is_bus_addr(dev, addr))
 		dma_unmap_resource(dev, addr, size, dir, attrs);
 }

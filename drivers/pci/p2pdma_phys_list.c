@@ -416,7 +416,6 @@ static int p2pdma_phys_map_part(struct p2pdma_phys_undo *undo,
 	if (part->by_bus) {
 		part->addr = pci_p2pdma_bus_addr_map(part->provider,
 						     part->phys);
-		p2pdma_debug_mapped(part->provider, undo->dev);
 		return 0;
 	}
 
@@ -428,8 +427,6 @@ static int p2pdma_phys_map_part(struct p2pdma_phys_undo *undo,
 			return ret;
 		part->addr = undo->iova.addr + undo->linked;
 		undo->linked += part->size;
-		if (part->provider)
-			p2pdma_debug_mapped(part->provider, undo->dev);
 		return 0;
 	}
 
@@ -448,10 +445,9 @@ static int p2pdma_phys_map_part(struct p2pdma_phys_undo *undo,
 static void p2pdma_phys_unmap_part(struct p2pdma_phys_undo *undo,
 				   struct p2pdma_phys_part *part)
 {
-	if (part->in_iova) {
-		if (part->provider)
-			p2pdma_debug_unmapped(part->provider, undo->dev);
-	} else if (part->provider) {
+	if (part->in_iova)
+		return;
+	if (part->provider) {
 		dma_unmap_p2p(undo->dev, part->provider, part->addr,
 			      part->size, undo->dir, undo->attrs);
 	} else {
