@@ -55,6 +55,7 @@
 #include <linux/memremap.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
+#include <linux/pgtable.h>
 #include <linux/range.h>
 #include <linux/rcupdate.h>
 #include <linux/sizes.h>
@@ -229,6 +230,19 @@ void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
 /* No user mapping is longer; each device has as much room for its own. */
 #define P2PDMA_USER_SIZE	SZ_1T
 
+/*
+ * How a program maps memory, by p2pmem/allocate or as a dma-buf: uncached and not
+ * encrypted, as the kernel's own mapping is: aliases must agree.  On arm64 that one
+ * is Device memory, where an unaligned access faults, and so does the dc zva of
+ * memset(); programs get Normal Non-cacheable memory, which is uncached as well.
+ */
+static inline pgprot_t p2pdma_user_pgprot(pgprot_t prot)
+{
+	prot = IS_ENABLED(CONFIG_ARM64) ? pgprot_writecombine(prot) :
+					  pgprot_noncached(prot);
+	return pgprot_decrypted(prot);
+}
+
 int p2pdma_mem_init(struct pci_p2pdma *p2pdma);
 void p2pdma_mem_destroy(struct pci_p2pdma *p2pdma);
 bool p2pdma_mem_taken(const struct range *range);
@@ -242,10 +256,6 @@ struct address_space *p2pdma_user_mapping(void);
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region);
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
-
-/* ---- p2pdma_phys_list.c ---- */
-
-phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at);
 
 /* ---- p2pdma_map.c: from provider memory to DMA addresses ---- */
 
@@ -266,6 +276,10 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
 #if IS_ENABLED(CONFIG_KUNIT)
 bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
 #endif
+
+/* ---- p2pdma_phys_list.c: lists of memory ---- */
+
+phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at);
 
 /* ---- p2pdma_sysfs.c: p2pmem/ ---- */
 

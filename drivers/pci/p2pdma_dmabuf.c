@@ -382,6 +382,7 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 	addr = ioremap(p2pdma_phys_list_find(buffer->list, 0), PAGE_SIZE);
 	if (!addr)
 		return -ENOMEM;
+	wmb();	/* a mapping of a program may gather its writes */
 	readl(addr);
 	iounmap(addr);
 	return 0;
@@ -421,8 +422,7 @@ static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 	if (ret)
 		return ret;
 
-	/* The kernel's own mappings aren't cached either; aliases must agree. */
-	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
+	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot);
 	/*
 	 * Neither VM_PFNMAP nor VM_IO: they let VFIO, KVM and others look PFNs
 	 * up, and use them after the memory is revoked.  Nor can anybody pin

@@ -525,8 +525,7 @@ int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 	if (IS_ERR(p2pdma))
 		return PTR_ERR(p2pdma);
 
-	/* The kernel's own mapping isn't cached either; aliases must agree. */
-	vma->vm_page_prot = pgprot_decrypted(pgprot_noncached(vma->vm_page_prot));
+	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot);
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pdma_vm_ops;
 
