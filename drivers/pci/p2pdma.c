@@ -6,14 +6,6 @@
  * parts of them with struct pages, which form one pool for each device.  This
  * file makes and ends what the core knows of a device, and chooses among
  * devices; the files below it do the rest, and none of them calls it.
- *
- * Lifetime: the first registration of a device makes its struct pci_p2pdma.
- * When the driver leaves, devres takes everything apart in three steps, which
- * are in this order whatever is registered when: p2pdma_teardown() hides the
- * memory and revokes what users have of it; the page map of each region waits
- * for allocations in use; p2pdma_release() frees the pool and the rest.
- * Allocated memory keeps its region, its pool and its struct pci_p2pdma alive,
- * also when pci_dev::p2pdma is NULL by then.
  */
 
 #include <linux/bits.h>
@@ -38,6 +30,30 @@
 
 #include "pci.h"
 #include "p2pdma.h"
+
+/**
+ * DOC: When the driver leaves
+ *
+ * The first registration of a device makes its struct pci_p2pdma.  When the
+ * driver leaves, after its remove() has returned, devres takes everything apart
+ * in three steps, which are in this order whatever is registered when:
+ *
+ * 1. The core unpublishes, removes ``p2pmem/``, stops allocations and revokes
+ *    what users have of the memory.
+ * 2. The page map of each region waits for allocations in use.
+ * 3. The pool and the rest are freed.
+ *
+ * Allocated memory keeps its region, its pool and its struct pci_p2pdma alive,
+ * also when pci_dev::p2pdma is NULL by then.
+ *
+ * There is nothing for the driver to undo, but
+ *
+ * - remove() must free what the driver itself has allocated,
+ * - the device must still answer while others finish their DMA, as far as it is
+ *   still there, and
+ * - the driver makes sure that no work of its own registers anything while it
+ *   leaves.
+ */
 
 /* See p2pdma.h for what it covers. */
 static DEFINE_MUTEX(p2pdma_lock);

@@ -6,36 +6,6 @@
  * any context.  It never touches the memory itself, so a chunk may lie in a
  * BAR, and it knows nothing of PCI, struct pages or references: an owner, given
  * with each chunk, leads the caller from an allocation to those.
- *
- * Below is a gen_pool of pages, which says what is used.  It is searched by a
- * tree for each chunk, a node of which knows the longest run of free pages below
- * it: a run of any size is found, or known not to exist, in as many steps as
- * the tree has levels.
- *
- * Above, each CPU keeps pieces of up to P2PDMA_KEPT_PAGES pages that were freed
- * on it in slots, taken and put there by xchg() alone: P2PDMA_SLOTS of each size,
- * filled from the gen_pool and emptied to it by several at a time.  All CPUs
- * together keep at most 1/16 of the pool.
- *
- * An allocation that finds nothing below takes from other CPUs a piece of its
- * size, or else has all that CPUs keep go back to the gen_pool, so that a
- * contiguous range is found as long as there is one.
- * p2pdma_pool.keeping leads to these CPUs; it is empty once they have nothing,
- * and a refusal is then as quick as an allocation.
- *
- * Each page has a mark, which says what allocation begins there.  A free that
- * doesn't fit the mark is refused, and of several frees of the same memory only
- * one can change the mark.
- *
- * Interrupts are off for a bounded time, whatever the size: whole leaves of the
- * tree are claimed by a few nodes above them, and their bits in the gen_pool are
- * set after that, and cleared before the tree is told, without a lock.
- *
- * Invariants, which tests check without concurrent users:
- *
- *   1. The gen_pool's bits are set for pages that are allocated or kept.
- *   2. Each node that isn't stale says what the bits below it say.
- *   3. The pages allocated are those the CPUs have counted.
  */
 
 #include <linux/atomic.h>
@@ -60,6 +30,44 @@
 #include <kunit/visibility.h>
 
 #include "p2pdma_pool.h"
+
+/**
+ * DOC: The pool
+ *
+ * Below is a gen_pool of pages, which says what is used.  A tree for each chunk
+ * is searched in its place, a node of which knows the longest run of free pages
+ * below it: a run of any size is found, or known not to exist, in as many steps
+ * as the tree has levels, the logarithm of the chunk's size.
+ *
+ * Above, each CPU keeps pieces of up to 32 pages that were freed on it in slots,
+ * 32 of each size, taken and put there by xchg() alone, and filled from the
+ * gen_pool and emptied to it by several at a time.  All CPUs together keep at
+ * most 1/16 of the pool.
+ *
+ * An allocation that finds nothing below takes from other CPUs a piece of its
+ * size, or else has all that CPUs keep go back to the gen_pool, so that a
+ * contiguous range is found as long as there is one in a chunk.  Where CPUs keep
+ * nothing, a refusal is as quick as an allocation.
+ *
+ * Each page has a mark, which says what allocation begins there.  A free that
+ * doesn't fit the mark is refused, and of several frees of the same memory only
+ * one can change the mark.
+ *
+ * Interrupts are off for a bounded time, whatever the size: whole leaves of the
+ * tree are claimed by a few nodes above them, and their bits in the gen_pool are
+ * set after that, and cleared before the tree is told, without a lock.
+ *
+ * With pages of 4 KiB a pool costs about 1.1 MiB for each GiB, besides the struct
+ * pages, and 8.3 KiB for each CPU.
+ */
+
+/*
+ * Invariants, which tests check without concurrent users:
+ *
+ *   1. The gen_pool's bits are set for pages that are allocated or kept.
+ *   2. Each node that isn't stale says what the bits below it say.
+ *   3. The pages allocated are those the CPUs have counted.
+ */
 
 /* What all CPUs may keep, as a part of the pool, and each of them at most */
 #define P2PDMA_KEPT_SHARE	16
