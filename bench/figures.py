@@ -7,8 +7,6 @@ they come from.
 import dataclasses
 
 POOLS = {"64m": "64 MiB", "1g": "1 GiB", "8g": "8 GiB", "64g": "64 GiB"}
-MIB = {"64m": 64, "1g": 1 << 10, "8g": 8 << 10, "64g": 64 << 10}
-SLAB = 2        # MiB; what the pool of our core gives a CPU at a time
 PERCENTS = (50, 90, 99)
 STATES = {("front", 0): "empty",
           **{("front", percent): f"{percent} % full at the front" for percent in PERCENTS},
@@ -22,7 +20,8 @@ class Row:
     less, calls: another figure of the same core is taken off, and the rest divided
     over:        several figures instead of one; "most" or "spread" in figure tells what of them
     beside, of:  the figure it stands beside, and of which core
-    most, least: of the ratio of the two; below, limit (which may be reached): of our figure; each a target, or None
+    most, least: of the ratio of the two; below, limit and floor (which may be reached): of our figure; each a
+                 target, or None
     none:        what it means where a core has no such figure
     main:        its title for those who want to see few
     """
@@ -37,6 +36,7 @@ class Row:
     least: float = None
     below: float = None
     limit: float = None
+    floor: float = None
     unit: str = "instructions"
     none: str = "no room"
     main: str = ""
@@ -60,13 +60,15 @@ class Row:
             yield f"below {self.below:,}", ours < self.below
         if self.limit is not None:
             yield f"at most {self.limit:,}{' %' if self.unit == '%' else ''}", ours <= self.limit
+        if self.floor is not None:
+            yield f"at least {self.floor:,}", ours >= self.floor
 
     def fill(self, cores):
         """The row as it is printed and written."""
         row = {"title": self.title.strip(), "unit": self.unit, "figure": self.figure, "less": self.less,
                "over": list(self.over), "beside_figure": self.beside or self.figure, "of": self.of,
                "ours": None, "beside": None, "ratio": None, "targets": [], "met": None, "none": self.none,
-               "wanted": any(each is not None for each in (self.most, self.least, self.below, self.limit))}
+               "wanted": any(each is not None for each in (self.most, self.least, self.below, self.limit, self.floor))}
         ours, other = self.value(cores["ours"], self.figure), self.value(cores[self.of], row["beside_figure"])
         if ours is not None and other is not None:
             targets = list(self.targets(ours, other))
@@ -84,15 +86,10 @@ def pool(operation, **targets):
             yield Row(f"  {title}, {state}", f"{operation}_{size}_{fill}_{percent}", **targets)
 
 
-def over(operation, wanted=lambda size, fill, percent: True):
-    """The names of all figures of an operation."""
-    return tuple(f"{operation}_{size}_{fill}_{percent}" for size in POOLS for fill, percent in STATES
-                 if wanted(size, fill, percent))
-
-
-def has_slab(size, fill, percent):
-    """Whether a slab of that pool is free."""
-    return fill == "front" and MIB[size] * (100 - percent) / 100 >= SLAB
+def over(*operations):
+    """The names of all figures of some operations."""
+    return tuple(f"{operation}_{size}_{fill}_{percent}" for operation in operations for size in POOLS
+                 for fill, percent in STATES)
 
 
 BUSY = "not judged, the host has no two free CPUs"
@@ -103,36 +100,42 @@ ROWS = [
     *pool("alloc_4k", limit=150),
     Row("  the most of these", "most", over=over("alloc_4k"), limit=150,
         main="allocate and free 4 KiB, pools of 64 MiB to 64 GiB, up to 99 % full: the most"),
-    Row("  most above least, while a slab is free", "spread", over=over("alloc_4k", has_slab), limit=10, unit="%"),
-    Row("  most above least, of all", "spread", over=over("alloc_4k"), unit="%"),
+    Row("  by how much the most is above the least", "spread", over=over("alloc_4k"), unit="%"),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 128 KiB, beside stock",
-    *pool("alloc_128k", limit=300),
-    Row("  the most of these", "most", over=over("alloc_128k"), limit=300),
+    *pool("alloc_128k", limit=150),
+    Row("  the most of these", "most", over=over("alloc_128k"), limit=150),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 64 KiB, beside stock",
-    *pool("alloc_64k"),
+    *pool("alloc_64k", limit=150),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 2 MiB, beside stock",
     *pool("alloc_2m"),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 512 B, beside stock",
-    *pool("alloc_512"),
+    *pool("alloc_512", limit=150),
     "pci_alloc_p2pmem() + pci_free_p2pmem(), 4 KiB to 64 KiB by turns, beside stock",
-    *pool("mixed"),
+    *pool("mixed", limit=150),
     "pci_alloc_p2pmem() 32 times, then pci_free_p2pmem() 32 times, 4 KiB, each pair beside stock",
-    *pool("batch_4k"),
+    *pool("batch_4k", most=1.0),
     "pci_alloc_p2pmem() 32 times, then pci_free_p2pmem() 32 times, 128 KiB, each pair beside stock",
-    *pool("batch_128k"),
+    *pool("batch_128k", most=1.0),
     "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 512 B, of which stock makes whole pages, beside stock",
-    *pool("sgl_512"),
+    *pool("sgl_512", most=1.0),
     "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 4 KiB, beside stock",
-    *pool("sgl_4k"),
+    *pool("sgl_4k", most=1.0),
     "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 128 KiB, beside stock",
-    *pool("sgl_128k"),
+    *pool("sgl_128k", most=1.0),
+    "pci_p2pmem_alloc_sgl() + pci_p2pmem_free_sgl(), 2 MiB, beside stock",
+    *pool("sgl_2m", most=1.0),
     "Refusals, of a pool of 64 MiB that all CPUs have used, beside stock",
     *(Row(f"  {cpus} CPU{'s' if cpus > 1 else ''}, {title}", f"{figure}_{cpus}", limit=90,
            main="be refused, nothing is free, 64 CPUs have used the pool" if figure == "refused_full" and cpus == 64 else "")
       for figure, title in (("refused_full", "4 KiB, nothing is free"), ("refused_two", "128 KiB, two pages are free"))
       for cpus in (1, 8, 64)),
+    "Being refused 128 KiB of a checkerboard of 4 KiB that is 99 % full, beside stock",
+    *(Row(f"  {title}", f"refused_128k_{size}_board_99", limit=500) for size, title in POOLS.items()),
+    "Interrupts off at one stretch, at most, in an allocation and its free; 64 CPUs, 64 GiB, beside stock",
+    *(Row(f"  {title}", f"irqs_off_{figure}", limit=5000)
+      for figure, title in (("4k", "4 KiB"), ("2m", "2 MiB"), ("1g", "1 GiB"), ("64g", "64 GiB"))),
     "Pieces of 2 MiB left of 32, beside stock",
-    Row("64 CPUs have one page each", "left_2m_64", unit="pieces", least=0.96),
+    Row("64 CPUs have one page each", "left_2m_64", unit="pieces", floor=30),
     Row("8 CPUs have one page each", "left_2m_8", unit="pieces"),
     "Memory for programs, empty pool, beside stock",
     Row("mmap() + munmap() of 2 MiB", "mmap_2m"),
@@ -151,7 +154,7 @@ ROWS = [
     "Two CPUs on one provider: what they do, of what one does, beside stock",
     Row("4 KiB", "scaling_4k", unit="times", none=BUSY),
     Row("128 KiB", "scaling_128k", unit="times", none=BUSY),
-    Row("4 KiB, one CPU allocates and the other one frees", "scaling_hand_over", unit="times", none=BUSY),
+    Row("4 KiB, one CPU allocates and the other one frees", "scaling_hand_over", unit="times", none=BUSY, floor=0.7),
     Row("work in which they share nothing", "scaling_apart", unit="times", none=BUSY),
     "The same, beside work in which they share nothing",
     Row("4 KiB", "scaling_4k", beside="scaling_apart", of="ours", least=0.95, unit="times", none=BUSY),

@@ -85,6 +85,17 @@ static bool alloc_free_sgl(struct pci_dev *pdev, const struct operation *op,
 	return true;
 }
 
+/* There is free memory, but no such piece of it. */
+static bool be_refused(struct pci_dev *pdev, const struct operation *op,
+		       unsigned int times)
+{
+	while (times--) {
+		if (pci_alloc_p2pmem(pdev, op->size))
+			return false;
+	}
+	return true;
+}
+
 /* The first is freed when all are allocated */
 static bool alloc_free_batch(struct pci_dev *pdev, const struct operation *op,
 			     unsigned int times)
@@ -134,8 +145,10 @@ static const struct operation operations[] = {
 	{ "sgl_512", alloc_free_sgl, SZ_512, 1 },
 	{ "sgl_4k", alloc_free_sgl, SZ_4K, 1 },
 	{ "sgl_128k", alloc_free_sgl, SZ_128K, 1 },
+	{ "sgl_2m", alloc_free_sgl, SZ_2M, 1 },
 	{ "batch_4k", alloc_free_batch, SZ_4K, POOL_BATCH },
 	{ "batch_128k", alloc_free_batch, SZ_128K, POOL_BATCH },
+	{ "refused_128k", be_refused, SZ_128K, 1 },
 };
 
 /**
@@ -196,12 +209,14 @@ static size_t free_blocks(const struct pool *pool, const struct fill *fill,
 	return blocks - blocks * percent / 100;
 }
 
-/* Does the pool then have free what an operation needs? */
+/* Can the operation do in such a pool what it is for? */
 static bool has_room(const struct pool *pool, const struct fill *fill,
 		     unsigned int percent, const struct operation *op)
 {
 	size_t room = free_blocks(pool, fill, percent);
 
+	if (op->call == be_refused)
+		return percent;
 	if (!fill->board)
 		room = room * fill->block / op->size;
 	return room >= op->count;
@@ -322,6 +337,8 @@ static bool count(const struct pool *pool, const struct fill *fill,
 /* Is this what holes of @fill are for? */
 static bool matches(const struct fill *fill, const struct operation *op)
 {
+	if (op->call == be_refused)
+		return fill->board && fill->block == PAGE_SIZE;
 	return !fill->board || fill->block == PAGE_ALIGN(op->size);
 }
 
