@@ -149,7 +149,9 @@ class Guest:
 
     def arguments(self, control, verdict, qmp):
         """QEMU's command line; the three are file descriptors it inherits."""
+        # Of KUnit's suites, none at boot: a selftest brings its own in a module, and sets the filter for it
         words = qemu.parameters("run", f"LAB_SETTINGS={self.run_dir / 'settings'}", self.machine.cmdline,
+                                "kunit.enable=1", "kunit.filter_glob=none",
                                 "loglevel=4" if self.interactive else "")
         arguments = qemu.command(self.machine, self.run_dir, self.kernel, words) + [
             "-device", "virtio-serial-pci,bus=pcie.0",

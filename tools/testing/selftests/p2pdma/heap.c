@@ -10,7 +10,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-heap.h>
 #include <linux/vfio.h>
@@ -1261,25 +1260,6 @@ TEST_F(import, unbound_many_times)
 }
 
 /* ---- VFIO ---- */
-
-/* QEMU's edu device: no driver of the kernel wants it. */
-static int find_edu(char bdf[BDF_LEN])
-{
-	char id[64];
-	glob_t found;
-	size_t i;
-
-	if (glob("/sys/bus/pci/devices/*/modalias", 0, NULL, &found))
-		return -ENODEV;
-	bdf[0] = '\0';
-	for (i = 0; i < found.gl_pathc && !bdf[0]; i++)
-		if (file_read(found.gl_pathv[i], id, sizeof(id)) > 0 &&
-		    strstr(id, "v00001234d000011E8"))
-			sscanf(found.gl_pathv[i], "/sys/bus/pci/devices/%15[^/]",
-			       bdf);
-	globfree(&found);
-	return bdf[0] ? 0 : -ENODEV;
-}
 
 static int vfio_bind(const char *bdf)
 {

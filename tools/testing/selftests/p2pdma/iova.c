@@ -3,19 +3,23 @@
  * IOVA space in two steps, and lists of physical memory, for a real device: with
  * and without an IOMMU, mixed memory, unlinked parts, space that runs out,
  * allocations that fail in turn, a device that isn't trusted, and data that a
- * device moves through such a mapping.  The checks are in the module
- * p2pdma_iova_test; here they are chosen by what the machine has.
+ * device moves through such a mapping.
+ *
+ * Nothing is compared here: the cases are those of the KUnit suite in the module
+ * p2pdma_iova_test.  This chooses one by what the machine has, names the devices
+ * for it, and tells how it ended.  The kernel needs kunit.enable=1.
  */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
 
 #define MODULE		"p2pdma_iova_test"
-#define CHECKS		"/sys/kernel/debug/" MODULE "/"
+#define SUITE		"p2pdma_iova"
+#define FILTER		"/sys/module/kunit/parameters/filter_glob"
+#define RESULTS		"/sys/kernel/debug/kunit/" SUITE "/results"
 
-/* What a check wants of the machine */
+/* What a case wants of the machine */
 enum needs {
 	ANY,
 	NO_IOMMU,
@@ -43,7 +47,6 @@ static bool writes_alone(void)
 static const char *missing(struct setting *set, enum needs needs)
 {
 	const char *route = expected_route();
-	struct devices found;
 	struct disks disks;
 
 	if (needs == NO_IOMMU && strcmp(route, "bus-address") &&
@@ -54,71 +57,82 @@ static const char *missing(struct setting *set, enum needs needs)
 	if (needs == WRITES && !writes_alone())
 		return "host bridges forward reads, or nothing";
 
-	find_bound(MODULE, &found);
-	scratch_disks(&disks);
-	if (found.nr)
-		snprintf(set->client, BDF_LEN, "%s", found.name[0]);
-	else if (needs >= EDU)
+	if (!find_edu(set->client))
+		return NULL;
+	if (needs >= EDU)
 		return "no edu device";
-	else if (!disks.nr || disk_bdf(disks.path[0], set->client))
+	scratch_disks(&disks);
+	if (!disks.nr || disk_bdf(disks.path[0], set->client))
 		return "no device that could be a client";
 	return NULL;
 }
 
-/* Loads the module: 0, -errno, or 1 and why there is nothing to test */
-static int set_up(struct setting *set, enum needs needs, const char **why)
+/* NULL, or why there is nothing to test */
+static const char *set_up(struct setting *set, enum needs needs)
 {
-	int error;
-
-	*why = "needs root";
 	if (getuid())
-		return 1;
-	*why = "no provider";
+		return "needs root";
+	if (access(FILTER, F_OK))
+		return "no KUnit in this kernel";
 	set->provider = provider();
 	if (!set->provider)
-		return 1;
-	*why = "no test_modules/" MODULE ".ko";
-	error = module_load_named(MODULE);
-	if (error)
-		return error == -ENOENT ? 1 : error;
-	*why = missing(set, needs);
-	if (!*why)
-		return 0;
-	module_unload_named(MODULE);
-	return 1;
+		return "no provider";
+	return missing(set, needs);
 }
 
-/* The answer of a check, or its errno */
-static const char *ask(int fd, const char *args)
+/* KUnit runs what its filter lets through when a module is loaded. */
+static int load_with_filter(const char *filter, const char *parameters)
 {
-	static char answer[256];
+	char before[256];
+	int error;
 
-	if (fd < 0 || write(fd, args, strlen(args)) < 0)
-		snprintf(answer, sizeof(answer), "error %d", errno);
-	else
-		test_answer(fd, answer, sizeof(answer));
-	return answer;
+	error = file_read(FILTER, before, sizeof(before));
+	if (error < 0)
+		return error;
+	before[strcspn(before, "\n")] = '\0';
+	error = file_write(FILTER, filter) ?:
+		module_load_with(MODULE, parameters);
+	/* Where there was none, it can't be written back. */
+	file_write(FILTER, strcmp(before, "(null)") ? before : "*");
+	return error;
 }
 
-static int check_open(const char *name)
+/* One case of the suite, which passes, fails or is skipped as KUnit says */
+static void run_case(struct __test_metadata *_metadata, const char *name,
+		     const char *client, const char *provider)
 {
-	char path[PATH_MAX];
+	const char *skip = " # SKIP ", *directive;
+	char filter[64], parameters[64], ok[64], *line;
+	static char results[65536];
+	bool passed;
+	int error;
 
-	snprintf(path, sizeof(path), CHECKS "%s", name);
-	return open(path, O_RDWR | O_CLOEXEC);
-}
+	snprintf(filter, sizeof(filter), SUITE ".%s", name);
+	snprintf(parameters, sizeof(parameters), "client=%s provider=%s",
+		 client, provider);
+	error = load_with_filter(filter, parameters);
+	if (error == -ENOENT)
+		SKIP(return, "no test_modules/" MODULE ".ko");
+	ASSERT_EQ(0, error);
+	error = file_read(RESULTS, results, sizeof(results));
+	EXPECT_EQ(0, module_unload_named(MODULE));
+	if (error == -ENOENT)
+		SKIP(return, "no results: they take kunit.enable=1 and CONFIG_KUNIT_DEBUGFS");
+	ASSERT_LT(0, error);
 
-static const char *check(const char *name, const char *client,
-			 const char *provider)
-{
-	int fd = check_open(name);
-	const char *answer;
-	char args[64];
-
-	snprintf(args, sizeof(args), "%s %s", client, provider);
-	answer = ask(fd, args);
-	close(fd);
-	return answer;
+	snprintf(ok, sizeof(ok), "\n    ok 1 %s", name);
+	line = strstr(results, ok);
+	directive = line ? line + strlen(ok) : "";
+	if (!strncmp(directive, skip, strlen(skip))) {
+		directive += strlen(skip);
+		SKIP(return, "%.*s", (int)strcspn(directive, "\n"), directive);
+	}
+	passed = directive[0] == '\n';
+	EXPECT_TRUE(passed) {
+		for (line = strtok(results, "\n"); line;
+		     line = strtok(NULL, "\n"))
+			TH_LOG("%s", line);
+	}
 }
 
 FIXTURE(check)
@@ -149,38 +163,22 @@ FIXTURE_VARIANT_ADD(check, transfer) { "transfer", EDU };
 
 FIXTURE_SETUP(check)
 {
-	const char *why;
-	int error = set_up(&self->set, variant->needs, &why);
+	const char *why = set_up(&self->set, variant->needs);
 
-	if (error > 0)
+	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, error);
 }
 
 FIXTURE_TEARDOWN(check)
 {
-	EXPECT_EQ(0, module_unload_named(MODULE));
 }
 
 TEST_F(check, holds)
 {
 	const char *provider = self->set.provider;
 
-	EXPECT_STREQ("ok", check(variant->name, variant->own_memory ?
-				 provider : self->set.client, provider));
-}
-
-struct question {
-	int fd;
-	const char *args, *answer;
-};
-
-static int call_ask(void *data)
-{
-	struct question *question = data;
-
-	question->answer = ask(question->fd, question->args);
-	return 0;
+	run_case(_metadata, variant->name, variant->own_memory ?
+		 provider : self->set.client, provider);
 }
 
 FIXTURE(failing)
@@ -190,52 +188,21 @@ FIXTURE(failing)
 
 FIXTURE_SETUP(failing)
 {
-	const char *why;
-	int error = set_up(&self->set, EDU, &why);
+	const char *why = set_up(&self->set, EDU);
 
-	if (error > 0)
+	if (why)
 		SKIP(return, "%s", why);
-	ASSERT_EQ(0, error);
 }
 
 FIXTURE_TEARDOWN(failing)
 {
-	EXPECT_EQ(0, module_unload_named(MODULE));
 }
 
-/* Each mapping takes the only place that there is for it. */
 TEST_F_TIMEOUT(failing, no_memory, 900)
 {
-	const char *client = self->set.client, *provider = self->set.provider;
-	struct question map;
-	int nth, refused = 0;
-	bool failed = true;
-	char args[64];
-
 	if (!inject_faults(true))
 		SKIP(return, "no fault injection in this kernel");
-	snprintf(args, sizeof(args), "%s %s", client, provider);
-	map.args = args;
-	map.fd = check_open("map");
-	ASSERT_LE(0, map.fd);
-
-	for (nth = 1; failed; nth++) {
-		ASSERT_GT(1000, nth);
-		ASSERT_EQ(0, call_failing(nth, call_ask, &map, &failed));
-		/* What can do without is free to succeed. */
-		if (strcmp(map.answer, "ok")) {
-			EXPECT_TRUE(failed);
-			EXPECT_STREQ("error 12", map.answer)
-				TH_LOG("allocation %d", nth);
-			refused++;
-		}
-		EXPECT_STREQ("ok", check("map_again", client, provider))
-			TH_LOG("allocation %d", nth);
-	}
-	close(map.fd);
-	TH_LOG("%d allocations failed in turn, %d of them to the end", nth - 2,
-	       refused);
-	EXPECT_LT(5, refused);
+	run_case(_metadata, "no_memory", self->set.client, self->set.provider);
 }
 
 TEST_HARNESS_MAIN

@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <linux/dma-heap.h>
 #include <poll.h>
 #include <setjmp.h>
@@ -717,6 +718,23 @@ void find_bound(const char *driver, struct devices *found)
 	snprintf(path, sizeof(path), "/sys/bus/pci/drivers/%s", driver);
 	found->nr = 0;
 	any_entry(path, is_bound, found);
+}
+
+int find_edu(char bdf[BDF_LEN])
+{
+	char id[64];
+	glob_t found;
+	size_t i;
+
+	if (glob(PCI_DEVICES "/*/modalias", 0, NULL, &found))
+		return -ENODEV;
+	bdf[0] = '\0';
+	for (i = 0; i < found.gl_pathc && !bdf[0]; i++)
+		if (file_read(found.gl_pathv[i], id, sizeof(id)) > 0 &&
+		    strstr(id, "v00001234d000011E8"))
+			sscanf(found.gl_pathv[i], PCI_DEVICES "/%15[^/]", bdf);
+	globfree(&found);
+	return bdf[0] ? 0 : -ENODEV;
 }
 
 void find_test_devices(struct devices *found)

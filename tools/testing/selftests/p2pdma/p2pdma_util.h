@@ -183,6 +183,8 @@ int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
+/* QEMU's edu device, which no driver of the kernel wants: 0 or -ENODEV */
+int find_edu(char bdf[BDF_LEN]);
 /*
  * Loads the module, and finds its device with the largest memory BAR: NULL, or
  * why there is none, and the module isn't loaded either.
