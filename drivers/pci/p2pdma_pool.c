@@ -708,7 +708,8 @@ static void find_bits(struct gen_pool *pool, struct gen_pool_chunk *bits,
  *
  * Context: may sleep; allocations may go on meanwhile, but no other call of
  * this function.
- * Return: 0; -EINVAL @size is 0, or more than 2^31 - 1 pages; -ENOMEM no memory to keep account of it.  The pool is as before then.
+ * Return: 0; -EINVAL @size is 0, or more than 2^31 - 1 pages; -ENOMEM no memory
+ * to keep account of it.  The pool is as before then.
  */
 int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 		    void *owner, struct p2pdma_chunk **new)
