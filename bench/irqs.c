@@ -41,11 +41,12 @@ static enum hrtimer_restart expired(struct hrtimer *timer)
 {
 	s64 late = ktime_to_ns(ktime_sub(ktime_get(),
 					 hrtimer_get_expires(timer)));
+	unsigned long tick = jiffies;
 
 	/* The tick may have been in the way. */
-	if (jiffies == irqs.tick && late > irqs.latest)
+	if (tick == irqs.tick && late > irqs.latest)
 		irqs.latest = late;
-	irqs.tick = jiffies;
+	irqs.tick = tick;
 	hrtimer_forward_now(timer, IRQS_PERIOD);
 	return HRTIMER_RESTART;
 }

@@ -101,14 +101,21 @@ static unsigned long leaf_free(const struct p2pdma_chunk *chunk, size_t leaf)
 	return ~chunk->used[leaf] & (BIT(left) - 1);
 }
 
+static struct p2pdma_runs uniform(bool free, size_t size)
+{
+	u32 pages = free ? size : 0;
+
+	return (struct p2pdma_runs) { pages, pages, pages };
+}
+
 static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk, size_t leaf)
 {
 	unsigned long free = leaf_free(chunk, leaf), places;
 	struct p2pdma_runs runs = { };
 
 	if (free == ~0UL)
-		runs.prefix = runs.suffix = BITS_PER_LONG;
-	else if (free) {
+		return uniform(true, P2PDMA_LEAF_PAGES);
+	if (free) {
 		runs.prefix = __ffs(~free);
 		runs.suffix = BITS_PER_LONG - 1 - __fls(~free);
 	}
@@ -124,13 +131,6 @@ static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk, size_t lea
 static size_t tree_size(const struct p2pdma_chunk *chunk)
 {
 	return (size_t)chunk->leaves * P2PDMA_LEAF_PAGES;
-}
-
-static struct p2pdma_runs uniform(bool free, size_t size)
-{
-	u32 pages = free ? size : 0;
-
-	return (struct p2pdma_runs) { pages, pages, pages };
 }
 
 static struct p2pdma_runs join(const struct p2pdma_runs *left,
@@ -408,7 +408,7 @@ static void pool_drain(struct p2pdma_pool *pool, unsigned int nr)
 	/* Pairs with cpu_announce() */
 	smp_mb__after_atomic();
 	filled = xchg(&cpu->filled, 0);
-	for_each_set_bit(pages, &filled, P2PDMA_KEPT_PAGES + 1)
+	for_each_set_bit(pages, &filled, P2PDMA_SIZES)
 		cpu_give_back(pool, cpu, pages, P2PDMA_SLOTS);
 }
 

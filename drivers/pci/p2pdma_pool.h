@@ -22,6 +22,7 @@ struct gen_pool;
 
 /* CPUs keep pieces up to this size, 128 KiB in pages of 4 KiB, so many of each. */
 #define P2PDMA_KEPT_PAGES	32
+#define P2PDMA_SIZES		(P2PDMA_KEPT_PAGES + 1)
 #define P2PDMA_SLOTS		32
 
 /**
@@ -72,7 +73,7 @@ struct p2pdma_chunk {
  * @cpu: the CPU
  */
 struct p2pdma_pool_cpu {
-	void *slots[P2PDMA_KEPT_PAGES + 1][P2PDMA_SLOTS];
+	void *slots[P2PDMA_SIZES][P2PDMA_SLOTS];
 	unsigned long filled;
 	long used;
 	atomic_t further;
