@@ -166,8 +166,8 @@ struct p2pdma_change {
  * Have a node of @size pages from page @at on, and those below it, say what is
  * there now.  As deep as the tree, which has at most 27 levels.
  */
-static void tree_change(const struct p2pdma_change *change, u32 node, size_t at,
-			size_t size)
+static void tree_change_below(const struct p2pdma_change *change, u32 node,
+			      size_t at, size_t size)
 {
 	struct p2pdma_runs *tree = change->chunk->tree;
 	size_t half = size / 2;
@@ -182,10 +182,33 @@ static void tree_change(const struct p2pdma_change *change, u32 node, size_t at,
 	}
 	tree_push(tree, node, size);
 	if (change->page < at + half)
-		tree_change(change, 2 * node, at, half);
+		tree_change_below(change, 2 * node, at, half);
 	if (change->end > at + half)
-		tree_change(change, 2 * node + 1, at + half, half);
+		tree_change_below(change, 2 * node + 1, at + half, half);
 	tree[node] = join(&tree[2 * node], &tree[2 * node + 1], half);
+}
+
+/* The same for the whole tree: most of the way down the range is on one side. */
+static void tree_change(const struct p2pdma_change *change)
+{
+	struct p2pdma_runs *tree = change->chunk->tree;
+	size_t at = 0, size = tree_size(change->chunk), half;
+	u32 node = 1;
+
+	for (; size > P2PDMA_LEAF_PAGES; size = half) {
+		half = size / 2;
+		if (change->page < at + half && change->end > at + half)
+			break;
+		tree_push(tree, node, size);
+		node *= 2;
+		if (change->page >= at + half) {
+			node++;
+			at += half;
+		}
+	}
+	tree_change_below(change, node, at, size);
+	for (node /= 2; node; node /= 2, size *= 2)
+		tree[node] = join(&tree[2 * node], &tree[2 * node + 1], size);
 }
 
 /* The first of @pages free pages in a row; there are as many. */
@@ -277,7 +300,7 @@ static void set_rest(const struct p2pdma_change *change)
 	lockdep_assert_held(&change->chunk->pool->lock);
 	set_bits(change, change->page, min(before, change->end));
 	set_bits(change, max(after, min(before, change->end)), change->end);
-	tree_change(change, 1, 0, tree_size(change->chunk));
+	tree_change(change);
 }
 
 /* Give back a piece that lies in no slot */
@@ -311,7 +334,8 @@ static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
 		scoped_guard(raw_spinlock_irqsave, &pool->lock) {
 			if (chunk->tree[1].longest < pages)
 				break;
-			count = min(chunk->tree[1].longest / pages, most);
+			/* Of what there is little of, others get some, too. */
+			count = clamp(chunk->tree[1].longest / pages / 8, 1, most);
 			change.chunk = chunk;
 			change.page = tree_find(chunk, count * pages);
 			change.end = change.page + count * pages;
@@ -328,53 +352,83 @@ static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
 
 /* ---- What CPUs keep ---- */
 
-/* Others are to look what this CPU has of @pages. */
+/*
+ * Others are to look what this CPU has in a row of slots, whose first slot counts
+ * as full from now on.
+ */
 static void cpu_announce(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-			 unsigned int pages)
+			 unsigned int row)
 {
-	set_bit(pages, &cpu->filled);
+	if (!test_and_set_bit(row, &cpu->filled))
+		atomic_add(row, &cpu->kept);
 	/* Pairs with pool_drain(), which clears them the other way round */
 	smp_mb__after_atomic();
 	if (!cpumask_test_cpu(cpu->cpu, &pool->keeping))
 		cpumask_set_cpu(cpu->cpu, &pool->keeping);
 }
 
+/* The slots for pieces of @pages; the larger ones share those of no size. */
+static unsigned int slots_of(size_t pages)
+{
+	return pages <= P2PDMA_KEPT_PAGES ? pages : 0;
+}
+
+/* What stands in a slot for a piece: with a larger one, its number of pages */
+static void *slot_value(void *addr, size_t pages)
+{
+	return pages <= P2PDMA_KEPT_PAGES ? addr : addr + pages;
+}
+
 /* Put a piece into one of the further slots; false where the CPU has enough */
 static bool cpu_put(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		    void *addr, size_t pages)
 {
-	void **first = cpu->slots[pages], **slot = first;
+	unsigned int row = slots_of(pages), nr = READ_ONCE(cpu->next[row]), tries;
+	void **slots = cpu->slots[row];
 
-	if (atomic_add_return(pages, &cpu->further) <= READ_ONCE(pool->further)) {
-		while (++slot < first + P2PDMA_SLOTS) {
-			if (READ_ONCE(*slot) || cmpxchg(slot, NULL, addr))
+	if (!(READ_ONCE(cpu->filled) & BIT(row)))
+		cpu_announce(pool, cpu, row);
+	if (atomic_add_return(pages, &cpu->kept) <= READ_ONCE(pool->most_kept)) {
+		addr = slot_value(addr, pages);
+		for (tries = 1; tries < P2PDMA_SLOTS; tries++) {
+			nr = nr < P2PDMA_SLOTS - 1 ? nr + 1 : 1;
+			if (READ_ONCE(slots[nr]) || cmpxchg(&slots[nr], NULL, addr))
 				continue;
-			if (!(READ_ONCE(cpu->filled) & BIT(pages)))
-				cpu_announce(pool, cpu, pages);
+			WRITE_ONCE(cpu->next[row], nr);
+			/* It may have been drained meanwhile. */
+			if (!(READ_ONCE(cpu->filled) & BIT(row)))
+				cpu_announce(pool, cpu, row);
 			return true;
 		}
 	}
-	atomic_sub(pages, &cpu->further);
+	atomic_sub(pages, &cpu->kept);
 	return false;
 }
 
 /* Take a piece out of any slot; NULL where there is none */
 static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages)
 {
-	void **first = cpu->slots[pages], **slot, *addr;
+	unsigned int row = slots_of(pages), nr = READ_ONCE(cpu->next[row]), tries;
+	void **slots = cpu->slots[row], *addr;
 
-	for (slot = first; slot < first + P2PDMA_SLOTS; slot++) {
-		addr = READ_ONCE(*slot) ? xchg(slot, NULL) : NULL;
-		if (!addr)
-			continue;
-		if (slot != first)
-			atomic_sub(pages, &cpu->further);
-		return addr;
+	addr = READ_ONCE(slots[0]) ? xchg(&slots[0], NULL) : NULL;
+	for (tries = 1; !addr && tries < P2PDMA_SLOTS; tries++) {
+		addr = READ_ONCE(slots[nr]);
+		if (addr && (row || offset_in_page(addr) == pages) &&
+		    try_cmpxchg(&slots[nr], &addr, NULL)) {
+			atomic_sub(pages, &cpu->kept);
+			addr -= offset_in_page(addr);
+		} else {
+			addr = NULL;
+		}
+		nr = nr > 1 ? nr - 1 : P2PDMA_SLOTS - 1;
+		if (addr)
+			WRITE_ONCE(cpu->next[row], nr);
 	}
-	return NULL;
+	return addr;
 }
 
-/* Give back up to @most pieces that a CPU keeps; those side by side at once */
+/* Give back up to @most pieces that a CPU keeps, those side by side at once */
 static void cpu_give_back(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			  size_t pages, unsigned int most)
 {
@@ -382,8 +436,10 @@ static void cpu_give_back(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 	size_t run_pages = 0;
 
 	while (most-- && (addr = cpu_take(cpu, pages))) {
-		if (run_pages && addr == run + (run_pages << PAGE_SHIFT) &&
-		    pool_chunk(pool, addr) == pool_chunk(pool, run)) {
+		if (run_pages && pool_chunk(pool, addr) == pool_chunk(pool, run) &&
+		    (addr == run + (run_pages << PAGE_SHIFT) ||
+		     run == addr + (pages << PAGE_SHIFT))) {
+			run = min(run, addr);
 			run_pages += pages;
 			continue;
 		}
@@ -396,20 +452,69 @@ static void cpu_give_back(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		pool_give(pool, run, run_pages);
 }
 
+/* Have a CPU give back all of a row, which nobody looks for then */
+static void cpu_drain(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+		      unsigned int row)
+{
+	unsigned int nr;
+	size_t pages;
+	void *addr;
+
+	/* What comes after that is announced again; pairs with cpu_announce(). */
+	if (!test_and_clear_bit(row, &cpu->filled))
+		return;
+	cpu_give_back(pool, cpu, row, row ? P2PDMA_SLOTS : 0);
+	for (nr = 1; !row && nr < P2PDMA_SLOTS; nr++) {
+		addr = xchg(&cpu->slots[row][nr], NULL);
+		pages = offset_in_page(addr);
+		atomic_sub(pages, &cpu->kept);
+		if (addr)
+			pool_give(pool, addr - pages, pages);
+	}
+	atomic_sub(row, &cpu->kept);
+}
+
 /* Have a CPU give back all that it keeps */
 static void pool_drain(struct p2pdma_pool *pool, unsigned int nr)
 {
 	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	unsigned long filled;
-	unsigned int pages;
+	unsigned int row;
 
 	/* What comes after that is announced again. */
 	cpumask_clear_cpu(nr, &pool->keeping);
 	/* Pairs with cpu_announce() */
 	smp_mb__after_atomic();
-	filled = xchg(&cpu->filled, 0);
-	for_each_set_bit(pages, &filled, P2PDMA_SIZES)
-		cpu_give_back(pool, cpu, pages, P2PDMA_SLOTS);
+	for_each_set_bit(row, &cpu->filled, P2PDMA_SIZES)
+		cpu_drain(pool, cpu, row);
+}
+
+/* Is there no room for @pages in a CPU's slots? */
+static bool cpu_is_full(const struct p2pdma_pool *pool,
+			const struct p2pdma_pool_cpu *cpu, size_t pages)
+{
+	return atomic_read(&cpu->kept) + pages > READ_ONCE(pool->most_kept);
+}
+
+/* Have a CPU give back what it keeps of other sizes, one after another, or else of this one */
+static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+			  size_t pages)
+{
+	unsigned int row = READ_ONCE(cpu->victim), tries;
+
+	for (tries = 0; tries < 2 && cpu_is_full(pool, cpu, pages); tries++) {
+		for_each_set_bit_from(row, &cpu->filled, P2PDMA_SIZES) {
+			if (row == slots_of(pages))
+				continue;
+			cpu_drain(pool, cpu, row);
+			if (!cpu_is_full(pool, cpu, pages))
+				break;
+		}
+		WRITE_ONCE(cpu->victim, row < P2PDMA_SIZES ? row : 0);
+		row = 0;
+	}
+	/* For the frees that follow as well */
+	if (tries == 2)
+		cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
 }
 
 /* Take a piece that another CPU keeps, or what is contiguous once none keeps any */
@@ -418,7 +523,7 @@ static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 	unsigned int nr, tries;
 	void *addr;
 
-	if (pages <= P2PDMA_KEPT_PAGES) {
+	if (pages < PAGE_SIZE) {
 		for_each_cpu(nr, &pool->keeping) {
 			addr = cpu_take(per_cpu_ptr(pool->cpus, nr), pages);
 			if (addr)
@@ -450,35 +555,63 @@ static bool pool_has(struct p2pdma_pool *pool, size_t pages)
 	return false;
 }
 
-/* Allocate what isn't in this CPU's first slot */
-static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages)
+/* Take what isn't in this CPU's first slot */
+static void *pool_get(struct p2pdma_pool *pool, size_t pages)
 {
 	unsigned int count = 1, i;
 	struct p2pdma_pool_cpu *cpu;
 	void *addr = NULL;
+	long room;
 
 	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
 	if (!pages || pages > smp_load_acquire(&pool->size) >> PAGE_SHIFT)
 		return NULL;
 	cpu = raw_cpu_ptr(pool->cpus);
-	if (pages <= P2PDMA_KEPT_PAGES) {
+	if (pages < PAGE_SIZE) {
 		addr = cpu_take(cpu, pages);
 		if (addr)
 			return addr;
-		count += min(READ_ONCE(pool->further) / pages,
-			     P2PDMA_BATCH - 1);
+	}
+	if (pages <= P2PDMA_KEPT_PAGES) {
+		room = (long)READ_ONCE(pool->most_kept) - atomic_read(&cpu->kept);
+		if (!(READ_ONCE(cpu->filled) & BIT(pages)))
+			room -= pages;		/* for the first slot */
+		count += clamp(room / (long)pages, 0L, P2PDMA_BATCH - 1L);
 	}
 	count = pool_take(pool, pages, count, &addr);
-	for (i = 1; i < count; i++) {
+	/* What is put there last is taken first. */
+	for (i = count; i-- > 1; ) {
 		if (!cpu_put(pool, cpu, addr + (i * pages << PAGE_SHIFT), pages)) {
-			pool_give(pool, addr + (i * pages << PAGE_SHIFT),
-				  (count - i) * pages);
+			pool_give(pool, addr + (pages << PAGE_SHIFT), i * pages);
 			break;
 		}
 	}
 	if (!count && !cpumask_empty(&pool->keeping))
 		addr = pool_take_kept(pool, pages);
 	return addr;
+}
+
+/* Account for a piece that was taken */
+static void *pool_mark(struct p2pdma_pool *pool, void *addr, size_t pages,
+		       void **owner)
+{
+	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
+
+	WRITE_ONCE(chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], pages);
+	this_cpu_add(pool->cpus->used, pages);
+	*owner = READ_ONCE(chunk->owner);
+	return addr;
+}
+
+/* Apart from what finds something: in one function with that it costs 10 instructions more. */
+static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
+				 void **owner)
+{
+	void *addr = NULL;
+
+	if (!cpumask_empty(&pool->keeping) || pool_has(pool, pages))
+		addr = pool_get(pool, pages);
+	return addr ? pool_mark(pool, addr, pages, owner) : NULL;
 }
 
 /**
@@ -494,21 +627,15 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages)
 void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 {
 	size_t pages = PFN_UP(size);
-	struct p2pdma_chunk *chunk;
-	void *addr = NULL;
+	void *addr;
 
 	/* Pairs with pool_set_kept(): if it isn't 0, pool->cpus is there. */
-	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages)))
+	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages))) {
 		addr = xchg(&raw_cpu_ptr(pool->cpus)->slots[pages][0], NULL);
-	if (!addr && (!cpumask_empty(&pool->keeping) || pool_has(pool, pages)))
-		addr = pool_alloc(pool, pages);
-	if (unlikely(!addr))
-		return NULL;
-	chunk = pool_chunk(pool, addr);
-	WRITE_ONCE(chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], pages);
-	this_cpu_add(pool->cpus->used, pages);
-	*owner = READ_ONCE(chunk->owner);
-	return addr;
+		if (likely(addr))
+			return pool_mark(pool, addr, pages, owner);
+	}
+	return pool_alloc(pool, pages, owner);
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc);
 
@@ -563,17 +690,28 @@ static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 }
 
 /* Free what doesn't fit into this CPU's first slot */
-static void pool_free(struct p2pdma_pool *pool, void *addr, size_t pages)
+static noinline bool pool_free(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_pool_cpu *cpu = raw_cpu_ptr(pool->cpus);
 
-	if (pages <= P2PDMA_KEPT_PAGES) {
+	if (pages < PAGE_SIZE && pages <= READ_ONCE(pool->most_kept)) {
 		if (cpu_put(pool, cpu, addr, pages))
-			return;
-		/* Make room for the frees that follow as well. */
-		cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
+			return true;
+		cpu_make_room(pool, cpu, pages);
 	}
 	pool_give(pool, addr, pages);
+	return true;
+}
+
+/* The same, where others don't look for that size yet; @addr may be NULL. */
+static noinline bool pool_announce(struct p2pdma_pool *pool,
+				   struct p2pdma_pool_cpu *cpu, void *addr,
+				   size_t pages)
+{
+	cpu_announce(pool, cpu, pages);
+	if (cpu_is_full(pool, cpu, 0))
+		cpu_make_room(pool, cpu, pages);
+	return !addr || pool_free(pool, addr, pages);
 }
 
 /**
@@ -595,22 +733,20 @@ bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	struct p2pdma_pool_cpu *cpu;
 	u32 mark = pages;
 
-	if (unlikely(!mark || mark != pages || offset >= chunk->size ||
+	if (unlikely(pages - 1 >= U32_MAX || offset >= chunk->size ||
 		     offset_in_page(offset)))
 		return pool_refuse(chunk, addr, size);
 	if (unlikely(!try_cmpxchg(&chunk->marks[offset >> PAGE_SHIFT], &mark, 0)))
 		return pool_refuse(chunk, addr, size);
 
 	this_cpu_sub(pool->cpus->used, pages);
-	if (likely(pages <= READ_ONCE(pool->slot_pages))) {
-		cpu = raw_cpu_ptr(pool->cpus);
-		addr = xchg(&cpu->slots[pages][0], addr);
-		if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
-			cpu_announce(pool, cpu, pages);
-	}
-	if (unlikely(addr))
-		pool_free(pool, addr, pages);
-	return true;
+	if (unlikely(pages > READ_ONCE(pool->slot_pages)))
+		return pool_free(pool, addr, pages);
+	cpu = raw_cpu_ptr(pool->cpus);
+	addr = xchg(&cpu->slots[pages][0], addr);
+	if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
+		return pool_announce(pool, cpu, addr, pages);
+	return likely(!addr) || pool_free(pool, addr, pages);
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_free);
 
@@ -677,10 +813,10 @@ static void pool_set_kept(struct p2pdma_pool *pool)
 	u32 slots = 0, first = 0;
 
 	most = min(most, P2PDMA_KEPT_MOST);
-	/* One piece of each size, if that leaves something for further ones */
-	while (slots < P2PDMA_KEPT_PAGES && first + slots + 1 <= most * 5 / 8)
+	/* All first slots at once are not more than that. */
+	while (slots < P2PDMA_KEPT_PAGES && first + slots + 1 <= most)
 		first += ++slots;
-	WRITE_ONCE(pool->further, most - first);
+	WRITE_ONCE(pool->most_kept, most);
 	/* A reader that sees it sees pool->cpus. */
 	smp_store_release(&pool->slot_pages, slots);
 }
@@ -716,6 +852,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 {
 	size_t pages = size >> PAGE_SHIFT;
 	struct p2pdma_change all = { .end = pages, .free = true };
+	struct p2pdma_pool_cpu *cpu;
 	struct p2pdma_chunk *chunk;
 	unsigned int nr;
 	u32 leaves;
@@ -727,8 +864,11 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 		pool->cpus = alloc_percpu(struct p2pdma_pool_cpu);
 		if (!pool->cpus)
 			return -ENOMEM;
-		for_each_possible_cpu(nr)
-			per_cpu_ptr(pool->cpus, nr)->cpu = nr;
+		for_each_possible_cpu(nr) {
+			cpu = per_cpu_ptr(pool->cpus, nr);
+			cpu->cpu = nr;
+			memset(cpu->next, 1, sizeof(cpu->next));
+		}
 	}
 
 	leaves = roundup_pow_of_two(DIV_ROUND_UP(pages, P2PDMA_LEAF_PAGES));
@@ -751,7 +891,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	chunk->leaves = leaves;
 	gen_pool_for_each_chunk(pool->pages, find_bits, chunk);
 	all.chunk = chunk;
-	tree_change(&all, 1, 0, tree_size(chunk));
+	tree_change(&all);
 
 	*new = chunk;
 	guard(raw_spinlock_irqsave)(&pool->lock);

@@ -65,18 +65,25 @@ struct p2pdma_chunk {
 
 /**
  * struct p2pdma_pool_cpu - what one CPU keeps of a pool
- * @slots: pieces by their number of pages; exchanged without a lock
- * @filled: a bit for each number of pages that was put into a slot since others
- *	last looked
+ * @slots: pieces by their number of pages; exchanged without a lock.  Those of
+ *	more than P2PDMA_KEPT_PAGES are in row 0, with their number of pages in
+ *	the low bits
+ * @next: slot of each row that was filled last, for a short way; may be wrong
+ * @victim: row that is emptied next where there is no room
+ * @filled: a bit for each row that something was put into since others last
+ *	looked
  * @used: pages allocated on this CPU, less those freed
- * @further: pages in all slots but the first ones, or about to be
+ * @kept: pages in slots, or about to be; the first slot of a row that is
+ *	in @filled counts as full
  * @cpu: the CPU
  */
 struct p2pdma_pool_cpu {
 	void *slots[P2PDMA_SIZES][P2PDMA_SLOTS];
+	u8 next[P2PDMA_SIZES];
+	u8 victim;
 	unsigned long filled;
 	long used;
-	atomic_t further;
+	atomic_t kept;
 	unsigned int cpu;
 };
 
@@ -84,7 +91,7 @@ struct p2pdma_pool_cpu {
  * struct p2pdma_pool - memory by address and size
  * @cpus: NULL before there is a chunk
  * @slot_pages: CPUs keep pieces of up to as many pages in first slots
- * @further: each CPU has at most as many pages in further ones
+ * @most_kept: pages that each CPU keeps at most
  * @size: bytes of all chunks
  * @nid: NUMA node of the pool's own data
  * @pages: the gen_pool
@@ -96,7 +103,7 @@ struct p2pdma_pool_cpu {
 struct p2pdma_pool {
 	struct p2pdma_pool_cpu __percpu *cpus;
 	u32 slot_pages;
-	u32 further;
+	u32 most_kept;
 	size_t size;
 	int nid;
 	struct gen_pool *pages;

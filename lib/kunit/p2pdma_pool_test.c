@@ -131,16 +131,23 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 				size_t *kept)
 {
 	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	size_t pages, first = 0, further = 0;
-	unsigned int i;
+	size_t pages, first = 0, further = 0, reserved = 0;
+	unsigned int row, i;
+	void *addr;
 
-	for (pages = 1; pages <= P2PDMA_KEPT_PAGES; pages++) {
+	for (row = 0; row < P2PDMA_SIZES; row++) {
 		for (i = 0; i < P2PDMA_SLOTS; i++) {
-			if (!cpu->slots[pages][i])
+			addr = cpu->slots[row][i];
+			if (!addr)
 				continue;
-			if (!is_kept(pool, cpu->slots[pages][i], pages))
+			/* With a large piece, its number of pages */
+			pages = row ?: offset_in_page(addr);
+			addr -= row ? 0 : pages;
+			if (!row && pages <= P2PDMA_KEPT_PAGES)
+				return "a small piece is among the large ones";
+			if (!is_kept(pool, addr, pages))
 				return "what is in a slot is free, or allocated";
-			if (!(cpu->filled & BIT(pages)))
+			if (!(cpu->filled & BIT(row)))
 				return "a slot has a piece, and its bit isn't set";
 			if (i)
 				further += pages;
@@ -148,8 +155,10 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 				first += pages;
 		}
 	}
-	if (further != atomic_read(&cpu->further))
-		return "further slots have more, or less, than is counted";
+	for_each_set_bit(row, &cpu->filled, P2PDMA_SIZES)
+		reserved += row;
+	if (further + reserved != atomic_read(&cpu->kept))
+		return "slots have more, or less, than is counted";
 	if (cpu->filled && !cpumask_test_cpu(nr, &pool->keeping))
 		return "a CPU keeps something, and isn't in the mask";
 	if ((first + further) * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
@@ -999,6 +1008,38 @@ static void lies_on_node(struct kunit *test)
 	}
 }
 
+/* Pieces that are more than a row of slots is for, of several sizes */
+static void large_pieces(struct kunit *test)
+{
+	static const unsigned int pages[] = { 512, 33, 100, 4095, 4096 };
+	struct p2pdma_test_pool *t = POOL(test, 512 * AREA);
+	size_t all = p2pdma_pool_size(t->pool), size;
+	unsigned int i, k, count;
+	const char *wrong;
+	void **addr;
+
+	addr = kunit_kcalloc(test, all / (33 * PAGE_SIZE) + 1, sizeof(*addr),
+			     GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+	for (i = 0; i < ARRAY_SIZE(pages); i++) {
+		size = pages[i] * PAGE_SIZE;
+		count = all / size;
+		for (k = 0; k < count; k++) {
+			addr[k] = alloc(t, size);
+			KUNIT_ASSERT_NOT_NULL_MSG(test, addr[k], "%u of %u pages",
+						  k, pages[i]);
+		}
+		KUNIT_EXPECT_NULL(test, alloc(t, size));
+		for (k = 0; k < count; k++)
+			KUNIT_EXPECT_TRUE(test, give(t, addr[k], size));
+		wrong = p2pdma_test_pool_check(t->pool);
+		KUNIT_ASSERT_NULL_MSG(test, wrong, "%u pages: %s", pages[i], wrong);
+		/* All in one piece again, wherever some were kept */
+		KUNIT_ASSERT_TRUE_MSG(test, p2pdma_test_pool_all_free(test, t),
+				      "%u pages", pages[i]);
+	}
+}
+
 static struct kunit_case pool_cases[] = {
 	KUNIT_CASE(no_chunk),
 	KUNIT_CASE(bad_chunk),
@@ -1012,6 +1053,7 @@ static struct kunit_case pool_cases[] = {
 	KUNIT_CASE_PARAM(range_elsewhere, held_gen_params),
 	KUNIT_CASE(range_of_both),
 	KUNIT_CASE(cpu_removed),
+	KUNIT_CASE(large_pieces),
 	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
 	KUNIT_CASE(rounded_free),
 	KUNIT_CASE(never_allocated),
