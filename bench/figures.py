@@ -131,9 +131,6 @@ ROWS = [
       for cpus in (1, 8, 64)),
     "Being refused 128 KiB of a checkerboard of 4 KiB that is 99 % full, beside stock",
     *(Row(f"  {title}", f"refused_128k_{size}_board_99", limit=500) for size, title in POOLS.items()),
-    "Interrupts off at one stretch, at most, in an allocation and its free; 64 CPUs, 64 GiB, beside stock",
-    *(Row(f"  {title}", f"irqs_off_{figure}", limit=5000)
-      for figure, title in (("4k", "4 KiB"), ("2m", "2 MiB"), ("1g", "1 GiB"), ("64g", "64 GiB"))),
     "Pieces of 2 MiB left of 32, beside stock",
     Row("64 CPUs have one page each", "left_2m_64", unit="pieces", floor=30),
     Row("8 CPUs have one page each", "left_2m_8", unit="pieces"),

@@ -591,8 +591,8 @@ static void *pool_get(struct p2pdma_pool *pool, size_t pages)
 	return addr;
 }
 
-/* Account for a piece that was taken */
-static void *pool_mark(struct p2pdma_pool *pool, void *addr, size_t pages,
+/* Account for a piece that was taken; a call costs 8 instructions of 162 */
+static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr, size_t pages,
 		       void **owner)
 {
 	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
@@ -603,7 +603,7 @@ static void *pool_mark(struct p2pdma_pool *pool, void *addr, size_t pages,
 	return addr;
 }
 
-/* Apart from what finds something: in one function with that it costs 10 instructions more. */
+/* Apart from p2pdma_pool_alloc(), which would have to save registers for it: 8 instructions of 170 */
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 				 void **owner)
 {
