@@ -39,10 +39,11 @@
  * below it: a run of any size is found, or known not to exist, in as many steps
  * as the tree has levels, the logarithm of the chunk's size.
  *
- * Above, each CPU keeps pieces of up to 32 pages that were freed on it in slots,
- * 32 of each size, taken and put there by xchg() alone, and filled from the
- * gen_pool and emptied to it by several at a time.  All CPUs together keep at
- * most 1/16 of the pool.
+ * Above, each CPU keeps pieces that were freed on it in slots, 32 for each size
+ * of up to 32 pages and 32 for all larger ones, taken and put there without a
+ * lock, and filled from the gen_pool and emptied to it by several at a time.  All
+ * CPUs together keep at most 1/16 of the pool; where one has that much, the
+ * sizes that it doesn't use go first.
  *
  * An allocation that finds nothing below takes from other CPUs a piece of its
  * size, or else has all that CPUs keep go back to the gen_pool, so that a
@@ -495,7 +496,7 @@ static bool cpu_is_full(const struct p2pdma_pool *pool,
 	return atomic_read(&cpu->kept) + pages > READ_ONCE(pool->most_kept);
 }
 
-/* Have a CPU give back what it keeps of other sizes, one after another, or else of this one */
+/* Have a CPU give back what it keeps of other sizes, or else of this one */
 static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			  size_t pages)
 {
@@ -592,8 +593,8 @@ static void *pool_get(struct p2pdma_pool *pool, size_t pages)
 }
 
 /* Account for a piece that was taken; a call costs 8 instructions of 162 */
-static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr, size_t pages,
-		       void **owner)
+static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr,
+				       size_t pages, void **owner)
 {
 	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
 
@@ -603,7 +604,7 @@ static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr, siz
 	return addr;
 }
 
-/* Apart from p2pdma_pool_alloc(), which would have to save registers for it: 8 instructions of 170 */
+/* Apart from p2pdma_pool_alloc(), which would save registers for it: 8 of 170 */
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 				 void **owner)
 {
