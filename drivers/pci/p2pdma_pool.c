@@ -502,20 +502,21 @@ static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 {
 	unsigned int row = READ_ONCE(cpu->victim), tries;
 
-	for (tries = 0; tries < 2 && cpu_is_full(pool, cpu, pages); tries++) {
+	/* All slots of this size may have a piece before the CPU has too much. */
+	for (tries = cpu_is_full(pool, cpu, pages) ? 0 : 2; tries < 2; tries++) {
 		for_each_set_bit_from(row, &cpu->filled, P2PDMA_SIZES) {
 			if (row == slots_of(pages))
 				continue;
 			cpu_drain(pool, cpu, row);
-			if (!cpu_is_full(pool, cpu, pages))
-				break;
+			if (!cpu_is_full(pool, cpu, pages)) {
+				WRITE_ONCE(cpu->victim, row);
+				return;
+			}
 		}
-		WRITE_ONCE(cpu->victim, row < P2PDMA_SIZES ? row : 0);
 		row = 0;
 	}
 	/* For the frees that follow as well */
-	if (tries == 2)
-		cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
+	cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
 }
 
 /* Take a piece that another CPU keeps, or what is contiguous once none keeps any */
@@ -730,24 +731,27 @@ static noinline bool pool_announce(struct p2pdma_pool *pool,
 bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	struct p2pdma_pool *pool = chunk->pool;
+	struct p2pdma_pool_cpu __percpu *cpus = pool->cpus;
 	size_t offset = addr - chunk->start, pages = PFN_UP(size);
 	struct p2pdma_pool_cpu *cpu;
 	u32 mark = pages;
 
-	if (unlikely(pages - 1 >= U32_MAX || offset >= chunk->size ||
+	if (unlikely(size - 1 >= chunk->size || offset >= chunk->size ||
 		     offset_in_page(offset)))
 		return pool_refuse(chunk, addr, size);
 	if (unlikely(!try_cmpxchg(&chunk->marks[offset >> PAGE_SHIFT], &mark, 0)))
 		return pool_refuse(chunk, addr, size);
 
-	this_cpu_sub(pool->cpus->used, pages);
+	this_cpu_sub(cpus->used, pages);
 	if (unlikely(pages > READ_ONCE(pool->slot_pages)))
 		return pool_free(pool, addr, pages);
-	cpu = raw_cpu_ptr(pool->cpus);
+	cpu = raw_cpu_ptr(cpus);
 	addr = xchg(&cpu->slots[pages][0], addr);
 	if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
 		return pool_announce(pool, cpu, addr, pages);
-	return likely(!addr) || pool_free(pool, addr, pages);
+	if (unlikely(addr))
+		return pool_free(pool, addr, pages);
+	return true;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_free);
 
