@@ -86,10 +86,9 @@ def pool(operation, **targets):
             yield Row(f"  {title}, {state}", f"{operation}_{size}_{fill}_{percent}", **targets)
 
 
-def over(*operations):
-    """The names of all figures of some operations."""
-    return tuple(f"{operation}_{size}_{fill}_{percent}" for operation in operations for size in POOLS
-                 for fill, percent in STATES)
+def over(operation):
+    """The names of all figures of an operation."""
+    return tuple(f"{operation}_{size}_{fill}_{percent}" for size in POOLS for fill, percent in STATES)
 
 
 BUSY = "not judged, the host has no two free CPUs"

@@ -34,7 +34,7 @@ GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 ONE_CRASH = threading.Lock()
 
 # Seconds. A guest's clock is the host's TSC, which may jump where the host itself
-# is a guest that is paused or moved. Every timeout in the guest is then over.
+# is a guest that is paused or moved. Every timeout in the guest has then expired.
 MOST_AHEAD = 10
 
 # A line of a program's -l: fixture, variant, test, in columns
