@@ -283,6 +283,15 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 	return NULL;
 }
 
+/* Pages of a user are about to be free; teardown waits for the last one. */
+static void p2pdma_user_pages_sub(struct p2pdma_region *region, size_t pages)
+{
+	atomic_long_t *user_pages = &region->bar->p2pdma->user_pages;
+
+	if (!atomic_long_sub_return(pages, user_pages))
+		wake_up_var(user_pages);
+}
+
 /**
  * p2pdma_free_user - free pages of p2pdma_alloc_user()
  * @region: the region that they lie in; may vanish with this call
@@ -293,11 +302,9 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
  */
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 {
-	atomic_long_t *user_pages = &region->bar->p2pdma->user_pages;
 	void *end = addr + size;
 
-	if (!atomic_long_sub_return(size >> PAGE_SHIFT, user_pages))
-		wake_up_var(user_pages);
+	p2pdma_user_pages_sub(region, size >> PAGE_SHIFT);
 	for (; addr < end; addr += PAGE_SIZE)
 		p2pdma_region_free(region, addr, PAGE_SIZE);
 }
@@ -305,11 +312,13 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 /* The last mapping of a user's page is gone, and so is all DMA to it. */
 static void p2pdma_page_free(struct page *page)
 {
+	struct p2pdma_region *region = p2pdma_region(page->pgmap);
+
 	/* Once it is in the pool, it may have another user, who counts it. */
 	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
 
-	p2pdma_free_user(p2pdma_region(page->pgmap), page_to_virt(page),
-			 PAGE_SIZE);
+	p2pdma_user_pages_sub(region, 1);
+	p2pdma_region_free(region, page_to_virt(page), PAGE_SIZE);
 }
 
 /* Tools outside the kernel look for this symbol to see that P2PDMA is there. */
@@ -379,14 +388,14 @@ static int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr,
 static int p2pdma_insert(struct vm_area_struct *vma, unsigned long start,
 			 struct p2pdma_region *region, void *addr, size_t size)
 {
-	struct page *batch[16];
+	struct page *batch[64], *page = virt_to_page(addr);
 	unsigned long done, left, i;
 	int ret = 0;
 
 	while (size && !ret) {
 		left = min(size >> PAGE_SHIFT, ARRAY_SIZE(batch));
 		for (i = 0; i < left; i++)
-			batch[i] = virt_to_page(addr + i * PAGE_SIZE);
+			batch[i] = page++;
 
 		done = left;
 		ret = vm_insert_pages(vma, start, batch, &left);

@@ -39,11 +39,11 @@
  * below it: a run of any size is found, or known not to exist, in as many steps
  * as the tree has levels, the logarithm of the chunk's size.
  *
- * Above, each CPU keeps pieces that were freed on it in slots, 32 for each size
- * of up to 32 pages and 32 for all larger ones, taken and put there without a
- * lock, and filled from the gen_pool and emptied to it by several at a time.  All
- * CPUs together keep at most 1/16 of the pool; where one has that much, the
- * sizes that it doesn't use go first.
+ * Above, each CPU keeps pieces that were freed on it, by their size, up to 32
+ * pages and so many of each, and one run of pages that are side by side.  A run
+ * comes from the gen_pool, is cut up from its front, and grows by what is freed
+ * beside it.  The first piece of each size is taken and put back without a lock.
+ * All CPUs together keep at most 1/16 of the pool.
  *
  * An allocation that finds nothing below takes from other CPUs a piece of its
  * size, or else has all that CPUs keep go back to the gen_pool, so that a
@@ -59,7 +59,7 @@
  * set after that, and cleared before the tree is told, without a lock.
  *
  * With pages of 4 KiB a pool costs about 1.1 MiB for each GiB, besides the struct
- * pages, and 8.3 KiB for each CPU.
+ * pages, and 8.5 KiB for each CPU.
  */
 
 /*
@@ -67,30 +67,52 @@
  *
  *   1. The gen_pool's bits are set for pages that are allocated or kept.
  *   2. Each node that isn't stale says what the bits below it say.
- *   3. The pages allocated are those the CPUs have counted.
+ *   3. The pages allocated are those the CPUs have counted, less those freed.
  */
 
 /* What all CPUs may keep, as a part of the pool, and each of them at most */
 #define P2PDMA_KEPT_SHARE	16
 #define P2PDMA_KEPT_MOST	(SZ_8M / PAGE_SIZE)
 
-/* Pieces that go from a CPU to the gen_pool, or come from there, at a time */
-#define P2PDMA_BATCH		16
+/* Pieces that come from the gen_pool at a time */
+#define P2PDMA_BATCH		32
+
+/* ---- Runs of pages ---- */
+
+static size_t run_pages(const struct p2pdma_run *run)
+{
+	return run->end - run->page;
+}
+
+static void *run_start(const struct p2pdma_run *run)
+{
+	return run->chunk->start + (run->page << PAGE_SHIFT);
+}
+
+/* Cut @pages off the front; NULL where there aren't as many */
+static void *run_cut(struct p2pdma_run *run, size_t pages)
+{
+	if (run_pages(run) < pages)
+		return NULL;
+	run->page += pages;
+	return run_start(run) - (pages << PAGE_SHIFT);
+}
+
+/* Add a piece that lies beside a run; false where it doesn't. */
+static bool run_add(struct p2pdma_run *run, const struct p2pdma_run *piece)
+{
+	if (run->chunk != piece->chunk)
+		return false;
+	if (run->end == piece->page)
+		run->end = piece->end;
+	else if (run->page == piece->end)
+		run->page = piece->page;
+	else
+		return false;
+	return true;
+}
 
 /* ---- Leaves ---- */
-
-/* Where in @free are @count bits in a row?  One bit for each place. */
-static unsigned long leaf_places(unsigned long free, unsigned int count)
-{
-	unsigned int length = 1, step;
-
-	/* From here, a bit stands for a run of @length from there on. */
-	for (; length < count; length += step) {
-		step = min(length, count - length);
-		free &= free >> step;
-	}
-	return free;
-}
 
 /* The free pages of a leaf; those beyond the chunk are none. */
 static unsigned long leaf_free(const struct p2pdma_chunk *chunk, size_t leaf)
@@ -109,7 +131,8 @@ static struct p2pdma_runs uniform(bool free, size_t size)
 	return (struct p2pdma_runs) { pages, pages, pages };
 }
 
-static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk, size_t leaf)
+static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk,
+				    size_t leaf)
 {
 	unsigned long free = leaf_free(chunk, leaf), places;
 	struct p2pdma_runs runs = { };
@@ -146,92 +169,59 @@ static struct p2pdma_runs join(const struct p2pdma_runs *left,
 	};
 }
 
-/* What is below a node of @size pages is about to differ: have it say so. */
-static void tree_push(struct p2pdma_runs *tree, u32 node, size_t size)
-{
-	if (!tree[node].longest || tree[node].longest == size) {
-		tree[2 * node] = uniform(tree[node].longest, size / 2);
-		tree[2 * node + 1] = tree[2 * node];
-	}
-}
-
-/* A range of pages of a chunk that all become free, or used */
-struct p2pdma_change {
-	struct p2pdma_chunk *chunk;
-	size_t page;
-	size_t end;
-	bool free;
-};
-
 /*
- * Have a node of @size pages from page @at on, and those below it, say what is
- * there now.  As deep as the tree, which has at most 27 levels.
+ * The pages of @run have become free, or used: have a node of @size pages from
+ * page @at on, and those below it, say so.  As deep as the tree, which has at
+ * most 27 levels.
  */
-static void tree_change_below(const struct p2pdma_change *change, u32 node,
-			      size_t at, size_t size)
+static void tree_change(const struct p2pdma_run *run, bool free, u32 node,
+			size_t at, size_t size)
 {
-	struct p2pdma_runs *tree = change->chunk->tree;
+	struct p2pdma_runs *tree = run->chunk->tree;
 	size_t half = size / 2;
 
-	if (change->page <= at && at + size <= change->end) {
-		tree[node] = uniform(change->free, size);
+	if (run->page <= at && at + size <= run->end) {
+		tree[node] = uniform(free, size);
 		return;
 	}
 	if (size == P2PDMA_LEAF_PAGES) {
-		tree[node] = leaf_runs(change->chunk, at / P2PDMA_LEAF_PAGES);
+		tree[node] = leaf_runs(run->chunk, at / P2PDMA_LEAF_PAGES);
 		return;
 	}
-	tree_push(tree, node, size);
-	if (change->page < at + half)
-		tree_change_below(change, 2 * node, at, half);
-	if (change->end > at + half)
-		tree_change_below(change, 2 * node + 1, at + half, half);
-	tree[node] = join(&tree[2 * node], &tree[2 * node + 1], half);
-}
-
-/* The same for the whole tree: most of the way down the range is on one side. */
-static void tree_change(const struct p2pdma_change *change)
-{
-	struct p2pdma_runs *tree = change->chunk->tree;
-	size_t at = 0, size = tree_size(change->chunk), half;
-	u32 node = 1;
-
-	for (; size > P2PDMA_LEAF_PAGES; size = half) {
-		half = size / 2;
-		if (change->page < at + half && change->end > at + half)
-			break;
-		tree_push(tree, node, size);
-		node *= 2;
-		if (change->page >= at + half) {
-			node++;
-			at += half;
-		}
+	/* The nodes below one that has all pages free, or none, are stale. */
+	if (!tree[node].longest || tree[node].longest == size) {
+		tree[2 * node] = uniform(tree[node].longest, half);
+		tree[2 * node + 1] = tree[2 * node];
 	}
-	tree_change_below(change, node, at, size);
-	for (node /= 2; node; node /= 2, size *= 2)
-		tree[node] = join(&tree[2 * node], &tree[2 * node + 1], size);
+	if (run->page < at + half)
+		tree_change(run, free, 2 * node, at, half);
+	if (run->end > at + half)
+		tree_change(run, free, 2 * node + 1, at + half, half);
+	tree[node] = join(&tree[2 * node], &tree[2 * node + 1], half);
 }
 
 /* The first of @pages free pages in a row; there are as many. */
 static size_t tree_find(const struct p2pdma_chunk *chunk, size_t pages)
 {
 	const struct p2pdma_runs *tree = chunk->tree;
-	size_t at = 0, half = tree_size(chunk) / 2;
+	size_t at = 0, half = tree_size(chunk) / 2, end;
 	u32 node = 1;
 
 	/* A node all of whose pages are free ends this: those below are stale. */
-	while (tree[node].prefix < pages) {
-		if (node >= chunk->leaves)
-			return at + __ffs(leaf_places(leaf_free(chunk, at / P2PDMA_LEAF_PAGES),
-						      pages));
-		node *= 2;
-		if (tree[node].longest < pages) {
-			if (tree[node].suffix + tree[node + 1].prefix >= pages)
-				return at + half - tree[node].suffix;
-			node++;
-			at += half;
+	for (; tree[node].prefix < pages; half /= 2) {
+		if (node >= chunk->leaves) {
+			end = min(at + P2PDMA_LEAF_PAGES,
+				  chunk->size >> PAGE_SHIFT);
+			return bitmap_find_next_zero_area(chunk->used, end, at,
+							  pages, 0);
 		}
-		half /= 2;
+		node *= 2;
+		if (tree[node].longest >= pages)
+			continue;
+		if (tree[node].suffix + tree[node + 1].prefix >= pages)
+			return at + half - tree[node].suffix;
+		node++;
+		at += half;
 	}
 	return at;
 }
@@ -250,9 +240,19 @@ static struct p2pdma_chunk *pool_chunk(struct p2pdma_pool *pool, void *addr)
 	return chunk;
 }
 
+/* The run of pages that begins at an address */
+static struct p2pdma_run pool_run(struct p2pdma_pool *pool, void *addr,
+				  size_t pages)
+{
+	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
+	size_t page = (addr - chunk->start) >> PAGE_SHIFT;
+
+	return (struct p2pdma_run) { chunk, page, page + pages };
+}
+
 /* Where gen_pool_alloc_algo_owner() is to allocate */
 struct p2pdma_place {
-	struct p2pdma_chunk *chunk;
+	const struct p2pdma_chunk *chunk;
 	size_t page;
 	bool tried;
 };
@@ -269,65 +269,63 @@ static unsigned long find_place(unsigned long *map, unsigned long size,
 	return place->page;
 }
 
-static void set_bits(const struct p2pdma_change *change, size_t page, size_t end)
+/* The bits of pages @page up to @end of a chunk */
+static void set_bits(const struct p2pdma_chunk *chunk, bool free, size_t page,
+		     size_t end)
 {
-	struct p2pdma_place place = { change->chunk, page };
-	struct gen_pool *pool = change->chunk->pool->pages;
+	struct p2pdma_place place = { chunk, page };
+	struct gen_pool *pool = chunk->pool->pages;
 	size_t size = (end - page) << PAGE_SHIFT;
 
 	if (page >= end)
 		return;
-	if (change->free)
-		gen_pool_free(pool, (unsigned long)change->chunk->start +
+	if (free)
+		gen_pool_free(pool, (unsigned long)chunk->start +
 			      (page << PAGE_SHIFT), size);
 	else
 		WARN_ON_ONCE(!gen_pool_alloc_algo_owner(pool, size, find_place,
 							&place, NULL));
 }
 
-/* The bits of whole leaves, which the tree has as used */
-static void set_whole(const struct p2pdma_change *change)
+/* Bits of whole leaves, which the tree has as used: no other CPU writes them. */
+static void set_whole(const struct p2pdma_run *run, bool free)
 {
-	set_bits(change, round_up(change->page, P2PDMA_LEAF_PAGES),
-		 round_down(change->end, P2PDMA_LEAF_PAGES));
+	set_bits(run->chunk, free, round_up(run->page, P2PDMA_LEAF_PAGES),
+		 round_down(run->end, P2PDMA_LEAF_PAGES));
 }
 
 /* The bits of other leaves, and the tree */
-static void set_rest(const struct p2pdma_change *change)
+static void set_rest(const struct p2pdma_run *run, bool free)
 {
-	size_t before = round_up(change->page, P2PDMA_LEAF_PAGES);
-	size_t after = round_down(change->end, P2PDMA_LEAF_PAGES);
+	size_t before = min(round_up(run->page, P2PDMA_LEAF_PAGES), run->end);
+	size_t after = max(round_down(run->end, P2PDMA_LEAF_PAGES), before);
 
-	lockdep_assert_held(&change->chunk->pool->lock);
-	set_bits(change, change->page, min(before, change->end));
-	set_bits(change, max(after, min(before, change->end)), change->end);
-	tree_change(change);
+	lockdep_assert_held(&run->chunk->pool->lock);
+	set_bits(run->chunk, free, run->page, before);
+	set_bits(run->chunk, free, after, run->end);
+	tree_change(run, free, 1, 0, tree_size(run->chunk));
 }
 
-/* Give back a piece that lies in no slot */
-static void pool_give(struct p2pdma_pool *pool, void *addr, size_t pages)
+/* Give a run, which may have no pages, to the gen_pool */
+static void pool_give(const struct p2pdma_run *run)
 {
-	struct p2pdma_change change = { pool_chunk(pool, addr), .free = true };
-
-	change.page = (addr - change.chunk->start) >> PAGE_SHIFT;
-	change.end = change.page + pages;
-	/* No other CPU writes these bits. */
-	set_whole(&change);
-	guard(raw_spinlock_irqsave)(&pool->lock);
-	set_rest(&change);
+	if (!run_pages(run))
+		return;
+	set_whole(run, true);
+	guard(raw_spinlock_irqsave)(&run->chunk->pool->lock);
+	set_rest(run, true);
 }
 
 /*
- * Take up to @most pieces of @pages, side by side.  Returns how many, and where
- * the first one begins; 0 where no chunk has that much in one piece.
+ * Take a run of up to @most pieces of @pages out of the gen_pool; false where no
+ * chunk has one in one piece.
  */
-static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
-			      unsigned int most, void **addr)
+static bool pool_take(struct p2pdma_pool *pool, size_t pages, size_t most,
+		      struct p2pdma_run *run)
 {
-	struct p2pdma_change change = { };
 	struct p2pdma_chunk *chunk;
-	unsigned int count = 0;
 
+	*run = (struct p2pdma_run) { };
 	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
 		/* Looked at again below */
 		if (data_race(chunk->tree[1].longest) < pages)
@@ -336,208 +334,179 @@ static unsigned int pool_take(struct p2pdma_pool *pool, size_t pages,
 			if (chunk->tree[1].longest < pages)
 				break;
 			/* Of what there is little of, others get some, too. */
-			count = clamp(chunk->tree[1].longest / pages / 8, 1, most);
-			change.chunk = chunk;
-			change.page = tree_find(chunk, count * pages);
-			change.end = change.page + count * pages;
-			set_rest(&change);
+			most = clamp(chunk->tree[1].longest / pages / 8, 1, most);
+			run->chunk = chunk;
+			run->page = tree_find(chunk, most * pages);
+			run->end = run->page + most * pages;
+			set_rest(run, false);
 		}
-		if (!count)
+		if (!run->chunk)
 			continue;
-		set_whole(&change);
-		*addr = chunk->start + (change.page << PAGE_SHIFT);
-		return count;
+		set_whole(run, false);
+		return true;
 	}
-	return 0;
+	return false;
 }
 
 /* ---- What CPUs keep ---- */
 
-/*
- * Others are to look what this CPU has in a row of slots, whose first slot counts
- * as full from now on.
- */
+/* Where pieces of @pages are kept; in 0, the run, where they have no row */
+static unsigned int row_of(const struct p2pdma_pool *pool, size_t pages)
+{
+	return pages <= READ_ONCE(pool->slot_pages) ? pages : 0;
+}
+
+/* Others are to look what this CPU has in a row, also in the first slot. */
 static void cpu_announce(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			 unsigned int row)
 {
-	if (!test_and_set_bit(row, &cpu->filled))
-		atomic_add(row, &cpu->kept);
-	/* Pairs with pool_drain(), which clears them the other way round */
-	smp_mb__after_atomic();
+	lockdep_assert_held(&cpu->lock);
+	if (!(cpu->filled & BIT(row))) {
+		WRITE_ONCE(cpu->filled, cpu->filled | BIT(row));
+		WRITE_ONCE(cpu->kept, cpu->kept + row);
+	}
 	if (!cpumask_test_cpu(cpu->cpu, &pool->keeping))
 		cpumask_set_cpu(cpu->cpu, &pool->keeping);
 }
 
-/* The slots for pieces of @pages; the larger ones share those of no size. */
-static unsigned int slots_of(size_t pages)
-{
-	return pages <= P2PDMA_KEPT_PAGES ? pages : 0;
-}
-
-/* What stands in a slot for a piece: with a larger one, its number of pages */
-static void *slot_value(void *addr, size_t pages)
-{
-	return pages <= P2PDMA_KEPT_PAGES ? addr : addr + pages;
-}
-
-/* Put a piece into one of the further slots; false where the CPU has enough */
-static bool cpu_put(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-		    void *addr, size_t pages)
-{
-	unsigned int row = slots_of(pages), nr = READ_ONCE(cpu->next[row]), tries;
-	void **slots = cpu->slots[row];
-
-	if (!(READ_ONCE(cpu->filled) & BIT(row)))
-		cpu_announce(pool, cpu, row);
-	if (atomic_add_return(pages, &cpu->kept) <= READ_ONCE(pool->most_kept)) {
-		addr = slot_value(addr, pages);
-		for (tries = 1; tries < P2PDMA_SLOTS; tries++) {
-			nr = nr < P2PDMA_SLOTS - 1 ? nr + 1 : 1;
-			if (READ_ONCE(slots[nr]) || cmpxchg(&slots[nr], NULL, addr))
-				continue;
-			WRITE_ONCE(cpu->next[row], nr);
-			/* It may have been drained meanwhile. */
-			if (!(READ_ONCE(cpu->filled) & BIT(row)))
-				cpu_announce(pool, cpu, row);
-			return true;
-		}
-	}
-	atomic_sub(pages, &cpu->kept);
-	return false;
-}
-
-/* Take a piece out of any slot; NULL where there is none */
-static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages)
-{
-	unsigned int row = slots_of(pages), nr = READ_ONCE(cpu->next[row]), tries;
-	void **slots = cpu->slots[row], *addr;
-
-	addr = READ_ONCE(slots[0]) ? xchg(&slots[0], NULL) : NULL;
-	for (tries = 1; !addr && tries < P2PDMA_SLOTS; tries++) {
-		addr = READ_ONCE(slots[nr]);
-		if (addr && (row || offset_in_page(addr) == pages) &&
-		    try_cmpxchg(&slots[nr], &addr, NULL)) {
-			atomic_sub(pages, &cpu->kept);
-			addr -= offset_in_page(addr);
-		} else {
-			addr = NULL;
-		}
-		nr = nr > 1 ? nr - 1 : P2PDMA_SLOTS - 1;
-		if (addr)
-			WRITE_ONCE(cpu->next[row], nr);
-	}
-	return addr;
-}
-
-/* Give back up to @most pieces that a CPU keeps, those side by side at once */
-static void cpu_give_back(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-			  size_t pages, unsigned int most)
-{
-	void *addr, *run = NULL;
-	size_t run_pages = 0;
-
-	while (most-- && (addr = cpu_take(cpu, pages))) {
-		if (run_pages && pool_chunk(pool, addr) == pool_chunk(pool, run) &&
-		    (addr == run + (run_pages << PAGE_SHIFT) ||
-		     run == addr + (pages << PAGE_SHIFT))) {
-			run = min(run, addr);
-			run_pages += pages;
-			continue;
-		}
-		if (run_pages)
-			pool_give(pool, run, run_pages);
-		run = addr;
-		run_pages = pages;
-	}
-	if (run_pages)
-		pool_give(pool, run, run_pages);
-}
-
-/* Have a CPU give back all of a row, which nobody looks for then */
-static void cpu_drain(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
-		      unsigned int row)
-{
-	unsigned int nr;
-	size_t pages;
-	void *addr;
-
-	/* What comes after that is announced again; pairs with cpu_announce(). */
-	if (!test_and_clear_bit(row, &cpu->filled))
-		return;
-	cpu_give_back(pool, cpu, row, row ? P2PDMA_SLOTS : 0);
-	for (nr = 1; !row && nr < P2PDMA_SLOTS; nr++) {
-		addr = xchg(&cpu->slots[row][nr], NULL);
-		pages = offset_in_page(addr);
-		atomic_sub(pages, &cpu->kept);
-		if (addr)
-			pool_give(pool, addr - pages, pages);
-	}
-	atomic_sub(row, &cpu->kept);
-}
-
-/* Have a CPU give back all that it keeps */
-static void pool_drain(struct p2pdma_pool *pool, unsigned int nr)
-{
-	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	unsigned int row;
-
-	/* What comes after that is announced again. */
-	cpumask_clear_cpu(nr, &pool->keeping);
-	/* Pairs with cpu_announce() */
-	smp_mb__after_atomic();
-	for_each_set_bit(row, &cpu->filled, P2PDMA_SIZES)
-		cpu_drain(pool, cpu, row);
-}
-
-/* Is there no room for @pages in a CPU's slots? */
+/* Is there no room for as many pages? */
 static bool cpu_is_full(const struct p2pdma_pool *pool,
 			const struct p2pdma_pool_cpu *cpu, size_t pages)
 {
-	return atomic_read(&cpu->kept) + pages > READ_ONCE(pool->most_kept);
+	return READ_ONCE(cpu->kept) + pages > READ_ONCE(pool->most_kept);
 }
 
-/* Have a CPU give back what it keeps of other sizes, or else of this one */
+/*
+ * Keep a piece in its row; for row 0, or where the row has no room, in the run,
+ * or in place of the run.  Returns false where the CPU has enough.  A call costs
+ * 15 instructions of 333.
+ */
+static __always_inline bool cpu_keep(struct p2pdma_pool *pool,
+				     struct p2pdma_pool_cpu *cpu, void *addr,
+				     size_t pages, unsigned int row)
+{
+	struct p2pdma_run run;
+
+	scoped_guard(raw_spinlock_irqsave, &cpu->lock) {
+		cpu_announce(pool, cpu, row);
+		if (cpu_is_full(pool, cpu, pages))
+			return false;
+		WRITE_ONCE(cpu->kept, cpu->kept + pages);
+		if (row && cpu->count[row] < P2PDMA_SLOTS) {
+			cpu->pieces[row][cpu->count[row]++] = addr;
+			return true;
+		}
+		run = pool_run(pool, addr, pages);
+		if (run_add(&cpu->run, &run))
+			return true;
+		swap(cpu->run, run);
+		WRITE_ONCE(cpu->kept, cpu->kept - run_pages(&run));
+	}
+	pool_give(&run);
+	return true;
+}
+
+/* Take memory that a CPU keeps; NULL where it has none of that size */
+static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages,
+		      unsigned int row)
+{
+	void *addr;
+
+	guard(raw_spinlock_irqsave)(&cpu->lock);
+	if (cpu->count[row])
+		addr = cpu->pieces[row][--cpu->count[row]];
+	else
+		addr = run_cut(&cpu->run, pages);
+	if (addr)
+		WRITE_ONCE(cpu->kept, cpu->kept - pages);
+	else if (row)
+		addr = xchg(&cpu->first[row], NULL);
+	return addr;
+}
+
+/* Take any piece that a CPU keeps in a row; false where there is none */
+static bool cpu_pop(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+		    unsigned int row, struct p2pdma_run *piece)
+{
+	size_t pages = row;
+	void *addr = NULL;
+
+	*piece = (struct p2pdma_run) { };
+	guard(raw_spinlock_irqsave)(&cpu->lock);
+	if (!row) {
+		swap(cpu->run, *piece);
+		pages = run_pages(piece);
+	} else if (cpu->count[row]) {
+		addr = cpu->pieces[row][--cpu->count[row]];
+	} else if (cpu->filled & BIT(row)) {
+		WRITE_ONCE(cpu->filled, cpu->filled & ~BIT(row));
+		/* Pairs with that of p2pdma_pool_free(), which sees the bit clear */
+		addr = xchg(&cpu->first[row], NULL);
+	} else {
+		return false;
+	}
+	WRITE_ONCE(cpu->kept, cpu->kept - pages);
+	if (addr)
+		*piece = pool_run(pool, addr, pages);
+	return run_pages(piece);
+}
+
+/* Have a CPU give back all that it keeps in a row, side by side at once */
+static void cpu_drain(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
+		      unsigned int row)
+{
+	unsigned int left = P2PDMA_SLOTS + 1;	/* others may add some meanwhile */
+	struct p2pdma_run run = { }, piece;
+
+	while (left-- && cpu_pop(pool, cpu, row, &piece)) {
+		if (run_add(&run, &piece))
+			continue;
+		pool_give(&run);
+		run = piece;
+	}
+	pool_give(&run);
+}
+
+/* Have a CPU give back row after row until there is room for as many pages */
 static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			  size_t pages)
 {
-	unsigned int row = READ_ONCE(cpu->victim), tries;
+	unsigned int victim = READ_ONCE(cpu->victim), row;
+	unsigned long filled = READ_ONCE(cpu->filled);
 
-	/* All slots of this size may have a piece before the CPU has too much. */
-	for (tries = cpu_is_full(pool, cpu, pages) ? 0 : 2; tries < 2; tries++) {
-		for_each_set_bit_from(row, &cpu->filled, P2PDMA_SIZES) {
-			if (row == slots_of(pages))
-				continue;
-			cpu_drain(pool, cpu, row);
-			if (!cpu_is_full(pool, cpu, pages)) {
-				WRITE_ONCE(cpu->victim, row);
-				return;
-			}
-		}
-		row = 0;
+	for_each_set_bit_wrap(row, &filled, P2PDMA_SIZES, victim) {
+		if (!cpu_is_full(pool, cpu, pages))
+			break;
+		cpu_drain(pool, cpu, row);
+		WRITE_ONCE(cpu->victim, row + 1);
 	}
-	/* For the frees that follow as well */
-	cpu_give_back(pool, cpu, pages, P2PDMA_BATCH);
 }
 
 /* Take a piece that another CPU keeps, or what is contiguous once none keeps any */
 static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 {
+	struct p2pdma_pool_cpu *cpu;
+	struct p2pdma_run run;
 	unsigned int nr, tries;
 	void *addr;
 
-	if (pages < PAGE_SIZE) {
-		for_each_cpu(nr, &pool->keeping) {
-			addr = cpu_take(per_cpu_ptr(pool->cpus, nr), pages);
-			if (addr)
-				return addr;
-		}
+	for_each_cpu(nr, &pool->keeping) {
+		addr = cpu_take(per_cpu_ptr(pool->cpus, nr), pages,
+				row_of(pool, pages));
+		if (addr)
+			return addr;
 	}
 	/* What a CPU kept may come to another one in the meantime. */
 	for (tries = 3; tries && !cpumask_empty(&pool->keeping); tries--) {
-		for_each_cpu(nr, &pool->keeping)
-			pool_drain(pool, nr);
-		if (pool_take(pool, pages, 1, &addr))
-			return addr;
+		for_each_cpu(nr, &pool->keeping) {
+			cpu = per_cpu_ptr(pool->cpus, nr);
+			/* What comes from now on sets it again. */
+			scoped_guard(raw_spinlock_irqsave, &cpu->lock)
+				cpumask_clear_cpu(nr, &pool->keeping);
+			cpu_make_room(pool, cpu, READ_ONCE(pool->most_kept));
+		}
+		if (pool_take(pool, pages, 1, &run))
+			return run_start(&run);
 	}
 	return NULL;
 }
@@ -557,50 +526,35 @@ static bool pool_has(struct p2pdma_pool *pool, size_t pages)
 	return false;
 }
 
-/* Take what isn't in this CPU's first slot */
-static void *pool_get(struct p2pdma_pool *pool, size_t pages)
+/* Take what this CPU doesn't keep */
+static noinline void *pool_get(struct p2pdma_pool *pool,
+			       struct p2pdma_pool_cpu *cpu, size_t pages)
 {
-	unsigned int count = 1, i;
-	struct p2pdma_pool_cpu *cpu;
-	void *addr = NULL;
-	long room;
+	size_t kept = READ_ONCE(cpu->kept), most = READ_ONCE(pool->most_kept);
+	struct p2pdma_run run;
+	void *addr;
 
-	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
-	if (!pages || pages > smp_load_acquire(&pool->size) >> PAGE_SHIFT)
-		return NULL;
-	cpu = raw_cpu_ptr(pool->cpus);
-	if (pages < PAGE_SIZE) {
-		addr = cpu_take(cpu, pages);
-		if (addr)
-			return addr;
-	}
-	if (pages <= P2PDMA_KEPT_PAGES) {
-		room = (long)READ_ONCE(pool->most_kept) - atomic_read(&cpu->kept);
-		if (!(READ_ONCE(cpu->filled) & BIT(pages)))
-			room -= pages;		/* for the first slot */
-		count += clamp(room / (long)pages, 0L, P2PDMA_BATCH - 1L);
-	}
-	count = pool_take(pool, pages, count, &addr);
-	/* What is put there last is taken first. */
-	for (i = count; i-- > 1; ) {
-		if (!cpu_put(pool, cpu, addr + (i * pages << PAGE_SHIFT), pages)) {
-			pool_give(pool, addr + (pages << PAGE_SHIFT), i * pages);
-			break;
-		}
-	}
-	if (!count && !cpumask_empty(&pool->keeping))
-		addr = pool_take_kept(pool, pages);
+	/* Half of the room is left for what is freed. */
+	most = most > kept && pages <= P2PDMA_KEPT_PAGES ?
+	       (most - kept) / pages / 2 : 1;
+	if (!pool_take(pool, pages, clamp(most, 1, P2PDMA_BATCH), &run))
+		return pool_take_kept(pool, pages);
+	addr = run_cut(&run, pages);
+	if (run_pages(&run) &&
+	    !cpu_keep(pool, cpu, run_start(&run), run_pages(&run), 0))
+		pool_give(&run);
 	return addr;
 }
 
 /* Account for a piece that was taken; a call costs 8 instructions of 162 */
-static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr,
-				       size_t pages, void **owner)
+static __always_inline void *pool_mark(struct p2pdma_pool *pool,
+				       struct p2pdma_pool_cpu __percpu *cpus,
+				       void *addr, size_t pages, void **owner)
 {
 	struct p2pdma_chunk *chunk = pool_chunk(pool, addr);
 
 	WRITE_ONCE(chunk->marks[(addr - chunk->start) >> PAGE_SHIFT], pages);
-	this_cpu_add(pool->cpus->used, pages);
+	this_cpu_add(cpus->allocated, pages);
 	*owner = READ_ONCE(chunk->owner);
 	return addr;
 }
@@ -609,11 +563,18 @@ static __always_inline void *pool_mark(struct p2pdma_pool *pool, void *addr,
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 				 void **owner)
 {
-	void *addr = NULL;
+	struct p2pdma_pool_cpu *cpu;
+	void *addr;
 
-	if (!cpumask_empty(&pool->keeping) || pool_has(pool, pages))
-		addr = pool_get(pool, pages);
-	return addr ? pool_mark(pool, addr, pages, owner) : NULL;
+	if (cpumask_empty(&pool->keeping) && !pool_has(pool, pages))
+		return NULL;
+	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
+	if (pages - 1 >= smp_load_acquire(&pool->size) >> PAGE_SHIFT)
+		return NULL;
+	cpu = raw_cpu_ptr(pool->cpus);
+	addr = cpu_take(cpu, pages, row_of(pool, pages)) ?:
+	       pool_get(pool, cpu, pages);
+	return addr ? pool_mark(pool, pool->cpus, addr, pages, owner) : NULL;
 }
 
 /**
@@ -628,14 +589,16 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
  */
 void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 {
+	struct p2pdma_pool_cpu __percpu *cpus;
 	size_t pages = PFN_UP(size);
 	void *addr;
 
 	/* Pairs with pool_set_kept(): if it isn't 0, pool->cpus is there. */
 	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages))) {
-		addr = xchg(&raw_cpu_ptr(pool->cpus)->slots[pages][0], NULL);
+		cpus = pool->cpus;
+		addr = xchg(&raw_cpu_ptr(cpus)->first[pages], NULL);
 		if (likely(addr))
-			return pool_mark(pool, addr, pages, owner);
+			return pool_mark(pool, cpus, addr, pages, owner);
 	}
 	return pool_alloc(pool, pages, owner);
 }
@@ -675,45 +638,52 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);
 static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	size_t offset = addr - chunk->start;
-	u32 mark;
+	const char *what = "it was allocated with another size";
 
-	if (!size || offset >= chunk->size || size > chunk->size - offset) {
-		p2pdma_pool_warn("it isn't of this memory", addr, size);
-		return false;
-	}
-	mark = READ_ONCE(chunk->marks[offset >> PAGE_SHIFT]);
-	if (offset_in_page(offset) || !mark)
-		p2pdma_pool_warn("nothing that is allocated begins there", addr,
-				 size);
-	else
-		p2pdma_pool_warn("it was allocated with another size", addr,
-				 size);
+	if (!size || offset >= chunk->size || size > chunk->size - offset)
+		what = "it isn't of this memory";
+	else if (offset_in_page(offset) ||
+		 !READ_ONCE(chunk->marks[offset >> PAGE_SHIFT]))
+		what = "nothing that is allocated begins there";
+	p2pdma_pool_warn(what, addr, size);
 	return false;
 }
 
-/* Free what doesn't fit into this CPU's first slot */
-static noinline bool pool_free(struct p2pdma_pool *pool, void *addr, size_t pages)
+/* Free what has no row, or what a CPU has no room for */
+static noinline bool pool_free_full(struct p2pdma_pool *pool,
+				    struct p2pdma_pool_cpu *cpu, void *addr,
+				    size_t pages)
 {
-	struct p2pdma_pool_cpu *cpu = raw_cpu_ptr(pool->cpus);
+	struct p2pdma_run run = pool_run(pool, addr, pages);
 
-	if (pages < PAGE_SIZE && pages <= READ_ONCE(pool->most_kept)) {
-		if (cpu_put(pool, cpu, addr, pages))
-			return true;
+	/* One piece isn't to be most of what a CPU keeps. */
+	if (pages <= READ_ONCE(pool->most_kept) / 2) {
 		cpu_make_room(pool, cpu, pages);
+		if (cpu_keep(pool, cpu, addr, pages, row_of(pool, pages)))
+			return true;
 	}
-	pool_give(pool, addr, pages);
+	pool_give(&run);
 	return true;
 }
 
-/* The same, where others don't look for that size yet; @addr may be NULL. */
+/* Free what doesn't fit into a first slot */
+static noinline bool pool_free(struct p2pdma_pool *pool,
+			       struct p2pdma_pool_cpu *cpu, void *addr,
+			       size_t pages)
+{
+	return cpu_keep(pool, cpu, addr, pages, pages) ||
+	       pool_free_full(pool, cpu, addr, pages);
+}
+
+/* Have others look into a first slot, which has been filled; @addr was there. */
 static noinline bool pool_announce(struct p2pdma_pool *pool,
 				   struct p2pdma_pool_cpu *cpu, void *addr,
 				   size_t pages)
 {
-	cpu_announce(pool, cpu, pages);
-	if (cpu_is_full(pool, cpu, 0))
-		cpu_make_room(pool, cpu, pages);
-	return !addr || pool_free(pool, addr, pages);
+	scoped_guard(raw_spinlock_irqsave, &cpu->lock)
+		cpu_announce(pool, cpu, pages);
+	cpu_make_room(pool, cpu, 0);
+	return !addr || pool_free(pool, cpu, addr, pages);
 }
 
 /**
@@ -742,15 +712,15 @@ bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	if (unlikely(!try_cmpxchg(&chunk->marks[offset >> PAGE_SHIFT], &mark, 0)))
 		return pool_refuse(chunk, addr, size);
 
-	this_cpu_sub(cpus->used, pages);
-	if (unlikely(pages > READ_ONCE(pool->slot_pages)))
-		return pool_free(pool, addr, pages);
+	this_cpu_add(cpus->freed, pages);
 	cpu = raw_cpu_ptr(cpus);
-	addr = xchg(&cpu->slots[pages][0], addr);
+	if (unlikely(pages > READ_ONCE(pool->slot_pages)))
+		return pool_free_full(pool, cpu, addr, pages);
+	addr = xchg(&cpu->first[pages], addr);
 	if (unlikely(!(READ_ONCE(cpu->filled) & BIT(pages))))
 		return pool_announce(pool, cpu, addr, pages);
 	if (unlikely(addr))
-		return pool_free(pool, addr, pages);
+		return pool_free(pool, cpu, addr, pages);
 	return true;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_free);
@@ -856,7 +826,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 		    void *owner, struct p2pdma_chunk **new)
 {
 	size_t pages = size >> PAGE_SHIFT;
-	struct p2pdma_change all = { .end = pages, .free = true };
+	struct p2pdma_run all = { .end = pages };
 	struct p2pdma_pool_cpu *cpu;
 	struct p2pdma_chunk *chunk;
 	unsigned int nr;
@@ -871,8 +841,9 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 			return -ENOMEM;
 		for_each_possible_cpu(nr) {
 			cpu = per_cpu_ptr(pool->cpus, nr);
+			raw_spin_lock_init(&cpu->lock);
+			cpu->filled = BIT(0);	/* the run */
 			cpu->cpu = nr;
-			memset(cpu->next, 1, sizeof(cpu->next));
 		}
 	}
 
@@ -896,7 +867,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	chunk->leaves = leaves;
 	gen_pool_for_each_chunk(pool->pages, find_bits, chunk);
 	all.chunk = chunk;
-	tree_change(&all);
+	tree_change(&all, true, 1, 0, tree_size(chunk));
 
 	*new = chunk;
 	guard(raw_spinlock_irqsave)(&pool->lock);
@@ -952,14 +923,17 @@ size_t p2pdma_pool_available(struct p2pdma_pool *pool)
 {
 	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
 	long pages = smp_load_acquire(&pool->size) >> PAGE_SHIFT;
-	long used = 0;
+	const struct p2pdma_pool_cpu *cpu;
+	unsigned long used = 0;
 	unsigned int nr;
 
 	if (!pages)
 		return 0;
-	for_each_possible_cpu(nr)
-		used += READ_ONCE(per_cpu_ptr(pool->cpus, nr)->used);
+	for_each_possible_cpu(nr) {
+		cpu = per_cpu_ptr(pool->cpus, nr);
+		used += READ_ONCE(cpu->allocated) - READ_ONCE(cpu->freed);
+	}
 	/* Memory may have gone from a CPU to one that was counted before. */
-	return (size_t)(pages - clamp(used, 0L, pages)) << PAGE_SHIFT;
+	return (size_t)(pages - clamp((long)used, 0L, pages)) << PAGE_SHIFT;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_available);

@@ -64,27 +64,46 @@ struct p2pdma_chunk {
 };
 
 /**
+ * struct p2pdma_run - pages of a chunk, side by side
+ * @chunk: the chunk; may be NULL where there are no pages
+ * @page: the first one
+ * @end: the one after the last
+ */
+struct p2pdma_run {
+	struct p2pdma_chunk *chunk;
+	size_t page;
+	size_t end;
+};
+
+/**
  * struct p2pdma_pool_cpu - what one CPU keeps of a pool
- * @slots: pieces by their number of pages; exchanged without a lock.  Those of
- *	more than P2PDMA_KEPT_PAGES are in row 0, with their number of pages in
- *	the low bits
- * @next: slot of each row that was filled last, for a short way; may be wrong
- * @victim: row that is emptied next where there is no room
- * @filled: a bit for each row that something was put into since others last
- *	looked
- * @used: pages allocated on this CPU, less those freed
- * @kept: pages in slots, or about to be; the first slot of a row that is
- *	in @filled counts as full
+ * @first: a piece of each number of pages; exchanged without a lock
+ * @filled: a bit for each number of pages of which something was kept since
+ *	others last took all of it; bit 0, for @run, is always set
+ * @allocated: pages allocated on this CPU, ever
+ * @freed: pages freed on this CPU, ever
+ * @lock: irq-safe; what follows, and writing @filled.  Never taken with
+ *	p2pdma_pool.lock
+ * @kept: pages in @pieces and @run, and those in @first as if each one whose bit
+ *	is set in @filled was full
+ * @victim: where to begin where room must be made
  * @cpu: the CPU
+ * @run: pages to be cut up
+ * @count: pieces in each row of @pieces
+ * @pieces: further pieces by their number of pages
  */
 struct p2pdma_pool_cpu {
-	void *slots[P2PDMA_SIZES][P2PDMA_SLOTS];
-	u8 next[P2PDMA_SIZES];
-	u8 victim;
+	void *first[P2PDMA_SIZES];
 	unsigned long filled;
-	long used;
-	atomic_t kept;
+	unsigned long allocated;
+	unsigned long freed;
+	raw_spinlock_t lock;
+	u32 kept;
+	unsigned int victim;
 	unsigned int cpu;
+	struct p2pdma_run run;
+	u8 count[P2PDMA_SIZES];
+	void *pieces[P2PDMA_SIZES][P2PDMA_SLOTS];
 };
 
 /**

@@ -121,7 +121,8 @@ static bool is_kept(struct p2pdma_pool *pool, void *addr, size_t pages)
 		page = (addr - chunk->start) >> PAGE_SHIFT;
 		if (page < chunk->size >> PAGE_SHIFT)
 			return is_used(chunk, page, pages) &&
-			       !chunk->marks[page];
+			       !memchr_inv(&chunk->marks[page], 0,
+					   pages * sizeof(*chunk->marks));
 	}
 	return false;
 }
@@ -131,37 +132,37 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 				size_t *kept)
 {
 	struct p2pdma_pool_cpu *cpu = per_cpu_ptr(pool->cpus, nr);
-	size_t pages, first = 0, further = 0, reserved = 0;
+	size_t first = 0, further = 0, reserved = 0;
 	unsigned int row, i;
-	void *addr;
 
-	for (row = 0; row < P2PDMA_SIZES; row++) {
-		for (i = 0; i < P2PDMA_SLOTS; i++) {
-			addr = cpu->slots[row][i];
-			if (!addr)
-				continue;
-			/* With a large piece, its number of pages */
-			pages = row ?: offset_in_page(addr);
-			addr -= row ? 0 : pages;
-			if (!row && pages <= P2PDMA_KEPT_PAGES)
-				return "a small piece is among the large ones";
-			if (!is_kept(pool, addr, pages))
-				return "what is in a slot is free, or allocated";
-			if (!(cpu->filled & BIT(row)))
-				return "a slot has a piece, and its bit isn't set";
-			if (i)
-				further += pages;
-			else
-				first += pages;
-		}
+	if (cpu->run.page > cpu->run.end)
+		return "a run ends before it begins";
+	if (cpu->run.page < cpu->run.end) {
+		further = cpu->run.end - cpu->run.page;
+		if (!is_kept(pool, cpu->run.chunk->start + cpu->run.page * PAGE_SIZE, further))
+			return "what is in a run is free, or allocated";
 	}
-	for_each_set_bit(row, &cpu->filled, P2PDMA_SIZES)
-		reserved += row;
-	if (further + reserved != atomic_read(&cpu->kept))
-		return "slots have more, or less, than is counted";
-	if (cpu->filled && !cpumask_test_cpu(nr, &pool->keeping))
+	for (row = 1; row < P2PDMA_SIZES; row++) {
+		if ((cpu->first[row] || cpu->count[row]) && !(cpu->filled & BIT(row)))
+			return "a row has a piece, and its bit isn't set";
+		if (cpu->first[row]) {
+			if (!is_kept(pool, cpu->first[row], row))
+				return "what is in a first slot is free, or allocated";
+			first += row;
+		}
+		for (i = 0; i < cpu->count[row]; i++) {
+			if (!is_kept(pool, cpu->pieces[row][i], row))
+				return "what is in a row is free, or allocated";
+			further += row;
+		}
+		if (cpu->filled & BIT(row))
+			reserved += row;
+	}
+	if (further + reserved != cpu->kept)
+		return "a CPU keeps more, or less, than it has counted";
+	if (first + further && !cpumask_test_cpu(nr, &pool->keeping))
 		return "a CPU keeps something, and isn't in the mask";
-	if ((first + further) * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
+	if (cpu->kept * num_possible_cpus() * 16 > pool->size >> PAGE_SHIFT)
 		return "a CPU keeps too much";
 	*kept += first + further;
 	return NULL;
