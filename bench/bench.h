@@ -25,6 +25,7 @@ int bench_paths(void);
 int bench_pool(void);
 int bench_user(void);
 int bench_cpus(void);
+int bench_irqs(void);
 int bench_scaling(void);
 
 #endif /* _BENCH_H */

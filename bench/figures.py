@@ -130,6 +130,8 @@ ROWS = [
       for cpus in (1, 8, 64)),
     "Being refused 128 KiB of a checkerboard of 4 KiB that is 99 % full, beside stock",
     *(Row(f"  {title}", f"refused_128k_{size}_board_99", limit=500) for size, title in POOLS.items()),
+    "Interrupts are off at one stretch, any request up to 64 GiB, 64 CPUs use the pool, beside stock",
+    Row("at most", "irqs_off", limit=5000),
     "Pieces of 2 MiB left of 32, beside stock",
     Row("64 CPUs have one page each", "left_2m_64", unit="pieces", floor=30),
     Row("8 CPUs have one page each", "left_2m_8", unit="pieces"),

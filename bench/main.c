@@ -26,7 +26,7 @@
 
 static char *run;
 module_param(run, charp, 0);
-MODULE_PARM_DESC(run, "the part to run: paths, pool, user, cpus or scaling");
+MODULE_PARM_DESC(run, "the part to run: paths, pool, user, cpus, irqs or scaling");
 
 static char *where;
 module_param(where, charp, 0);
@@ -41,6 +41,7 @@ static const struct {
 	{ "pool", bench_pool },
 	{ "user", bench_user },
 	{ "cpus", bench_cpus },
+	{ "irqs", bench_irqs },
 	{ "scaling", bench_scaling },
 };
 

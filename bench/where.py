@@ -19,18 +19,31 @@ import boot
 
 CALLS = 9                       # that are looked at; odd
 READ = "__x64_sys_io_submit"    # where a read of bench/io_path.c begins
-EXECUTED = re.compile(r"Trace \d+: \S+ \[\w+/(\w+)/")
+EXECUTED = re.compile(r"Trace (\d+): \S+ \[\w+/(\w+)/")
 
 
-def symbols(kernel):
-    """(addresses, names) of the kernel's code, sorted."""
-    found = []
-    for line in (boot.BUILD / kernel / "System.map").read_text().splitlines():
-        address, kind, name = line.split()
-        if kind in "tTwW":
-            found.append((int(address, 16), name))
-    found.sort()
-    return [address for address, _ in found], [name for _, name in found]
+class Symbols:
+    """The functions of a kernel, sorted by address."""
+
+    def __init__(self, kernel):
+        found = []
+        for line in (boot.BUILD / kernel / "System.map").read_text().splitlines():
+            address, kind, name = line.split()
+            if kind in "tTwW":
+                found.append((int(address, 16), name))
+        found.sort()
+        self.starts = [address for address, _ in found]
+        self.names = [name for _, name in found]
+
+    def name(self, address):
+        """Of the function that an instruction belongs to."""
+        if address < self.starts[0] or address > self.starts[-1]:
+            return "(benchmark)"
+        return self.names[bisect.bisect(self.starts, address) - 1]
+
+    def start(self, name):
+        """Where a function begins."""
+        return self.starts[self.names.index(name)]
 
 
 def wait_for(condition, qemu, what):
@@ -45,9 +58,9 @@ def wait_for(condition, qemu, what):
 
 
 def executed(kernel, figure, command, options):
-    """Boots a guest; yields where a call begins (0 for where a read does), then the address of each instruction."""
+    """Boots a guest; yields CPU and address of each instruction, at first where a call begins (0: where a read does)."""
     console, folder = boot.console(kernel, "where"), boot.BUILD / "bench"
-    log, monitor = folder / "instructions", folder / "monitor"
+    log, monitor = folder / f"{kernel}.instructions", folder / f"{kernel}.monitor"
     for path in (console, log, monitor):
         path.unlink(missing_ok=True)
     os.mkfifo(log)
@@ -59,19 +72,30 @@ def executed(kernel, figure, command, options):
         stack.callback(qemu.kill)
         call = wait_for(lambda: console.exists() and begin.search(console.read_text(errors="replace")), qemu,
                         f"figure '{figure}'")
-        yield int(call[1] or "0", 16)
+        yield 0, int(call[1] or "0", 16)
         human = stack.enter_context(socket.socket(socket.AF_UNIX))
         human.connect(str(monitor))
         human.sendall(f"logfile {log}\nsinglestep on\nlog exec,nochain\n".encode())
         for line in stack.enter_context(open(log, errors="replace")):
             if match := EXECUTED.match(line):
-                yield int(match[1], 16)
+                yield int(match[1]), int(match[2], 16)
 
 
-def calls(addresses, begin, name):
+def one_call(instructions, begin):
+    """Yields those of one whole call, of whatever CPU."""
+    begun = 0
+    for instruction in instructions:
+        begun += instruction[1] == begin
+        if begun > 1:
+            return
+        if begun:
+            yield instruction
+
+
+def calls(instructions, begin, name):
     """Yields {function: instructions} of each whole call."""
     call = None
-    for address in addresses:
+    for _, address in instructions:
         if address == begin:
             if call:
                 yield call
@@ -82,16 +106,10 @@ def calls(addresses, begin, name):
 
 def show(kernel, figure, command, **options):
     """Prints where one call's instructions go, in a guest that runs a command. As boot.qemu_command()."""
-    starts, names = symbols(kernel)
-
-    def name(address):
-        if address < starts[0] or address > starts[-1]:
-            return "(benchmark)"
-        return names[bisect.bisect(starts, address) - 1]
-
-    with contextlib.closing(executed(kernel, figure, command, options)) as addresses:
-        begin = next(addresses) or starts[names.index(READ)]
-        found = sorted(itertools.islice(calls(addresses, begin, name), CALLS), key=lambda call: call.total())
+    symbols = Symbols(kernel)
+    with contextlib.closing(executed(kernel, figure, command, options)) as instructions:
+        begin = next(instructions)[1] or symbols.start(READ)
+        found = sorted(itertools.islice(calls(instructions, begin, symbols.name), CALLS), key=lambda call: call.total())
     if len(found) < CALLS:
         raise boot.Error(f"{figure}: QEMU ended too soon")
     call = found[CALLS // 2]

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Part "irqs" of the benchmark: requests of all sizes, of a pool that all CPUs use.
+ *
+ * Counts nothing itself: repeats the requests for ever, for bench/irqs.py, which
+ * sees each instruction.
+ */
+
+#include <linux/cpumask.h>
+#include <linux/mm.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/sizes.h>
+#include <linux/workqueue.h>
+
+#include <pci_fabric.h>
+
+#include "bench.h"
+
+#define IRQS_POOL	(64ULL * SZ_1G)
+
+static struct pci_dev *provider;
+
+static void alloc_free(size_t size)
+{
+	void *addr = pci_alloc_p2pmem(provider, size);
+
+	if (addr)
+		pci_free_p2pmem(provider, addr, size);
+}
+
+/* So that this CPU keeps something */
+static long use(void *unused)
+{
+	alloc_free(SZ_4K);
+	alloc_free(SZ_128K);
+	return 0;
+}
+
+static noinline void request_all(void)
+{
+	unsigned int cpu;
+	size_t size;
+
+	for_each_online_cpu(cpu)
+		work_on_cpu(cpu, use, NULL);
+	for (size = PAGE_SIZE; size <= IRQS_POOL; size *= 4)
+		alloc_free(size);
+	/* A page more, so that it isn't made of whole leaves */
+	alloc_free(SZ_1G + SZ_4K);
+}
+
+static const struct pci_fabric_node nodes[] = {
+	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1 },
+	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT },
+	{ .name = "provider", .below = "root", .kind = PCI_FABRIC_ENDPOINT,
+	  .bar = { { IRQS_POOL } } },
+};
+
+/**
+ * bench_irqs - have requests watched, for ever
+ *
+ * Return: what went wrong.
+ */
+int bench_irqs(void)
+{
+	struct pci_fabric *fabric;
+	int error;
+
+	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));
+	if (IS_ERR(fabric))
+		return PTR_ERR(fabric);
+	provider = pci_fabric_dev(fabric, "provider");
+	error = pci_p2pdma_add_resource(provider, 0, 0, 0);
+	if (!error && !bench_where("irqs", request_all))
+		error = -EINVAL;
+	while (!error)
+		request_all();
+	pci_fabric_destroy(fabric);
+	return error;
+}
