@@ -2,10 +2,10 @@
 /*
  * PCI peer-to-peer DMA: the allocator.
  *
- * Hands out address ranges of the chunks it was given and takes them back, from
- * any context.  It never touches the memory itself, so a chunk may lie in a
- * BAR, and it knows nothing of PCI, struct pages or references: an owner, given
- * with each chunk, leads the caller from an allocation to those.
+ * Allocates and frees address ranges of the chunks that were added to it, in
+ * any context but NMI.  It never accesses the memory itself, so a chunk may lie
+ * in a BAR, and it knows nothing of PCI, struct pages or references: callers
+ * find those by the owner pointer of the chunk, which each allocation returns.
  */
 
 #include <linux/atomic.h>
@@ -34,47 +34,50 @@
 /**
  * DOC: The pool
  *
- * Below is a gen_pool of pages, which says what is used.  A tree for each chunk
- * is searched in its place, a node of which knows the longest run of free pages
- * below it: a run of any size is found, or known not to exist, in as many steps
- * as the tree has levels, the logarithm of the chunk's size.
+ * The lower layer is a gen_pool of pages, whose bitmap records the pages in
+ * use.  The bitmap isn't searched: each chunk has a tree, whose nodes hold the
+ * length of the longest run of free pages below them.  A run of any size is
+ * found, or known not to exist, in as many steps as the tree has levels, the
+ * logarithm of the chunk's size.
  *
- * Above, each CPU keeps pieces that were freed on it, by their size, up to 32
- * pages and so many of each, and one run of pages that are side by side.  A run
- * comes from the gen_pool, is cut up from its front, and grows by what is freed
- * beside it.  The first piece of each size is taken and put back without a lock.
- * All CPUs together keep at most 1/16 of the pool.
+ * In the upper layer each CPU keeps free pages: pieces of up to 32 pages that
+ * were freed on it, up to 33 of each size, and one run of contiguous pages.
+ * The run comes from the gen_pool, pieces are cut off its front, and adjacent
+ * frees extend it.  The first piece of each size is taken and put back without
+ * a lock.  All CPUs together keep at most 1/16 of the pool.
  *
- * An allocation that finds nothing below takes from other CPUs a piece of its
- * size, or else has all that CPUs keep go back to the gen_pool, so that a
- * contiguous range is found as long as there is one in a chunk.  Where CPUs keep
- * nothing, a refusal is as quick as an allocation.
+ * If the gen_pool has no run that is long enough, an allocation takes a piece
+ * that another CPU keeps, or else returns all kept pages to the gen_pool, so
+ * that it succeeds as long as a chunk has a contiguous range of that size.  If
+ * no CPU keeps pages, a refusal is as fast as an allocation.
  *
- * Each page has a mark, which says what allocation begins there.  A free that
- * doesn't fit the mark is refused, and of several frees of the same memory only
- * one can change the mark.
+ * Each page has a mark, the length of the allocation that starts there.  A free
+ * that doesn't match the mark is refused, and of several frees of the same
+ * memory only one can clear the mark.
  *
- * Interrupts are off for a bounded time, whatever the size: whole leaves of the
- * tree are claimed by a few nodes above them, and their bits in the gen_pool are
- * set after that, and cleared before the tree is told, without a lock.
+ * The time with interrupts disabled is bounded for requests of any size: whole
+ * leaves of the tree are claimed by updating a few nodes above them.  Their
+ * bits in the gen_pool are set after that update, and cleared before it,
+ * without the lock.
  *
- * With pages of 4 KiB a pool costs about 1.1 MiB for each GiB, besides the struct
- * pages, and 8.5 KiB for each CPU.
+ * With 4 KiB pages, a pool costs about 1.1 MiB per GiB, besides the struct
+ * pages, and 8.5 KiB per CPU.
  */
 
 /*
  * Invariants, which tests check without concurrent users:
  *
  *   1. The gen_pool's bits are set for pages that are allocated or kept.
- *   2. Each node that isn't stale says what the bits below it say.
- *   3. The pages allocated are those the CPUs have counted, less those freed.
+ *   2. Each node that isn't stale agrees with the bits below it.
+ *   3. The CPUs' counts of allocated pages, less those of freed pages, add up
+ *      to the number of pages that are allocated.
  */
 
-/* What all CPUs may keep, as a part of the pool, and each of them at most */
+/* Limits of kept pages: all CPUs, as a part of the pool, and each CPU */
 #define P2PDMA_KEPT_SHARE	16
 #define P2PDMA_KEPT_MOST	(SZ_8M / PAGE_SIZE)
 
-/* Pieces that come from the gen_pool at a time */
+/* Limit of the pieces taken from the gen_pool at a time */
 #define P2PDMA_BATCH		32
 
 /* ---- Runs of pages ---- */
@@ -89,7 +92,7 @@ static void *run_start(const struct p2pdma_run *run)
 	return run->chunk->start + (run->page << PAGE_SHIFT);
 }
 
-/* Cut @pages off the front; NULL where there aren't as many */
+/* Cut @pages off the front; NULL if the run is shorter */
 static void *run_cut(struct p2pdma_run *run, size_t pages)
 {
 	if (run_pages(run) < pages)
@@ -98,7 +101,7 @@ static void *run_cut(struct p2pdma_run *run, size_t pages)
 	return run_start(run) - (pages << PAGE_SHIFT);
 }
 
-/* Add a piece that lies beside a run; false where it doesn't. */
+/* Extend a run by a piece; false if the piece isn't adjacent */
 static bool run_add(struct p2pdma_run *run, const struct p2pdma_run *piece)
 {
 	if (run->chunk != piece->chunk)
@@ -114,7 +117,7 @@ static bool run_add(struct p2pdma_run *run, const struct p2pdma_run *piece)
 
 /* ---- Leaves ---- */
 
-/* The free pages of a leaf; those beyond the chunk are none. */
+/* Bits of a leaf's free pages; pages beyond the chunk aren't free */
 static unsigned long leaf_free(const struct p2pdma_chunk *chunk, size_t leaf)
 {
 	size_t left = (chunk->size >> PAGE_SHIFT) - leaf * P2PDMA_LEAF_PAGES;
@@ -143,7 +146,7 @@ static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk,
 		runs.prefix = __ffs(~free);
 		runs.suffix = BITS_PER_LONG - 1 - __fls(~free);
 	}
-	/* From here, a bit stands for a run of as many. */
+	/* Each bit in places starts a run of runs.longest + 1 free pages. */
 	for (places = free; places; places &= places >> 1)
 		runs.longest++;
 	return runs;
@@ -151,7 +154,7 @@ static struct p2pdma_runs leaf_runs(const struct p2pdma_chunk *chunk,
 
 /* ---- The tree ---- */
 
-/* Pages below the root, those beyond the chunk included */
+/* Pages below the root, including those beyond the chunk */
 static size_t tree_size(const struct p2pdma_chunk *chunk)
 {
 	return (size_t)chunk->leaves * P2PDMA_LEAF_PAGES;
@@ -170,9 +173,9 @@ static struct p2pdma_runs join(const struct p2pdma_runs *left,
 }
 
 /*
- * The pages of @run have become free, or used: have a node of @size pages from
- * page @at on, and those below it, say so.  As deep as the tree, which has at
- * most 27 levels.
+ * The pages of @run have become free, or used: update @node, which covers @size
+ * pages from page @at on, and the nodes below it.  Recursion is as deep as the
+ * tree, which has at most 26 levels.
  */
 static void tree_change(const struct p2pdma_run *run, bool free, u32 node,
 			size_t at, size_t size)
@@ -188,7 +191,7 @@ static void tree_change(const struct p2pdma_run *run, bool free, u32 node,
 		tree[node] = leaf_runs(run->chunk, at / P2PDMA_LEAF_PAGES);
 		return;
 	}
-	/* The nodes below one that has all pages free, or none, are stale. */
+	/* If all pages are free, or all used, the children are stale. */
 	if (!tree[node].longest || tree[node].longest == size) {
 		tree[2 * node] = uniform(tree[node].longest, half);
 		tree[2 * node + 1] = tree[2 * node];
@@ -200,14 +203,14 @@ static void tree_change(const struct p2pdma_run *run, bool free, u32 node,
 	tree[node] = join(&tree[2 * node], &tree[2 * node + 1], half);
 }
 
-/* The first of @pages free pages in a row; there are as many. */
+/* Find the first run of @pages free pages; the tree has one */
 static size_t tree_find(const struct p2pdma_chunk *chunk, size_t pages)
 {
 	const struct p2pdma_runs *tree = chunk->tree;
 	size_t at = 0, half = tree_size(chunk) / 2, end;
 	u32 node = 1;
 
-	/* A node all of whose pages are free ends this: those below are stale. */
+	/* Ends at a node with all pages free: its children are stale. */
 	for (; tree[node].prefix < pages; half /= 2) {
 		if (node >= chunk->leaves) {
 			end = min(at + P2PDMA_LEAF_PAGES,
@@ -228,7 +231,7 @@ static size_t tree_find(const struct p2pdma_chunk *chunk, size_t pages)
 
 /* ---- The gen_pool ---- */
 
-/* The chunk that an address of the pool lies in; none goes before the pool does */
+/* The chunk that an address of the pool lies in; lives as long as the pool */
 static struct p2pdma_chunk *pool_chunk(struct p2pdma_pool *pool, void *addr)
 {
 	struct p2pdma_chunk *chunk;
@@ -240,7 +243,7 @@ static struct p2pdma_chunk *pool_chunk(struct p2pdma_pool *pool, void *addr)
 	return chunk;
 }
 
-/* The run of pages that begins at an address */
+/* The run of @pages that starts at an address */
 static struct p2pdma_run pool_run(struct p2pdma_pool *pool, void *addr,
 				  size_t pages)
 {
@@ -250,7 +253,7 @@ static struct p2pdma_run pool_run(struct p2pdma_pool *pool, void *addr,
 	return (struct p2pdma_run) { chunk, page, page + pages };
 }
 
-/* Where gen_pool_alloc_algo_owner() is to allocate */
+/* The pages that gen_pool_alloc_algo_owner() is to allocate */
 struct p2pdma_place {
 	const struct p2pdma_chunk *chunk;
 	size_t page;
@@ -269,7 +272,7 @@ static unsigned long find_place(unsigned long *map, unsigned long size,
 	return place->page;
 }
 
-/* The bits of pages @page up to @end of a chunk */
+/* Clear (@free) or set the bits of pages @page up to @end of a chunk */
 static void set_bits(const struct p2pdma_chunk *chunk, bool free, size_t page,
 		     size_t end)
 {
@@ -287,14 +290,14 @@ static void set_bits(const struct p2pdma_chunk *chunk, bool free, size_t page,
 							&place, NULL));
 }
 
-/* Bits of whole leaves, which the tree has as used: no other CPU writes them. */
+/* Bits of whole leaves: used in the tree, so no other CPU writes them */
 static void set_whole(const struct p2pdma_run *run, bool free)
 {
 	set_bits(run->chunk, free, round_up(run->page, P2PDMA_LEAF_PAGES),
 		 round_down(run->end, P2PDMA_LEAF_PAGES));
 }
 
-/* The bits of other leaves, and the tree */
+/* Bits of the leaves that the run covers in part, and the tree */
 static void set_rest(const struct p2pdma_run *run, bool free)
 {
 	size_t before = min(round_up(run->page, P2PDMA_LEAF_PAGES), run->end);
@@ -306,7 +309,7 @@ static void set_rest(const struct p2pdma_run *run, bool free)
 	tree_change(run, free, 1, 0, tree_size(run->chunk));
 }
 
-/* Give a run, which may have no pages, to the gen_pool */
+/* Return a run, which may be empty, to the gen_pool */
 static void pool_give(const struct p2pdma_run *run)
 {
 	if (!run_pages(run))
@@ -317,8 +320,8 @@ static void pool_give(const struct p2pdma_run *run)
 }
 
 /*
- * Take a run of up to @most pieces of @pages out of the gen_pool; false where no
- * chunk has one in one piece.
+ * Take a run of up to @most pieces of @pages from the gen_pool; false if no
+ * chunk has a run of @pages.
  */
 static bool pool_take(struct p2pdma_pool *pool, size_t pages, size_t most,
 		      struct p2pdma_run *run)
@@ -327,13 +330,13 @@ static bool pool_take(struct p2pdma_pool *pool, size_t pages, size_t most,
 
 	*run = (struct p2pdma_run) { };
 	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
-		/* Looked at again below */
+		/* Checked again under the lock */
 		if (data_race(chunk->tree[1].longest) < pages)
 			continue;
 		scoped_guard(raw_spinlock_irqsave, &pool->lock) {
 			if (chunk->tree[1].longest < pages)
 				break;
-			/* Of what there is little of, others get some, too. */
+			/* Leave most of a short run to other CPUs. */
 			most = clamp(chunk->tree[1].longest / pages / 8, 1, most);
 			run->chunk = chunk;
 			run->page = tree_find(chunk, most * pages);
@@ -350,13 +353,13 @@ static bool pool_take(struct p2pdma_pool *pool, size_t pages, size_t most,
 
 /* ---- What CPUs keep ---- */
 
-/* Where pieces of @pages are kept; in 0, the run, where they have no row */
+/* The row for pieces of @pages; 0, the run, for sizes without slots */
 static unsigned int row_of(const struct p2pdma_pool *pool, size_t pages)
 {
 	return pages <= READ_ONCE(pool->slot_pages) ? pages : 0;
 }
 
-/* Others are to look what this CPU has in a row, also in the first slot. */
+/* Let other CPUs find what this CPU keeps in a row and its first slot */
 static void cpu_announce(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			 unsigned int row)
 {
@@ -369,7 +372,7 @@ static void cpu_announce(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		cpumask_set_cpu(cpu->cpu, &pool->keeping);
 }
 
-/* Is there no room for as many pages? */
+/* Would @pages more exceed the limit of kept pages? */
 static bool cpu_is_full(const struct p2pdma_pool *pool,
 			const struct p2pdma_pool_cpu *cpu, size_t pages)
 {
@@ -377,9 +380,9 @@ static bool cpu_is_full(const struct p2pdma_pool *pool,
 }
 
 /*
- * Keep a piece in its row; for row 0, or where the row has no room, in the run,
- * or in place of the run.  Returns false where the CPU has enough.  A call costs
- * 15 instructions of 333.
+ * Keep a piece in its row; for row 0, or if the row is full, extend the run by
+ * the piece, or replace the run.  False if the CPU's limit would be exceeded.
+ * Inlined, since a call costs 15 instructions of 333.
  */
 static __always_inline bool cpu_keep(struct p2pdma_pool *pool,
 				     struct p2pdma_pool_cpu *cpu, void *addr,
@@ -406,7 +409,7 @@ static __always_inline bool cpu_keep(struct p2pdma_pool *pool,
 	return true;
 }
 
-/* Take memory that a CPU keeps; NULL where it has none of that size */
+/* Take @pages that a CPU keeps; NULL if it has no such piece */
 static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages,
 		      unsigned int row)
 {
@@ -424,7 +427,7 @@ static void *cpu_take(struct p2pdma_pool_cpu *cpu, size_t pages,
 	return addr;
 }
 
-/* Take any piece that a CPU keeps in a row; false where there is none */
+/* Take any piece of a CPU's row, or its run for row 0; false if it has none */
 static bool cpu_pop(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		    unsigned int row, struct p2pdma_run *piece)
 {
@@ -440,7 +443,7 @@ static bool cpu_pop(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		addr = cpu->pieces[row][--cpu->count[row]];
 	} else if (cpu->filled & BIT(row)) {
 		WRITE_ONCE(cpu->filled, cpu->filled & ~BIT(row));
-		/* Pairs with that of p2pdma_pool_free(), which sees the bit clear */
+		/* Pairs with p2pdma_pool_free(), which sees the bit clear */
 		addr = xchg(&cpu->first[row], NULL);
 	} else {
 		return false;
@@ -451,11 +454,11 @@ static bool cpu_pop(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 	return run_pages(piece);
 }
 
-/* Have a CPU give back all that it keeps in a row, side by side at once */
+/* Return a CPU's row to the gen_pool, adjacent pieces in one step */
 static void cpu_drain(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 		      unsigned int row)
 {
-	unsigned int left = P2PDMA_SLOTS + 1;	/* others may add some meanwhile */
+	unsigned int left = P2PDMA_SLOTS + 1;	/* frees may add pieces */
 	struct p2pdma_run run = { }, piece;
 
 	while (left-- && cpu_pop(pool, cpu, row, &piece)) {
@@ -467,7 +470,7 @@ static void cpu_drain(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 	pool_give(&run);
 }
 
-/* Have a CPU give back row after row until there is room for as many pages */
+/* Return a CPU's rows to the gen_pool until it has room for @pages */
 static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 			  size_t pages)
 {
@@ -482,7 +485,7 @@ static void cpu_make_room(struct p2pdma_pool *pool, struct p2pdma_pool_cpu *cpu,
 	}
 }
 
-/* Take a piece that another CPU keeps, or what is contiguous once none keeps any */
+/* Take a piece that a CPU keeps, or a free run once all CPUs are drained */
 static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 {
 	struct p2pdma_pool_cpu *cpu;
@@ -496,11 +499,11 @@ static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 		if (addr)
 			return addr;
 	}
-	/* What a CPU kept may come to another one in the meantime. */
+	/* Kept pages may move to another CPU meanwhile: try again. */
 	for (tries = 3; tries && !cpumask_empty(&pool->keeping); tries--) {
 		for_each_cpu(nr, &pool->keeping) {
 			cpu = per_cpu_ptr(pool->cpus, nr);
-			/* What comes from now on sets it again. */
+			/* Pages kept from now on set it again. */
 			scoped_guard(raw_spinlock_irqsave, &cpu->lock)
 				cpumask_clear_cpu(nr, &pool->keeping);
 			cpu_make_room(pool, cpu, READ_ONCE(pool->most_kept));
@@ -513,20 +516,20 @@ static void *pool_take_kept(struct p2pdma_pool *pool, size_t pages)
 
 /* ---- Allocating ---- */
 
-/* May there be as much in one piece, as far as the gen_pool knows? */
+/* Does the gen_pool have a run of @pages?  Without the lock: a hint */
 static bool pool_has(struct p2pdma_pool *pool, size_t pages)
 {
 	struct p2pdma_chunk *chunk;
 
 	list_for_each_entry_lockless(chunk, &pool->chunks, node) {
-		/* pool_take() looks again, under the lock. */
+		/* pool_take() checks again under the lock. */
 		if (data_race(chunk->tree[1].longest) >= pages)
 			return true;
 	}
 	return false;
 }
 
-/* Take what this CPU doesn't keep */
+/* Take @pages from the gen_pool, or from what CPUs keep */
 static noinline void *pool_get(struct p2pdma_pool *pool,
 			       struct p2pdma_pool_cpu *cpu, size_t pages)
 {
@@ -534,7 +537,7 @@ static noinline void *pool_get(struct p2pdma_pool *pool,
 	struct p2pdma_run run;
 	void *addr;
 
-	/* Half of the room is left for what is freed. */
+	/* Leave half of the room for frees. */
 	most = most > kept && pages <= P2PDMA_KEPT_PAGES ?
 	       (most - kept) / pages / 2 : 1;
 	if (!pool_take(pool, pages, clamp(most, 1, P2PDMA_BATCH), &run))
@@ -546,7 +549,7 @@ static noinline void *pool_get(struct p2pdma_pool *pool,
 	return addr;
 }
 
-/* Account for a piece that was taken; a call costs 8 instructions of 162 */
+/* Account for an allocated piece; a call costs 8 instructions of 162 */
 static __always_inline void *pool_mark(struct p2pdma_pool *pool,
 				       struct p2pdma_pool_cpu __percpu *cpus,
 				       void *addr, size_t pages, void **owner)
@@ -559,7 +562,7 @@ static __always_inline void *pool_mark(struct p2pdma_pool *pool,
 	return addr;
 }
 
-/* Apart from p2pdma_pool_alloc(), which would save registers for it: 8 of 170 */
+/* Out of line: inlined, it costs p2pdma_pool_alloc() 8 instructions of 170 */
 static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 				 void **owner)
 {
@@ -568,7 +571,7 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 
 	if (cpumask_empty(&pool->keeping) && !pool_has(pool, pages))
 		return NULL;
-	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
+	/* Pairs with p2pdma_pool_add(): if size isn't 0, pool->cpus is set. */
 	if (pages - 1 >= smp_load_acquire(&pool->size) >> PAGE_SHIFT)
 		return NULL;
 	cpu = raw_cpu_ptr(pool->cpus);
@@ -578,14 +581,14 @@ static noinline void *pool_alloc(struct p2pdma_pool *pool, size_t pages,
 }
 
 /**
- * p2pdma_pool_alloc - take contiguous memory out of a pool
+ * p2pdma_pool_alloc - allocate contiguous memory from a pool
  * @pool: the pool
  * @size: bytes, rounded up to whole pages
- * @owner: where to put the owner of the chunk it lies in
+ * @owner: where to store the owner of the chunk that the memory lies in
  *
  * Context: any but NMI; never sleeps.
- * Return: address, aligned to a page; NULL where no chunk has that much in one
- * piece, or @size is 0.
+ * Return: address, aligned to a page; NULL if no chunk has that much contiguous
+ * memory free, or @size is 0.
  */
 void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 {
@@ -593,7 +596,7 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 	size_t pages = PFN_UP(size);
 	void *addr;
 
-	/* Pairs with pool_set_kept(): if it isn't 0, pool->cpus is there. */
+	/* Pairs with pool_set_kept(): if not 0, pool->cpus is set. */
 	if (likely(pages - 1 < smp_load_acquire(&pool->slot_pages))) {
 		cpus = pool->cpus;
 		addr = xchg(&raw_cpu_ptr(cpus)->first[pages], NULL);
@@ -605,14 +608,14 @@ void *p2pdma_pool_alloc(struct p2pdma_pool *pool, size_t size, void **owner)
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc);
 
 /**
- * p2pdma_pool_alloc_pages - take contiguous pages that are freed one by one
+ * p2pdma_pool_alloc_pages - allocate contiguous pages to be freed one by one
  * @pool: the pool
  * @size: bytes, a multiple of PAGE_SIZE
- * @owner: where to put the owner of the chunk they lie in
+ * @owner: where to store the owner of the chunk that the pages lie in
  *
  * Context: any but NMI; never sleeps.
- * Return: address of the first page, each of which is an allocation of its
- * own; NULL where no chunk has that much in one piece, or @size is 0.
+ * Return: address of the first page; each page is an allocation of its own.
+ * NULL if no chunk has that much contiguous memory free, or @size is 0.
  */
 void *p2pdma_pool_alloc_pages(struct p2pdma_pool *pool, size_t size,
 			      void **owner)
@@ -634,7 +637,7 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);
 
 /* ---- Freeing ---- */
 
-/* Warn of a free that doesn't fit */
+/* Refuse a free that matches no allocation, with a warning */
 static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	size_t offset = addr - chunk->start;
@@ -649,14 +652,14 @@ static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 	return false;
 }
 
-/* Free what has no row, or what a CPU has no room for */
+/* Free a piece that has no row, or that the CPU has no room for */
 static noinline bool pool_free_full(struct p2pdma_pool *pool,
 				    struct p2pdma_pool_cpu *cpu, void *addr,
 				    size_t pages)
 {
 	struct p2pdma_run run = pool_run(pool, addr, pages);
 
-	/* One piece isn't to be most of what a CPU keeps. */
+	/* A single piece takes at most half of the CPU's limit. */
 	if (pages <= READ_ONCE(pool->most_kept) / 2) {
 		cpu_make_room(pool, cpu, pages);
 		if (cpu_keep(pool, cpu, addr, pages, row_of(pool, pages)))
@@ -666,7 +669,7 @@ static noinline bool pool_free_full(struct p2pdma_pool *pool,
 	return true;
 }
 
-/* Free what doesn't fit into a first slot */
+/* Free a piece that another one has replaced in its first slot */
 static noinline bool pool_free(struct p2pdma_pool *pool,
 			       struct p2pdma_pool_cpu *cpu, void *addr,
 			       size_t pages)
@@ -675,7 +678,7 @@ static noinline bool pool_free(struct p2pdma_pool *pool,
 	       pool_free_full(pool, cpu, addr, pages);
 }
 
-/* Have others look into a first slot, which has been filled; @addr was there. */
+/* Let other CPUs find a filled first slot; free @addr, its old piece */
 static noinline bool pool_announce(struct p2pdma_pool *pool,
 				   struct p2pdma_pool_cpu *cpu, void *addr,
 				   size_t pages)
@@ -687,16 +690,16 @@ static noinline bool pool_announce(struct p2pdma_pool *pool,
 }
 
 /**
- * p2pdma_pool_free - give memory back
- * @chunk: where it lies
- * @addr: as it was allocated
- * @size: bytes, as allocated; PAGE_SIZE for those of p2pdma_pool_alloc_pages()
+ * p2pdma_pool_free - free memory of a pool
+ * @chunk: the chunk that the memory lies in
+ * @addr: address, as allocated
+ * @size: bytes, as allocated; PAGE_SIZE for pages of p2pdma_pool_alloc_pages()
  *
- * What isn't allocated, or was with another address or number of pages, is
- * refused with a warning, and nothing changes.
+ * A free of memory that isn't allocated, or was allocated with another address
+ * or number of pages, is refused with a warning, and changes nothing.
  *
  * Context: any but NMI; never sleeps.
- * Return: whether it was freed.
+ * Return: whether the memory was freed.
  */
 bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
@@ -732,7 +735,7 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_free);
  * @nid: NUMA node for the pool's own data, or NUMA_NO_NODE
  *
  * Context: may sleep.
- * Return: the pool, or NULL where there is no memory for it.
+ * Return: the pool, or NULL if there is no memory for it.
  */
 struct p2pdma_pool *p2pdma_pool_create(int nid)
 {
@@ -770,7 +773,7 @@ void p2pdma_pool_destroy(struct p2pdma_pool *pool)
 	struct p2pdma_chunk *chunk, *next;
 
 	list_for_each_entry_safe(chunk, next, &pool->chunks, node) {
-		/* gen_pool_destroy() can't do with what CPUs keep. */
+		/* gen_pool_destroy() would take kept pages for a leak: BUG() */
 		bitmap_zero(chunk->used, chunk->size >> PAGE_SHIFT);
 		chunk_destroy(chunk);
 	}
@@ -780,7 +783,7 @@ void p2pdma_pool_destroy(struct p2pdma_pool *pool)
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_destroy);
 
-/* How much CPUs may keep, now that there is more of it */
+/* Adjust how many pages CPUs may keep to the size of the pool */
 static void pool_set_kept(struct p2pdma_pool *pool)
 {
 	size_t most = (pool->size >> PAGE_SHIFT) / P2PDMA_KEPT_SHARE /
@@ -788,15 +791,15 @@ static void pool_set_kept(struct p2pdma_pool *pool)
 	u32 slots = 0, first = 0;
 
 	most = min(most, P2PDMA_KEPT_MOST);
-	/* All first slots at once are not more than that. */
+	/* All first slots together stay within the limit. */
 	while (slots < P2PDMA_KEPT_PAGES && first + slots + 1 <= most)
 		first += ++slots;
 	WRITE_ONCE(pool->most_kept, most);
-	/* A reader that sees it sees pool->cpus. */
+	/* A reader that sees slot_pages sees pool->cpus. */
 	smp_store_release(&pool->slot_pages, slots);
 }
 
-/* Where the gen_pool has the bits of a chunk */
+/* Find the gen_pool's bitmap of a chunk */
 static void find_bits(struct gen_pool *pool, struct gen_pool_chunk *bits,
 		      void *data)
 {
@@ -807,20 +810,20 @@ static void find_bits(struct gen_pool *pool, struct gen_pool_chunk *bits,
 }
 
 /**
- * p2pdma_pool_add - give a chunk of memory to a pool
+ * p2pdma_pool_add - add a chunk of memory to a pool
  * @pool: the pool
  * @addr: start of the chunk, page aligned
  * @size: bytes, a multiple of PAGE_SIZE
- * @owner: what p2pdma_pool_alloc() is to return with memory of this chunk
- * @new: where to put the chunk, which lives as long as @pool; it is there
- *	before memory of it is allocated
+ * @owner: pointer that p2pdma_pool_alloc() returns with memory of this chunk
+ * @new: where to store the chunk, which lives as long as @pool; set before
+ *	memory of the chunk can be allocated
  *
- * An allocation never lies in more than one chunk.
+ * An allocation never spans two chunks.
  *
- * Context: may sleep; allocations may go on meanwhile, but no other call of
+ * Context: may sleep.  Allocations may run concurrently, but no other call of
  * this function.
  * Return: 0; -EINVAL @size is 0, or more than 2^31 - 1 pages; -ENOMEM no memory
- * to keep account of it.  The pool is as before then.
+ * for the pool's own data.  On an error the pool is unchanged.
  */
 int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 		    void *owner, struct p2pdma_chunk **new)
@@ -832,7 +835,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	unsigned int nr;
 	u32 leaves;
 
-	/* A mark, and a run of free pages, has 32 bits. */
+	/* Marks, and lengths of runs, have 32 bits. */
 	if (!pages || pages > U32_MAX / 2)
 		return -EINVAL;
 	if (!pool->cpus) {
@@ -872,7 +875,7 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 	*new = chunk;
 	guard(raw_spinlock_irqsave)(&pool->lock);
 	list_add_tail_rcu(&chunk->node, &pool->chunks);
-	/* A reader that sees it sees pool->cpus. */
+	/* A reader that sees the size sees pool->cpus. */
 	smp_store_release(&pool->size, pool->size + size);
 	pool_set_kept(pool);
 	return 0;
@@ -880,25 +883,25 @@ int p2pdma_pool_add(struct p2pdma_pool *pool, void *addr, size_t size,
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_add);
 
 /**
- * p2pdma_pool_set_owner - change what comes with memory of a chunk
+ * p2pdma_pool_set_owner - change the owner pointer of a chunk
  * @chunk: the chunk
- * @owner: what p2pdma_pool_alloc() is to return from now on
+ * @owner: pointer that p2pdma_pool_alloc() returns from now on
  *
- * A concurrent allocation may still return the old one.
+ * A concurrent allocation may still return the old owner.
  *
  * Context: any; never sleeps.
  */
 void p2pdma_pool_set_owner(struct p2pdma_chunk *chunk, void *owner)
 {
-	/* An allocation that returns it sees what it points to. */
+	/* An allocation that returns @owner sees the data behind it. */
 	smp_store_release(&chunk->owner, owner);
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_set_owner);
 
 /**
- * p2pdma_pool_warn - warn of a mistake that a caller has made
- * @what: what is wrong
- * @addr: of the memory, or NULL
+ * p2pdma_pool_warn - warn of a free that was refused
+ * @what: what is wrong with it
+ * @addr: address to be freed, or NULL
  * @size: bytes
  *
  * Context: any; never sleeps.
@@ -914,14 +917,14 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_warn);
  * p2pdma_pool_available - how much memory of a pool is free
  * @pool: the pool
  *
- * What CPUs keep is free.
+ * Pages that CPUs keep count as free.
  *
  * Context: any.
  * Return: bytes in whole pages, exact without concurrent allocations and frees.
  */
 size_t p2pdma_pool_available(struct p2pdma_pool *pool)
 {
-	/* Pairs with p2pdma_pool_add(): if it isn't 0, pool->cpus is there. */
+	/* Pairs with p2pdma_pool_add(): if size isn't 0, pool->cpus is set. */
 	long pages = smp_load_acquire(&pool->size) >> PAGE_SHIFT;
 	const struct p2pdma_pool_cpu *cpu;
 	unsigned long used = 0;
@@ -933,7 +936,7 @@ size_t p2pdma_pool_available(struct p2pdma_pool *pool)
 		cpu = per_cpu_ptr(pool->cpus, nr);
 		used += READ_ONCE(cpu->allocated) - READ_ONCE(cpu->freed);
 	}
-	/* Memory may have gone from a CPU to one that was counted before. */
+	/* CPUs are counted one by one: concurrent frees may be missed. */
 	return (size_t)(pages - clamp((long)used, 0L, pages)) << PAGE_SHIFT;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_available);

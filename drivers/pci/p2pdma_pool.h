@@ -2,7 +2,7 @@
 /*
  * PCI peer-to-peer DMA: the allocator.  See p2pdma_pool.c.
  *
- * The structs are here for the tests, which check what they say of each other.
+ * The structs are defined here so that tests can check their consistency.
  */
 
 #ifndef _DRIVERS_PCI_P2PDMA_POOL_H
@@ -17,21 +17,21 @@
 
 struct gen_pool;
 
-/* A leaf of the tree: a word of the gen_pool's bitmap */
+/* A leaf of the tree covers one word of the gen_pool's bitmap */
 #define P2PDMA_LEAF_PAGES	BITS_PER_LONG
 
-/* CPUs keep pieces up to this size, 128 KiB in pages of 4 KiB, so many of each. */
+/* Largest piece that CPUs keep in slots, in pages, and slots for each size */
 #define P2PDMA_KEPT_PAGES	32
 #define P2PDMA_SIZES		(P2PDMA_KEPT_PAGES + 1)
 #define P2PDMA_SLOTS		32
 
 /**
  * struct p2pdma_runs - runs of free pages below a node of the tree
- * @prefix: pages of the run that the node begins with
- * @suffix: pages of the run that it ends with
- * @longest: pages of the longest run
+ * @prefix: length of the free run at the start of the node, in pages
+ * @suffix: length of the free run at its end
+ * @longest: length of the longest free run
  *
- * Where all pages of a node are free, or none is, the nodes below it are stale.
+ * If all pages of a node are free, or all used, the nodes below it are stale.
  */
 struct p2pdma_runs {
 	u32 prefix;
@@ -41,15 +41,16 @@ struct p2pdma_runs {
 
 /**
  * struct p2pdma_chunk - memory given to a pool at one time
- * @pool: the pool
+ * @pool: the pool that the chunk belongs to
  * @node: in p2pdma_pool.chunks
- * @owner: what comes with memory of the chunk
+ * @owner: pointer that p2pdma_pool_alloc() returns with memory of the chunk
  * @start: address of the first page
  * @size: bytes
- * @marks: one a page: how many an allocation has that begins there, or 0
- * @used: gen_pool's bitmap, one bit a page
- * @leaves: of @tree, a power of two; those beyond the chunk have no free pages
- * @tree: node 1 is the root, nodes 2 i and 2 i + 1 are below node i
+ * @marks: one per page: pages of the allocation that starts there, or 0
+ * @used: the gen_pool's bitmap, one bit per page
+ * @leaves: leaves of @tree, a power of two; leaves beyond the chunk have no
+ *	free pages
+ * @tree: node 1 is the root, nodes 2 i and 2 i + 1 are the children of node i
  */
 struct p2pdma_chunk {
 	struct p2pdma_pool *pool;
@@ -64,10 +65,10 @@ struct p2pdma_chunk {
 };
 
 /**
- * struct p2pdma_run - pages of a chunk, side by side
- * @chunk: the chunk; may be NULL where there are no pages
- * @page: the first one
- * @end: the one after the last
+ * struct p2pdma_run - contiguous pages of a chunk
+ * @chunk: the chunk; may be NULL if the run is empty
+ * @page: index of the first page
+ * @end: index of the page after the last
  */
 struct p2pdma_run {
 	struct p2pdma_chunk *chunk;
@@ -76,21 +77,21 @@ struct p2pdma_run {
 };
 
 /**
- * struct p2pdma_pool_cpu - what one CPU keeps of a pool
- * @first: a piece of each number of pages; exchanged without a lock
- * @filled: a bit for each number of pages of which something was kept since
- *	others last took all of it; bit 0, for @run, is always set
- * @allocated: pages allocated on this CPU, ever
- * @freed: pages freed on this CPU, ever
- * @lock: irq-safe; what follows, and writing @filled.  Never taken with
- *	p2pdma_pool.lock
- * @kept: pages in @pieces and @run, and those in @first as if each one whose bit
- *	is set in @filled was full
- * @victim: where to begin where room must be made
- * @cpu: the CPU
- * @run: pages to be cut up
- * @count: pieces in each row of @pieces
- * @pieces: further pieces by their number of pages
+ * struct p2pdma_pool_cpu - free pages that one CPU keeps, and its counters
+ * @first: one piece of each size in pages; exchanged without a lock
+ * @filled: rows that may have pieces, one bit per size in pages; cleared when
+ *	cpu_pop() empties the row.  Bit 0, for @run, is always set
+ * @allocated: pages ever allocated on this CPU
+ * @freed: pages ever freed on this CPU
+ * @lock: irq-safe; protects @kept, @run, @count, @pieces and writes of @filled.
+ *	Never nested with p2pdma_pool.lock
+ * @kept: pages in @pieces and @run, and in @first as if the slot of each bit
+ *	set in @filled was full
+ * @victim: row at which cpu_make_room() starts
+ * @cpu: number of the CPU
+ * @run: contiguous pages that allocations are cut from
+ * @count: number of pieces in each row of @pieces
+ * @pieces: further pieces, in rows by size in pages
  */
 struct p2pdma_pool_cpu {
 	void *first[P2PDMA_SIZES];
@@ -107,17 +108,17 @@ struct p2pdma_pool_cpu {
 };
 
 /**
- * struct p2pdma_pool - memory by address and size
- * @cpus: NULL before there is a chunk
- * @slot_pages: CPUs keep pieces of up to as many pages in first slots
- * @most_kept: pages that each CPU keeps at most
- * @size: bytes of all chunks
+ * struct p2pdma_pool - allocator of address ranges
+ * @cpus: NULL until a chunk is added
+ * @slot_pages: largest piece that CPUs keep in slots, in pages
+ * @most_kept: limit of the pages that each CPU keeps
+ * @size: bytes in all chunks
  * @nid: NUMA node of the pool's own data
  * @pages: the gen_pool
- * @keeping: CPUs that may keep something
- * @lock: irq-safe; trees of all chunks, and bits of leaves that are neither
- *	free nor used as a whole
- * @chunks: all of them; none goes before the pool does
+ * @keeping: CPUs that may keep pages
+ * @lock: irq-safe; protects the trees of all chunks, and the bits of leaves
+ *	that a run covers in part
+ * @chunks: all chunks, which are freed only with the pool
  */
 struct p2pdma_pool {
 	struct p2pdma_pool_cpu __percpu *cpus;
@@ -143,7 +144,7 @@ bool p2pdma_pool_free(struct p2pdma_chunk *chunk, void *addr, size_t size);
 size_t p2pdma_pool_available(struct p2pdma_pool *pool);
 void p2pdma_pool_warn(const char *what, void *addr, size_t size);
 
-/* Bytes that the pool was given, allocated or not */
+/* Bytes in the pool, allocated or free */
 static inline size_t p2pdma_pool_size(const struct p2pdma_pool *pool)
 {
 	return READ_ONCE(pool->size);
