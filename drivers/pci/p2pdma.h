@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * PCI peer-to-peer DMA: what the files drivers/pci/p2pdma*.c share.
+ * PCI peer-to-peer DMA: definitions shared by drivers/pci/p2pdma*.c.
  *
- * Calls go down this list, and never back:
+ * Layers, top to bottom; each calls only those below it:
  *
- *   p2pdma.c             registers, publishes, tears down, finds a provider
- *   sysfs, heap          what programs see and get
- *   dmabuf, phys_list    memory that is passed on
+ *   p2pdma.c             registration, publishing, teardown, finding a provider
+ *   sysfs, heap          interfaces to user space
+ *   dmabuf, phys_list    memory that is passed to other drivers
  *   map                  DMA addresses
  *   mem                  memory with struct pages
  *   pool                 the allocator
- *   cache                verdicts remembered, said once, forgotten
- *   log                  words
+ *   cache                cached verdicts, and what was logged about them
+ *   log                  log messages
  *   route                gathers facts
- *   decide, host         facts to a verdict; tables of host bridges
+ *   decide, host         verdicts from facts; tables of host bridges
  *
- * Words: a provider is one BAR; the owner is the device that it is on; p2pdma is
- * what is known of an owner; a client does DMA; a region is memory with pages.
+ * Terms: a provider is one BAR; the owner is the device with the BAR; p2pdma is
+ * the core's state of an owner; a client does DMA; a region is memory with
+ * struct pages.
  *
  * Locks, outermost first:
  *
@@ -26,20 +27,22 @@
  *   p2pdma_caches_lock          irq-safe: the list of caches
  *   p2pdma_cache::lock          irq-safe: the verdicts on one owner's memory
  *
- * With dma-bufs, p2pdma_lock being none of them:
+ * With dma-bufs, where p2pdma_lock isn't taken:
  *
  *   device_lock()
  *   dma_heap::lock   read by allocations, written when the heap is removed
- *   mmap_lock        where a program touches a buffer
- *   dma_buf::resv    what becomes of one buffer; held while teardown takes it
- *                    away, and so while importers are told and fences waited for
+ *   mmap_lock        page faults of a program on a buffer
+ *   dma_buf::resv    state of one buffer; held while a revocation notifies
+ *                    importers, but not while it waits for their fences
+ *   p2pdma_buffer::cpu_lock     held by page faults and CPU access, so that the
+ *                    buffer isn't revoked meanwhile
  *   p2pdma_caches_lock, p2pdma_cache::lock
  *
- * In the pool, from any context, one at a time: p2pdma_pool::lock, and
+ * In the pool, from any context, never nested: p2pdma_pool::lock and
  * p2pdma_pool_cpu::lock.
  *
- * Taken alone, or innermost: p2pdma_admit_lock for the administrator's host
- * bridges, and p2pdma_buffers_lock for an owner's list of dma-bufs.
+ * Never held around another lock: p2pdma_admit_lock for the administrator's
+ * host bridges, and p2pdma_buffers_lock for an owner's list of dma-bufs.
  *
  * Readers of pci_dev::p2pdma, of the list of devices with memory and of cached
  * verdicts need only RCU.
@@ -72,34 +75,35 @@ struct dma_heap;
 struct p2pdma_phys_list;
 struct vm_area_struct;
 
-/* ---- What the core knows of a device ---- */
+/* ---- The core's state of a device ---- */
 
 /*
- * Verdicts on one owner's memory, by client.  Few devices are clients of one
- * owner, so few buckets do.
+ * Verdicts on one owner's memory, by client.  An owner has few clients, so few
+ * buckets are enough.
  */
 struct p2pdma_cache {
 	DECLARE_HASHTABLE(known, 6);	/* of struct p2pdma_known, by RCU */
-	spinlock_t lock;		/* of writers */
-	bool said_not_pci;		/* of any client: there is no entry for it */
+	spinlock_t lock;		/* serialises writers */
+	bool said_not_pci;		/* logged; such clients have no entry */
 	struct list_head node;		/* in the list of caches */
 };
 
 /*
- * One BAR as memory that has an address; it needs no struct pages.  Drivers see
- * @provider of it.
+ * One BAR as memory with a CPU address; it needs no struct pages.  Drivers see
+ * only
+ * @provider.
  */
 struct p2pdma_bar {
 	struct p2pdma_provider provider;
-	struct pci_p2pdma *p2pdma;	/* that it is in */
-	struct resource *resource;	/* where it is now */
-	struct range range;	/* CPU addresses; start 0: no memory, or none yet */
+	struct pci_p2pdma *p2pdma;	/* of the owner */
+	struct resource *resource;	/* current address */
+	struct range range;	/* CPU addresses; start 0: no address (yet) */
 };
 
 /*
- * What is known of a device with memory: a devres entry, made by the first
- * registration and gone when the driver leaves.  pci_dev::p2pdma points to it in
- * between.
+ * State of a device with memory: a devres entry, created by the first
+ * registration and freed when the driver is unbound.  pci_dev::p2pdma points to
+ * it in between.
  */
 struct pci_p2pdma {
 	struct pci_dev *pdev;		/* the owner */
@@ -111,24 +115,24 @@ struct pci_p2pdma {
 	/* Memory with struct pages */
 	struct p2pdma_pool *pool;
 	struct list_head regions;	/* of struct p2pdma_region */
-	struct p2pdma_region *first_region;	/* of these; for RCU readers */
+	struct p2pdma_region *first_region;	/* for RCU readers */
 	bool published;
-	atomic_long_t user_pages;	/* taken for user mappings, not yet free */
-	pgoff_t user_offset;		/* of all its mappings in p2pdma_user_mapping() */
+	atomic_long_t user_pages;	/* allocated for user space */
+	pgoff_t user_offset;		/* in p2pdma_user_mapping() */
 
 	/* Memory as dma-bufs */
 	struct list_head buffers;	/* of p2pdma_dmabuf.c */
-	struct dma_heap *heap;		/* for programs, or NULL */
-	struct work_struct heap_work;	/* makes and removes it */
+	struct dma_heap *heap;		/* for user space, or NULL */
+	struct work_struct heap_work;	/* adds and removes the heap */
 	char heap_name[32];
 };
 
 /*
- * A part of a BAR with struct pages.  Each allocation holds a reference on
- * pgmap.ref (one for kernel memory, one a page for user memory), and
- * memunmap_pages() waits for them: as long as memory is allocated, its region and
- * struct pci_p2pdma stay.  The module that registered the region may have taken
- * the page map away; then pgmap.ref is dead, and every allocation fails.
+ * A part of a BAR with struct pages.  Allocated memory holds references on
+ * pgmap.ref (one per kernel allocation, one per page for user space), and
+ * memunmap_pages() waits for them: while memory is allocated, its region and
+ * struct pci_p2pdma stay.  If the module that registered the region has removed
+ * the page map, pgmap.ref is dead, and every allocation fails.
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;
@@ -140,9 +144,9 @@ struct p2pdma_region {
 };
 
 /*
- * Is a BAR still where it was when it was registered?  The PCI core may move it
- * while its memory is in use.  Its recorded range, and its struct pages, then
- * belong to addresses where nothing answers, or another device does.
+ * Does a BAR still have the address that was registered?  The PCI core may move
+ * the BAR while its memory is in use.  The recorded range, and its struct
+ * pages, then belong to addresses where no device, or another one, responds.
  */
 static inline bool p2pdma_bar_in_place(const struct p2pdma_bar *bar)
 {
@@ -156,7 +160,7 @@ static inline struct p2pdma_bar *p2pdma_bar(struct p2pdma_provider *provider)
 	return container_of(provider, struct p2pdma_bar, provider);
 }
 
-/* What is known of @pdev, if it has registered anything; for RCU readers */
+/* State of @pdev, NULL if nothing is registered; for RCU readers */
 static inline struct pci_p2pdma *p2pdma_of(struct pci_dev *pdev)
 {
 	return rcu_dereference(pdev->p2pdma);
@@ -169,12 +173,12 @@ static inline struct p2pdma_region *p2pdma_region(struct dev_pagemap *pgmap)
 
 /* ---- p2pdma_host.c: which root complexes forward between devices ---- */
 
-/* What becomes of an entry in the administrator's list of host bridges */
+/* Outcome for an entry in the administrator's list of host bridges */
 enum p2pdma_admission {
 	P2PDMA_ADMITTED,
 	P2PDMA_MALFORMED,
 	P2PDMA_ADMITTED_BEFORE,
-	P2PDMA_LISTED,		/* without a limit, so nothing can be added */
+	P2PDMA_LISTED,		/* the table allows both directions already */
 };
 
 bool p2pdma_cpu_allows(void);
@@ -189,7 +193,7 @@ int p2pdma_host_admit(const char *text,
 
 /* ---- p2pdma_route.c: gathers facts ---- */
 
-/* The PCI device by which @client does DMA: itself or the nearest one above it */
+/* The PCI device that does @client's DMA: itself or its nearest PCI ancestor */
 static inline struct pci_dev *p2pdma_pci_client(struct device *client)
 {
 	for (; client; client = client->parent) {
@@ -205,7 +209,7 @@ void p2pdma_find_route(struct pci_dev *owner, struct device *client,
 		       struct p2pdma_facts *facts,
 		       struct p2pdma_verdict *verdict);
 
-/* ---- p2pdma_log.c: words ---- */
+/* ---- p2pdma_log.c: log messages ---- */
 
 bool p2pdma_log_allowed(void);
 void p2pdma_log(struct device *client, const char *line);
@@ -215,7 +219,7 @@ void p2pdma_log_route(struct pci_dev *owner, struct device *client,
 		      const struct p2pdma_verdict *verdict,
 		      enum p2pdma_fix fix);
 
-/* ---- p2pdma_cache.c: verdicts remembered, said once, forgotten ---- */
+/* ---- p2pdma_cache.c: cached verdicts ---- */
 
 void p2pdma_cache_init(struct p2pdma_cache *cache);
 void p2pdma_cache_destroy(struct p2pdma_cache *cache);
@@ -227,14 +231,15 @@ void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
 
 /* ---- p2pdma_mem.c: memory with struct pages ---- */
 
-/* No user mapping is longer; each device has as much room for its own. */
+/* Limit of a user mapping; each device has an offset range of this size. */
 #define P2PDMA_USER_SIZE	SZ_1T
 
 /*
- * How a program maps memory, by p2pmem/allocate or as a dma-buf: uncached and not
- * encrypted, as the kernel's own mapping is: aliases must agree.  On arm64 that one
- * is Device memory, where an unaligned access faults, and so does the dc zva of
- * memset(); programs get Normal Non-cacheable memory, which is uncached as well.
+ * Protection of user mappings, by p2pmem/allocate or as a dma-buf: uncached and
+ * not encrypted like the kernel's own mapping, since aliases must agree.  On
+ * arm64 the kernel's mapping is Device memory, where unaligned accesses and the
+ * dc zva of memset() fault; user space gets Normal Non-cacheable memory, also
+ * uncached.
  */
 static inline pgprot_t p2pdma_user_pgprot(pgprot_t prot)
 {
@@ -249,7 +254,7 @@ bool p2pdma_mem_taken(const struct range *range);
 int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range);
 void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
 			   struct p2pdma_region **region);
-int p2pdma_zero(void *addr, size_t size);	/* the benchmark calls it, too */
+int p2pdma_zero(void *addr, size_t size);	/* also used by the benchmark */
 int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma);
 void p2pdma_mem_revoke_user(struct pci_p2pdma *p2pdma);
 struct address_space *p2pdma_user_mapping(void);
@@ -257,7 +262,7 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region);
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
 
-/* ---- p2pdma_map.c: from provider memory to DMA addresses ---- */
+/* ---- p2pdma_map.c: DMA addresses of provider memory ---- */
 
 enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
 					 struct device *client,

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * PCI peer-to-peer DMA: memory of a device as a dma-buf.
+ * PCI peer-to-peer DMA: export of device memory as a dma-buf.
  *
- * For drivers whose device has memory that others shall use.  Importers of the
- * dma-buf don't need it.
+ * For drivers that export memory of their device.  Importers of the dma-buf
+ * don't need this header.
  */
 
 #ifndef _LINUX_P2PDMA_DMABUF_H

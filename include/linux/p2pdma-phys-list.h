@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Lists of physical memory: of the CPU, and of PCI devices.
+ * Lists of physical memory: system memory and memory of PCI devices.
  *
- * What a scatterlist says of memory with struct pages, a list says of any:
- * physical ranges in order, and for a device's the provider that they belong
- * to.  Drivers build one where the memory is known, pass it along, and the one
- * at the end maps it whole for its device.  For CONFIG_PCI_P2PDMA; what the
- * functions do stands in front of each in drivers/pci/p2pdma_phys_list.c.
+ * A list describes memory with or without struct pages: physical ranges in
+ * order, each with its provider if it is device memory.  The driver that knows
+ * the memory builds the list and passes it on, and the driver of the device
+ * that does the DMA maps it as a whole.  Needs CONFIG_PCI_P2PDMA; the functions
+ * are described in drivers/pci/p2pdma_phys_list.c.
  */
 
 #ifndef _LINUX_P2PDMA_PHYS_LIST_H
@@ -23,8 +23,9 @@ struct p2pdma_phys_undo;
 struct p2pdma_provider;
 
 /**
- * struct p2pdma_phys_iter - one range of a list, on a walk
- * @provider: whose memory it is, see pcim_p2pdma_provider(); NULL for system memory
+ * struct p2pdma_phys_iter - current range of a walk over a list
+ * @provider: provider of the memory, see pcim_p2pdma_provider(); NULL for
+ *	system memory
  * @start: CPU address
  * @size: bytes, never 0
  */
@@ -33,12 +34,12 @@ struct p2pdma_phys_iter {
 	phys_addr_t start;
 	size_t size;
 
-	/* private: where the walk is */
+	/* private: index of the next range */
 	unsigned int next;
 };
 
 /**
- * struct p2pdma_dma_range - what a device is told of mapped memory
+ * struct p2pdma_dma_range - DMA addresses of mapped memory, for the device
  * @addr: DMA address
  * @size: bytes
  */
@@ -49,13 +50,13 @@ struct p2pdma_dma_range {
 
 /**
  * struct p2pdma_phys_mapping - a list, mapped for a device
- * @count: how many ranges there are
- * @ranges: all of the list's bytes, in its order.  What is contiguous for the
- *	device is one range, however long: limits of single transfers, such as
- *	dma_get_max_seg_size(), are for the driver to keep.
+ * @count: number of ranges
+ * @ranges: all bytes of the list, in its order.  A range may be of any length:
+ *	the driver applies limits of single transfers, such as
+ *	dma_get_max_seg_size().
  */
 struct p2pdma_phys_mapping {
-	/* private: what unmapping needs */
+	/* private: state for unmapping */
 	struct p2pdma_phys_undo *undo;
 
 	/* public: */

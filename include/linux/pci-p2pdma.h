@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * PCI peer-to-peer DMA: what drivers call.
+ * PCI peer-to-peer DMA: interface for drivers.
  *
  * A provider is a BAR with memory that other PCI devices can use as a DMA source
- * or target; its owner is the device that it is on; a client is a device that
- * accesses it; an orchestrator picks an owner for clients and allocates memory
- * of it.  How they work together is in Documentation/driver-api/pci/p2pdma.rst;
- * the functions are described in drivers/pci/p2pdma*.c.
+ * or target; its owner is the device with the BAR; a client is a device that
+ * accesses the memory; an orchestrator picks an owner for its clients and
+ * allocates the owner's memory.  See Documentation/driver-api/pci/p2pdma.rst
+ * for how they work together; the functions are described in
+ * drivers/pci/p2pdma*.c.
  *
- * Without CONFIG_PCI_P2PDMA there are no providers: registration says
- * -EOPNOTSUPP, every search finds nothing, and callers need no #ifdef.
+ * Without CONFIG_PCI_P2PDMA there are no providers: registration returns
+ * -EOPNOTSUPP, searches find nothing, and callers need no #ifdef.
  */
 
 #ifndef _LINUX_PCI_P2PDMA_H
@@ -25,12 +26,12 @@
 struct scatterlist;
 
 /**
- * struct p2pdma_provider - a BAR whose memory other devices can reach
+ * struct p2pdma_provider - a BAR whose memory other devices can access
  * @owner: the device with the BAR
- * @bus_offset: bus address less CPU address, in bytes
+ * @bus_offset: bus address minus CPU address, in bytes
  *
- * From pcim_p2pdma_provider(); valid until the owner's driver leaves.  It needs
- * no struct pages.
+ * From pcim_p2pdma_provider(); valid until the owner's driver is unbound.  The
+ * memory needs no struct pages.
  */
 struct p2pdma_provider {
 	struct device *owner;
@@ -40,15 +41,15 @@ struct p2pdma_provider {
 /**
  * struct p2pdma_route - the verdict on an owner and a client
  * @map_type: how the client's DMA addresses are made; never UNKNOWN
- * @reason: what allows the route, or what limits it or refuses it.  (Host
- *	bridges that forward nothing but writes are told by @directions alone.)
+ * @reason: why the route is allowed, limited or refused.  (Only @directions
+ *	shows that a host bridge forwards nothing but writes.)
  * @distance: cost, less is better, 0 for the owner itself; comparable between
- *	owners for one client.  Meaningless where refused.
- * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0
- *	where refused
- * @blocking: ports or functions whose ACS keeps requests (first) or
- *	completions (second) from going straight; NULL where none does.
- *	Valid as long as the caller holds owner and client.
+ *	owners for one client.  Meaningless if the route is refused.
+ * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0 if the
+ *	route is refused
+ * @blocking: ports or functions whose ACS redirects or blocks requests (first)
+ *	or completions (second); NULL if none does.  Valid as long as the caller
+ *	holds owner and client.
  */
 struct p2pdma_route {
 	enum pci_p2pdma_map_type map_type;
@@ -60,13 +61,13 @@ struct p2pdma_route {
 
 #ifdef CONFIG_PCI_P2PDMA
 
-/* Providers: register a BAR, show it to others */
+/* Providers: register a BAR and publish its memory */
 int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset);
 void pci_p2pmem_publish(struct pci_dev *pdev, bool publish);
 bool pci_has_p2pmem(struct pci_dev *pdev);
 
-/* Providers without struct pages, and memory of any provider by its address */
+/* Providers without struct pages, and mapping of provider memory by address */
 int pcim_p2pdma_init(struct pci_dev *pdev);
 struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar);
 enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
@@ -78,7 +79,7 @@ void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
 		   dma_addr_t addr, size_t size, enum dma_data_direction dir,
 		   unsigned long attrs);
 
-/* Orchestrators: who reaches whom, and which provider suits */
+/* Orchestrators: routes, distances and choice of a provider */
 int pci_p2pdma_distance_many(struct pci_dev *owner,
 			     struct device **clients, int num_clients,
 			     bool verbose);
@@ -95,7 +96,7 @@ struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 					 unsigned int *nents, u32 length);
 void pci_p2pmem_free_sgl(struct pci_dev *pdev, struct scatterlist *sgl);
 
-/* An attribute in configfs or sysfs that turns peer memory on */
+/* Attributes in configfs or sysfs that turn on peer memory */
 int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 			    bool *use_p2pdma);
 ssize_t pci_p2pdma_enable_show(char *page, struct pci_dev *p2p_dev,
@@ -217,12 +218,12 @@ static inline ssize_t pci_p2pdma_enable_show(char *page,
 /**
  * pci_p2pdma_bus_addr_map - bus address of memory of a provider
  * @provider: the provider
- * @paddr: CPU address inside its BAR
+ * @paddr: CPU address inside the provider's BAR
  *
  * For clients whose pci_p2pdma_map_type() is %PCI_P2PDMA_MAP_BUS_ADDR.
  *
  * Context: any; never sleeps.
- * Return: the address that such a client sends to.
+ * Return: the DMA address for such a client.
  */
 static inline dma_addr_t
 pci_p2pdma_bus_addr_map(struct p2pdma_provider *provider, phys_addr_t paddr)
@@ -233,8 +234,8 @@ pci_p2pdma_bus_addr_map(struct p2pdma_provider *provider, phys_addr_t paddr)
 /**
  * pci_p2pdma_distance - how far one client is from a device's memory
  * @owner: PCI device with the memory
- * @client: device that would access it
- * @verbose: say in the kernel log why not, if so
+ * @client: device that would access the memory
+ * @verbose: log the reason if @client can't access the memory
  *
  * Context: as pci_p2pdma_distance_many().
  * Return: as pci_p2pdma_distance_many() for this one client.
