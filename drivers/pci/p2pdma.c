@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: registers, publishes, tears down, finds a provider.
+ * PCI peer-to-peer DMA: registration, publishing, teardown, finding a provider.
  *
- * A driver registers its device's BARs, as addresses that others can map, and
- * parts of them with struct pages, which form one pool for each device.  This
- * file makes and ends what the core knows of a device, and chooses among
- * devices; the files below it do the rest, and none of them calls it.
+ * A driver registers its device's BARs, as addresses that other drivers can
+ * map, and parts of them with struct pages, which form one pool for each
+ * device.  This file creates and frees the core's state of a device, and
+ * chooses among devices.  It is the top layer: no other file of the core calls
+ * it.
  */
 
 #include <linux/bits.h>
@@ -34,28 +35,29 @@
 /**
  * DOC: When the driver leaves
  *
- * The first registration of a device makes its struct pci_p2pdma.  When the
- * driver leaves, after its remove() has returned, devres takes everything apart
- * in three steps, which are in this order whatever is registered when:
+ * The first registration of a device creates its struct pci_p2pdma.  When the
+ * driver leaves, after its remove() has returned, devres undoes all
+ * registrations in three steps, in this order for any order of registrations:
  *
- * 1. The core unpublishes, removes ``p2pmem/``, stops allocations and revokes
- *    what users have of the memory.
- * 2. The page map of each region waits for allocations in use.
- * 3. The pool and the rest are freed.
+ * 1. The core unpublishes the memory, removes ``p2pmem/``, stops allocations,
+ *    and revokes user mappings and dma-bufs.
+ * 2. The page map of each region waits until its memory is free.
+ * 3. The pool and the struct pci_p2pdma are freed.
  *
  * Allocated memory keeps its region, its pool and its struct pci_p2pdma alive,
- * also when pci_dev::p2pdma is NULL by then.
+ * also once pci_dev::p2pdma is NULL.
  *
- * There is nothing for the driver to undo, but
+ * The driver has no registration to undo, but
  *
- * - remove() must free what the driver itself has allocated,
- * - the device must still answer while others finish their DMA, as far as it is
- *   still there, and
- * - the driver makes sure that no work of its own registers anything while it
- *   leaves.
+ * - remove() must free the memory that the driver itself has allocated,
+ * - the device, unless it was pulled out, must still respond while other
+ * devices
+ *   finish their DMA, and
+ * - the driver must make sure that it registers nothing concurrently with its
+ *   unbinding.
  */
 
-/* See p2pdma.h for what it covers. */
+/* See p2pdma.h for what it protects. */
 static DEFINE_MUTEX(p2pdma_lock);
 
 /* All devices with memory, published or not; written under p2pdma_lock, read by RCU */
@@ -64,8 +66,9 @@ static LIST_HEAD(p2pdma_all);
 /* ---- Teardown ---- */
 
 /*
- * Free a struct pci_p2pdma that is not, or no longer, in pci_dev::p2pdma, and has
- * no page map left.  @res is the oldest devres entry of P2PDMA.
+ * Free a struct pci_p2pdma that isn't in pci_dev::p2pdma and has no page map
+ * left.
+ * @res is the oldest devres entry of P2PDMA.
  */
 static void p2pdma_release(struct device *dev, void *res)
 {
@@ -76,22 +79,22 @@ static void p2pdma_release(struct device *dev, void *res)
 }
 
 /*
- * The driver leaves.  Each step relies on the ones before.  The devres entry
- * @res is newer than those of all regions, so that it is released first.
+ * The driver leaves.  Each step relies on the previous ones.  The devres entry
+ * @res is newer than those of all regions, and so is released first.
  */
 static void p2pdma_teardown(struct device *dev, void *res)
 {
 	struct pci_p2pdma *p2pdma = *(struct pci_p2pdma **)res;
 	struct pci_dev *pdev = p2pdma->pdev;
 
-	/* 1. Searches don't find it any more. */
+	/* 1. Searches no longer find the device. */
 	WRITE_ONCE(p2pdma->published, false);
 
-	/* 2. No mmap() begins any more. */
+	/* 2. No new mmap() starts. */
 	if (!list_empty(&p2pdma->regions))
 		sysfs_remove_group(&pdev->dev.kobj, &p2pdma_group);
 
-	/* 3. No allocation starts, and those that had started are done. */
+	/* 3. No new allocation starts; wait for those in progress. */
 	scoped_guard(mutex, &p2pdma_lock) {
 		list_del_rcu(&p2pdma->node);
 		RCU_INIT_POINTER(pdev->p2pdma, NULL);
@@ -100,7 +103,7 @@ static void p2pdma_teardown(struct device *dev, void *res)
 	WRITE_ONCE(p2pdma->published, false);	/* after a concurrent publish */
 	p2pdma_heap_remove(p2pdma);
 
-	/* 4. Users lose what they have.  The page maps wait for the rest. */
+	/* 4. Revoke what users have.  The page maps wait for the rest. */
 	p2pdma_dmabuf_revoke(p2pdma);
 	p2pdma_mem_revoke_user(p2pdma);
 }
@@ -115,7 +118,7 @@ static bool p2pdma_bar_usable(struct pci_dev *pdev, int bar)
 	       pci_resource_start(pdev, bar) && pci_resource_len(pdev, bar);
 }
 
-/* Note where a BAR is, for as long as its memory is in use */
+/* Record the address of a BAR, if it has one */
 static void p2pdma_bar_note(struct p2pdma_bar *bar)
 {
 	struct pci_dev *pdev = bar->p2pdma->pdev;
@@ -126,11 +129,11 @@ static void p2pdma_bar_note(struct p2pdma_bar *bar)
 	bar->range.end = pci_resource_end(pdev, number);
 	bar->provider.bus_offset = pci_bus_address(pdev, number) -
 				   pci_resource_start(pdev, number);
-	/* Last: a reader that sees it sees the rest. */
+	/* Last: a reader that sees the start sees the other members. */
 	smp_store_release(&bar->range.start, pci_resource_start(pdev, number));
 }
 
-/* Make a struct pci_p2pdma; p2pdma_announce() lets readers find it. */
+/* Create a struct pci_p2pdma; p2pdma_announce() lets readers find it. */
 static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 {
 	struct pci_p2pdma *p2pdma;
@@ -186,11 +189,12 @@ static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)
  * pcim_p2pdma_init - register a device's BARs as memory without struct pages
  * @pdev: device, bound to the calling driver
  *
- * Other drivers can then map memory of all memory BARs that have an address,
- * by dma_map_p2p() and what rests on it, for as long as the driver is bound:
- * see pcim_p2pdma_provider().  It costs no memory and no time that grows with
- * the BARs, and offers nothing to user space or to pci_p2pmem_find_many().
- * Calling it again changes nothing; pci_p2pdma_add_resource() includes it.
+ * Other drivers can then map memory of all memory BARs that have an address, by
+ * dma_map_p2p() and the functions based on it, for as long as the driver is
+ * bound: see pcim_p2pdma_provider().  The cost in time and memory doesn't
+ * depend on the size of the BARs.  Neither user space nor
+ * pci_p2pmem_find_many() sees the memory.  Repeated calls have no effect;
+ * pci_p2pdma_add_resource() includes this one.
  *
  * Context: may sleep.  Calls are serialised; the driver makes sure that none
  * runs while it leaves.
@@ -214,14 +218,15 @@ int pcim_p2pdma_init(struct pci_dev *pdev)
 EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
 
 /**
- * pcim_p2pdma_provider - one BAR of a device as memory for others
+ * pcim_p2pdma_provider - get the provider of a device's BAR
  * @pdev: device, after pcim_p2pdma_init() or pci_p2pdma_add_resource()
  * @bar: number of the BAR, 0 to 5
  *
  * Context: any; never sleeps.
- * Return: the provider, valid until the driver of @pdev leaves; NULL where
- * there is no such BAR, it is an I/O BAR, it had no address, or @pdev isn't
- * registered.
+ * Return: the provider, valid until the driver of @pdev leaves; NULL if there
+ * is no such BAR, it is an I/O BAR, it had no address when it was registered,
+ * or
+ * @pdev isn't registered.
  */
 struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar)
 {
@@ -238,7 +243,7 @@ struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar)
 }
 EXPORT_SYMBOL_GPL(pcim_p2pdma_provider);
 
-/* From a driver's arguments to a range that memremap_pages() can take */
+/* Check a driver's arguments; @range is valid for memremap_pages() */
 static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 			      u64 offset, struct range *range)
 {
@@ -261,7 +266,7 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 		return -ENODEV;
 	}
 
-	/* In this order nothing wraps. */
+	/* Checked in this order, the sum can't wrap. */
 	if (offset >= len || size > len - offset) {
 		pci_err(pdev, "p2pdma: %#zx bytes at %#llx don't lie in BAR %d %pR\n",
 			size, offset, bar, pci_resource_n(pdev, bar));
@@ -285,7 +290,7 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 	return 0;
 }
 
-/* With the first region p2pmem/ appears. */
+/* Add a region, and p2pmem/ with the first one. */
 static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 {
 	struct pci_p2pdma *p2pdma = bar->p2pdma;
@@ -293,7 +298,7 @@ static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 	bool first = list_empty(&p2pdma->regions);
 	int ret = 0;
 
-	/* It may have been given an address only now, but never another one. */
+	/* The BAR may have got its address since the device was registered. */
 	if (!bar->range.start)
 		p2pdma_bar_note(bar);
 	if (!p2pdma_bar_in_place(bar)) {
@@ -313,7 +318,7 @@ static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 	return ret;
 }
 
-/* Register @range, and @pdev if it is the first one, or leave no trace */
+/* Register @range, and @pdev if it isn't yet; on an error undo everything */
 static int p2pdma_register(struct pci_dev *pdev, int bar,
 			   const struct range *range)
 {
@@ -321,7 +326,7 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 	int ret;
 
 	if (p2pdma) {
-		/* Gone already where the driver leaves at this moment. */
+		/* Released already if the driver is leaving. */
 		if (!devres_remove(&pdev->dev, p2pdma_teardown, NULL, NULL))
 			return -ENODEV;
 		ret = p2pdma_add_pages(&p2pdma->bars[bar], range);
@@ -345,37 +350,38 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 
 /**
  * pci_p2pdma_add_resource - register a part of a BAR as peer-to-peer memory
- * @pdev: device with the BAR, bound to a driver, mostly the calling one
+ * @pdev: device with the BAR, bound to a driver, usually the calling one
  * @bar: number of the BAR, 0 to 5
- * @size: bytes, 0 for all from @offset on
- * @offset: where in the BAR to start, in bytes
+ * @size: bytes, 0 for the rest of the BAR from @offset on
+ * @offset: start of the range in the BAR, in bytes
  *
- * The range gets struct pages and goes into the device's pool.  It must be
- * aligned to memremap_compat_align() (2 MiB on most machines).  A device may
- * register several BARs, and several parts of one.  The memory is for the
- * driver alone until pci_p2pmem_publish().  It is unregistered when the driver
- * leaves: after its remove() has returned, user mappings are taken away and
- * what is still in use is waited for.
+ * The range gets struct pages and is added to the device's pool.  It must be
+ * aligned to memremap_compat_align() (2 MiB on most machines).  Several BARs of
+ * a device, and several parts of one BAR, can be registered.  Only the driver
+ * uses the memory until pci_p2pmem_publish().  When the driver leaves, after
+ * its remove() has returned, the core revokes user mappings, waits until the
+ * memory is no longer in use, and unregisters it.
  *
  * A module other than the driver that @pdev is bound to may call this as well.
- * It takes the range away by devm_memunmap_pages(), which waits until none of it
- * is in use; then the same range can be registered again.
+ * It removes the range by devm_memunmap_pages(), which waits until none of its
+ * memory is in use; then the same range can be registered again.
  *
  * Context: may sleep.  Calls are serialised; the driver makes sure that none
  * runs while it leaves.
  * Return:
  * * 0 - registered
- * * -EINVAL - no such BAR, not memory, out of its bounds, or not aligned
+ * * -EINVAL - no such BAR, no memory BAR, range out of its bounds or not
+ *   aligned
  * * -ENODEV - the BAR has no address, or the driver is leaving
- * * -EBUSY - something of the range has struct pages already, or had them as
- *   part of another range, or the BAR has moved since the device was registered
- *   first
+ * * -EBUSY - a part of the range has struct pages already, or had them as part
+ *   of another range, or the BAR has moved since the device's first
+ *   registration
  * * -EOPNOTSUPP - the kernel can't map memory at that address
  * * -ENOMEM - no memory for struct pages or for the pool
  *
- * or what memremap_pages() returned, such as -EINVAL where the CPU's cache
- * attributes of the range conflict.  On any error nothing has changed, and the
- * log says what was wrong.
+ * or the errno of memremap_pages(), such as -EINVAL if the range has
+ * conflicting cache attributes.  On an error nothing has changed, and the log
+ * has the cause.
  */
 int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset)
@@ -408,12 +414,12 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 EXPORT_SYMBOL_GPL(pci_p2pdma_add_resource);
 
 /**
- * pci_p2pmem_publish - let others use a device's memory, or no longer
- * @pdev: the owner; nothing happens where it has registered no struct pages
- * @publish: true to let them, false to keep what is free for the driver
+ * pci_p2pmem_publish - publish or unpublish a device's memory
+ * @pdev: the owner; no effect if it has registered no memory with struct pages
+ * @publish: true to publish, false to leave free memory to the driver alone
  *
- * Published memory is found by pci_p2pmem_find_many() and can be mapped by
- * user space.  What is allocated or mapped stays so.
+ * Published memory is found by pci_p2pmem_find_many() and can be mapped by user
+ * space.  Unpublishing doesn't affect memory that is allocated or mapped.
  *
  * Context: any; never sleeps.
  */
@@ -435,7 +441,7 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_publish);
  * @pdev: any PCI device
  *
  * Context: any; never sleeps.
- * Return: true where @pdev has registered and published memory.
+ * Return: true if @pdev has registered and published memory.
  */
 bool pci_has_p2pmem(struct pci_dev *pdev)
 {
@@ -449,7 +455,7 @@ EXPORT_SYMBOL_GPL(pci_has_p2pmem);
 
 /* ---- Choice ---- */
 
-/* Of a client to a registered device; -1 where it can't do both directions */
+/* Distance of a client to a registered device; -1 without both directions */
 static int p2pdma_distance_of(struct pci_p2pdma *p2pdma,
 			      struct device *client, bool verbose)
 {
@@ -468,7 +474,7 @@ static int p2pdma_distance_of(struct pci_p2pdma *p2pdma,
 	return -1;
 }
 
-/* The same where nothing is registered, and so there is no cache */
+/* Distance to a device that isn't registered, and so has no cache */
 static int p2pdma_distance_uncached(struct pci_dev *owner,
 				    struct device *client, bool verbose)
 {
@@ -485,22 +491,24 @@ static int p2pdma_distance_uncached(struct pci_dev *owner,
 }
 
 /**
- * pci_p2pdma_distance_many - can clients reach a device's memory, at what cost
- * @owner: PCI device with the memory; it needn't be registered yet
- * @clients: devices that would access it: PCI devices, or children of such
- * @num_clients: how many
- * @verbose: say in the log, for each client that can't, why not; only once
- *	where @owner is registered, until the answer changes
+ * pci_p2pdma_distance_many - distance of clients from a device's memory
+ * @owner: PCI device with the memory; needn't be registered yet
+ * @clients: devices that would access the memory: PCI devices, or their
+ *	children
+ * @num_clients: number of clients
+ * @verbose: log the reason for each client that can't reach the memory; if
+ *	@owner is registered, only once until the verdict changes
  *
- * A client that can only read or only write can't: the direction isn't asked.
+ * A client counts as unable to reach the memory if it can only read or only
+ * write, since the direction isn't known here.
  *
- * The cost grows with the class of the route first (through a switch, through
- * one host bridge, through two), then where it leaves the NUMA node, then with
- * the number of hops.
+ * The distance depends on the class of the route first (through a switch,
+ * through one host bridge, through two), then on whether the route crosses NUMA
+ * nodes, then on the number of hops.
  *
  * Context: any; never sleeps.  The caller holds all devices.
- * Return: sum of the costs of all clients, 0 where @owner is the only one;
- * -1 where one can't reach it, or @num_clients is 0.
+ * Return: sum of the distances of all clients, 0 if @owner is the only client;
+ * -1 if a client can't reach the memory, or @num_clients is 0.
  */
 int pci_p2pdma_distance_many(struct pci_dev *owner,
 			     struct device **clients, int num_clients,
@@ -530,22 +538,22 @@ int pci_p2pdma_distance_many(struct pci_dev *owner,
 EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
 
 /**
- * pci_p2pdma_route - which way a client reaches a device's memory, or why not
- * @owner: PCI device with the memory; it needn't be registered yet
- * @client: device that would access it: a PCI device, or a child of one
- * @route: where to put the answer, also where there is no route
+ * pci_p2pdma_route - get the verdict on a client and a device's memory
+ * @owner: PCI device with the memory; needn't be registered yet
+ * @client: device that would access the memory: a PCI device, or a child of one
+ * @route: where to store the verdict, also if there is no route
  *
- * The answer is always fresh, and takes a while.  It holds until something
- * about the PCI fabric changes, or the client's DMA mask.  Where @owner has
- * registered memory with struct pages, it is for all of that: one region out of
- * @client's reach is a refusal.
+ * The verdict isn't cached: each call reads config space.  It is valid until
+ * the PCI fabric or the client's DMA mask changes.  If @owner has registered
+ * memory with struct pages, the verdict is on all regions: it is a refusal if
+ * @client can't reach one of them.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
- * * 0 - @client can read, write or both; @route tells
- * * -EREMOTEIO - it can do neither; @route tells why
+ * * 0 - @client can read, write or both, see @route
+ * * -EREMOTEIO - @client can do neither; @route has the reason
  * * -EINVAL - an argument is NULL
- * * -EOPNOTSUPP - the kernel has no P2PDMA; @route isn't touched
+ * * -EOPNOTSUPP - the kernel has no P2PDMA; @route is unchanged
  */
 int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
 		     struct p2pdma_route *route)
@@ -587,15 +595,14 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_route);
 /**
  * pci_p2pmem_find_many - find the device whose memory suits clients best
  * @clients: devices that would access the memory
- * @num_clients: how many
+ * @num_clients: number of clients
  *
- * Of the devices with published memory that all clients can reach, the least
- * distant one; among equals the one with most memory free; among those, one at
- * random.
+ * Chooses among the devices with published memory that all clients can reach:
+ * by the smallest distance, then by the most free memory, then at random.
  *
  * Context: any; never sleeps.  The caller holds the clients.
  * Return: the device, with a reference that the caller drops with
- * pci_dev_put(); NULL where there is none.
+ * pci_dev_put(); NULL if there is no such device.
  */
 struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 {
@@ -624,7 +631,7 @@ struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 
 		least = distance;
 		most_free = free;
-		/* The n-th equal replaces the choice with a chance of 1/n. */
+		/* The n-th equal device is chosen with a probability of 1/n. */
 		random = next_pseudo_random32(random);
 		if (!reciprocal_scale(random, ++equals))
 			best = p2pdma->pdev;
@@ -636,19 +643,19 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_find_many);
 /* ---- Attributes of orchestrators ---- */
 
 /**
- * pci_p2pdma_enable_store - parse an attribute that turns peer memory on
- * @page: what was written: the name of a device, as in 0000:03:00.0, or a
- *	boolean as kstrtobool() takes it; a newline may follow
- * @p2p_dev: where to put the device, with a reference for the caller; only
- *	written where one was named
- * @use_p2pdma: where to put whether peer memory is wanted.  True without a
+ * pci_p2pdma_enable_store - parse an attribute that turns on peer memory
+ * @page: text that was written: the name of a device, such as 0000:03:00.0, or
+ *	a boolean in the form of kstrtobool(); a newline may follow
+ * @p2p_dev: where to store the device, with a reference for the caller; only
+ *	written if a device was named
+ * @use_p2pdma: where to store whether peer memory is wanted.  True without a
  *	device leaves the choice to the caller.
  *
  * Context: may sleep.
  * Return:
  * * 0 - parsed
- * * -ENODEV - neither a boolean nor the name of a device that has published
- *   memory; nothing is written, and the log says which
+ * * -ENODEV - neither a boolean nor the name of a device with published memory;
+ *   nothing is written, and the log has the cause
  */
 int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 			    bool *use_p2pdma)
@@ -670,7 +677,7 @@ int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 
 	/*
 	 * kstrtobool() only looks at the start, and so would take the name of
-	 * an absent device, as in 0000:03:00.0 or nvme0, for a boolean.
+	 * an absent device, such as 0000:03:00.0 or nvme0, for a boolean.
 	 */
 	if ((len == 1 || !strpbrk(page, "0123456789:")) &&
 	    !kstrtobool(page, use_p2pdma))
@@ -682,7 +689,7 @@ int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 EXPORT_SYMBOL_GPL(pci_p2pdma_enable_store);
 
 /**
- * pci_p2pdma_enable_show - show what pci_p2pdma_enable_store() parsed
+ * pci_p2pdma_enable_show - show an attribute that turns on peer memory
  * @page: buffer of PAGE_SIZE, page aligned
  * @p2p_dev: device that was named, or NULL
  * @use_p2pdma: whether peer memory is wanted
@@ -699,9 +706,9 @@ ssize_t pci_p2pdma_enable_show(char *page, struct pci_dev *p2p_dev,
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_enable_show);
 
-/* ---- Host bridges that the administrator names ---- */
+/* ---- The administrator's host bridges ---- */
 
-/* Known by the name that Documentation/driver-api/pci/p2pdma.rst gives it */
+/* The name documented in Documentation/driver-api/pci/p2pdma.rst */
 #undef MODULE_PARAM_PREFIX
 #define MODULE_PARAM_PREFIX "pci_p2pdma."
 
@@ -714,10 +721,10 @@ MODULE_PARM_DESC(host_bridge,
  * p2pdma_admit_host_bridges - replace the administrator's host bridges
  * @text: VVVV:DDDD[:w][,...]; "" for none
  *
- * The log says what has become of each entry.
+ * The log has the outcome for each entry.
  *
  * Context: may sleep.
- * Return: how many are accepted; -ENOMEM no memory, and nothing changes.
+ * Return: number of accepted entries; -ENOMEM no memory, and nothing changes.
  */
 VISIBLE_IF_KUNIT int p2pdma_admit_host_bridges(const char *text)
 {

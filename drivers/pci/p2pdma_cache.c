@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: verdicts remembered, said once, forgotten.
+ * PCI peer-to-peer DMA: the cache of verdicts.
  *
  * Each owner has a cache of verdicts, by client.  A verdict is valid as long as
- * the fabric doesn't change: each change starts a new generation, and a verdict
- * of another generation is judged anew when it is asked for.
+ * the fabric doesn't change: each change starts a new generation, and a look-up
+ * of a verdict of an older generation judges the route anew.
  *
- * With each verdict stands what the log has said about the pair, so that I/O
- * that is refused again and again doesn't repeat it: a rate limit alone would let
- * the same lines through for as long as the I/O goes on, in the place of lines
- * about others.  Once the verdict has changed, everything is said again.
+ * An entry also records the reasons that were logged for the pair, so that I/O
+ * that is refused repeatedly doesn't log them again.  A rate limit alone would
+ * let the same lines through for as long as the I/O goes on, at the expense of
+ * lines about other pairs.  Once the verdict has changed, reasons are logged
+ * again.
  */
 
 #include <linux/atomic.h>
@@ -29,23 +30,23 @@
 #include "p2pdma.h"
 
 /*
- * One client's entry in an owner's cache; there until the client is removed.
- * A device that comes to the same address in memory afterwards is a change of
- * the fabric, so no verdict is taken for that of another device.
+ * One client's entry in an owner's cache, kept until the client is removed.  If
+ * another struct pci_dev then gets the same address, adding that device has
+ * changed the fabric, so a stale entry is never valid for it.
  */
 struct p2pdma_known {
 	struct hlist_node node;
-	struct pci_dev *client;		/* may be gone */
-	struct p2pdma_verdict verdict;	/* never changes: replaced with the entry */
-	u32 generation;			/* of which the verdict is valid */
-	u32 said;			/* reasons that the log has, a bit each */
+	struct pci_dev *client;		/* may be freed */
+	struct p2pdma_verdict verdict;	/* constant: replaced with the entry */
+	u32 generation;			/* in which the verdict is valid */
+	u32 said;			/* logged reasons, a bit each */
 	struct rcu_head rcu;
 };
 
 /* Counts changes of the fabric */
 static atomic_t p2pdma_generation = ATOMIC_INIT(0);
 
-/* All caches: a client that is removed has to leave them. */
+/* All caches: a removed client must be removed from each of them. */
 static LIST_HEAD(p2pdma_caches);
 static DEFINE_SPINLOCK(p2pdma_caches_lock);
 
@@ -72,8 +73,8 @@ static bool p2pdma_same_verdict(const struct p2pdma_verdict *a,
 }
 
 /*
- * Put a verdict into the cache.  @say is the bit of the one reason that the log
- * is to hear of, or 0: true where it is to be said now.
+ * Put a verdict into the cache.  @say is the bit of the reason to log, or 0.
+ * Return true if the caller is to log it now.
  */
 static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 			    const struct p2pdma_verdict *verdict,
@@ -87,7 +88,7 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 		WRITE_ONCE(known->generation, generation);
 	} else {
 		new = kzalloc(sizeof(*new), GFP_ATOMIC | __GFP_NOWARN);
-		/* Failing costs time at the next call, and says it again. */
+		/* Without an entry, the next call judges and logs again. */
 		if (!new)
 			return say && p2pdma_log_allowed();
 		new->client = client;
@@ -105,7 +106,7 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 		known = new;
 	}
 
-	/* What the log has no room for now is said at the next call. */
+	/* A reason that exceeds the rate limit is logged at a later call. */
 	if (!say || (known->said & say) || !p2pdma_log_allowed())
 		return false;
 	WRITE_ONCE(known->said, known->said | say);
@@ -113,8 +114,8 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 }
 
 /*
- * Judge anew, and explain it where @explain.  @refusal, if it isn't _MAX, is what
- * else there is against a route that the verdict allows.
+ * Judge a route anew, and log the reason if @explain.  @refusal, if it isn't
+ * _MAX, is a reason against the memory on a route that the verdict allows.
  */
 static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 					  struct device *client, bool explain,
@@ -122,7 +123,7 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 {
 	struct p2pdma_cache *cache = &p2pdma->cache;
 	struct pci_dev *pci_client = p2pdma_pci_client(client);
-	/* Before the facts: what changes while they are read makes it stale. */
+	/* Before the facts: a change while they are read makes it stale. */
 	u32 generation = atomic_read_acquire(&p2pdma_generation);
 	enum p2pdma_fix fix = P2PDMA_FIX_NONE;
 	struct p2pdma_verdict verdict, told;
@@ -134,7 +135,7 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 		p2pdma_refuse(&told, refusal);
 	explain = explain && !p2pdma_allows_both(&told);
 
-	/* A verdict that rests on a failed read is stale at once. */
+	/* A verdict on a failed read is stale at once. */
 	if (verdict.reason == P2PDMA_REASON_UNREADABLE)
 		generation--;
 	if (pci_client)
@@ -153,11 +154,11 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 }
 
 /**
- * p2pdma_cached_verdict - the verdict on a route, from the cache where it has it
- * @p2pdma: whose memory it is
- * @client: device that would access it, or a child of that device
- * @explain: say in the log what limits the route, if anything does and the log
- *	hasn't said so before
+ * p2pdma_cached_verdict - the verdict on a route, from the cache if it is valid
+ * @p2pdma: the owner of the memory
+ * @client: device that would access the memory, or a child of that device
+ * @explain: log the reason if the route is limited or refused and the reason
+ *	wasn't logged before
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return: the verdict.
@@ -181,12 +182,13 @@ struct p2pdma_verdict p2pdma_cached_verdict(struct pci_p2pdma *p2pdma,
 }
 
 /**
- * p2pdma_explain_refusal - say in the log what else there is against a route
- * @p2pdma: whose memory it is
- * @client: PCI device that would access it, or a child of one
- * @reason: what p2pdma_decide() doesn't know of, such as %P2PDMA_REASON_DMA_MASK
+ * p2pdma_explain_refusal - log why memory is refused on a route that is allowed
+ * @p2pdma: the owner of the memory
+ * @client: PCI device that would access the memory, or a child of one
+ * @reason: a reason that p2pdma_decide() doesn't return, such as
+ *	%P2PDMA_REASON_DMA_MASK
  *
- * Nothing is said where the log has it already.
+ * A reason that was logged before isn't logged again.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */
@@ -205,7 +207,7 @@ void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
 }
 
 /**
- * p2pdma_cache_init - make a cache with nothing in it
+ * p2pdma_cache_init - initialise an empty cache
  * @cache: the cache
  *
  * Context: any.
@@ -220,7 +222,7 @@ void p2pdma_cache_init(struct p2pdma_cache *cache)
 }
 
 /**
- * p2pdma_cache_destroy - free all that a cache holds
+ * p2pdma_cache_destroy - free all entries of a cache
  * @cache: the cache, without concurrent users
  *
  * Context: any.
@@ -237,13 +239,14 @@ void p2pdma_cache_destroy(struct p2pdma_cache *cache)
 		kfree(known);
 }
 
-/* ---- Forget ---- */
+/* ---- Invalidation ---- */
 
 /**
- * pci_p2pdma_fabric_changed - forget all verdicts
+ * pci_p2pdma_fabric_changed - invalidate all verdicts
  *
- * For whatever changes what a verdict rests on: ports and devices, ACS
- * control, payload sizes, addresses, the administrator's host bridges.
+ * To be called after a change of anything that verdicts depend on: ports and
+ * devices, ACS control, payload sizes, addresses, the administrator's host
+ * bridges.
  *
  * Context: any; never sleeps.
  */
@@ -254,9 +257,9 @@ void pci_p2pdma_fabric_changed(void)
 EXPORT_SYMBOL_IF_KUNIT(pci_p2pdma_fabric_changed);
 
 /**
- * pci_p2pdma_config_written - look at what user space wrote to config space
+ * pci_p2pdma_config_written - check a write to config space by user space
  * @pdev: the device
- * @where: offset of what was written
+ * @where: offset of the write
  *
  * Context: any; never sleeps.
  */
@@ -264,13 +267,13 @@ void pci_p2pdma_config_written(struct pci_dev *pdev, int where)
 {
 	int acs = pdev->acs_cap, devctl = pdev->pcie_cap + PCI_EXP_DEVCTL;
 
-	/* A write is of up to four bytes; a vector, of up to 256 bits. */
+	/* A write has up to four bytes, the egress vector up to 256 bits. */
 	if ((acs && where >= acs && where < acs + PCI_ACS_EGRESS_CTL_V + 32) ||
 	    (pdev->pcie_cap && where > devctl - 4 && where < devctl + 2))
 		pci_p2pdma_fabric_changed();
 }
 
-/* Another device may come to the address in memory that @client had. */
+/* A new device may get the address of the struct pci_dev of @client. */
 static void p2pdma_forget(struct pci_dev *client)
 {
 	struct p2pdma_known *known;
