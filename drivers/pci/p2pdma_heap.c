@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: published memory for programs, as dma-bufs.
+ * PCI peer-to-peer DMA: dma-buf heaps of published memory.
  *
- * Each device with published memory has a heap in /dev/dma_heap, named after it,
- * as in p2pmem-0000:03:00.0.  Buffers are cleared pages of the device's pool, side by
- * side where there is room.  p2pdma_dmabuf.c does the rest.
+ * Each device with published memory has a heap in /dev/dma_heap, named after
+ * the device, such as p2pmem-0000:03:00.0.  Buffers are cleared pages of the
+ * device's pool, contiguous if there is such a range.  p2pdma_dmabuf.c exports
+ * them.
  *
- * Memory is published and unpublished in any context, but making and removing a
- * heap may sleep: a work item does it a little later.  Allocation looks at
- * pci_p2pdma::published itself, and doesn't rely on the work having been done.
+ * Memory is published and unpublished in any context, but adding and removing a
+ * heap may sleep, so a work item does that.  Allocations check
+ * pci_p2pdma::published, and don't depend on the work item having run.
  */
 
 #include <linux/dma-buf.h>
@@ -34,7 +35,7 @@ static void p2pdma_heap_free(void *data)
 	struct page *page;
 	size_t at;
 
-	/* A range may lie in two regions that touch. */
+	/* A range may span adjacent regions, so look at each page. */
 	while (p2pdma_phys_list_next(data, &iter)) {
 		for (at = 0; at < iter.size; at += PAGE_SIZE) {
 			page = pfn_to_page(PHYS_PFN(iter.start + at));
@@ -45,7 +46,7 @@ static void p2pdma_heap_free(void *data)
 	}
 }
 
-/* Allocate @size bytes and add them to @list; contiguous, if there is as much */
+/* Allocate @size bytes and add them to @list; contiguous if possible */
 static int p2pdma_heap_fill(struct pci_p2pdma *p2pdma,
 			    struct p2pdma_phys_list *list, size_t size)
 {
@@ -54,12 +55,12 @@ static int p2pdma_heap_fill(struct pci_p2pdma *p2pdma,
 	void *addr;
 	int ret;
 
-	/* Don't take what there is from others only to give it back. */
+	/* Don't take memory that would only be freed again. */
 	if (p2pdma_pool_available(p2pdma->pool) < size)
 		return READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
 
 	for (; size; size -= piece) {
-		/* A size that was refused once would be so again. */
+		/* Don't retry a larger size that was refused. */
 		piece = min(piece, size);
 		addr = p2pdma_alloc_cleared(p2pdma, &piece, &region);
 		if (IS_ERR(addr))
@@ -123,7 +124,7 @@ static void p2pdma_heap_drop(struct pci_p2pdma *p2pdma)
 	p2pdma->heap = NULL;
 }
 
-/* Make or remove the heap, as the memory is published now */
+/* Add or remove the heap, depending on whether the memory is published */
 static void p2pdma_heap_work(struct work_struct *work)
 {
 	struct pci_p2pdma *p2pdma = container_of(work, struct pci_p2pdma,
@@ -136,7 +137,7 @@ static void p2pdma_heap_work(struct work_struct *work)
 }
 
 /**
- * p2pdma_heap_init - prepare a device for having a heap
+ * p2pdma_heap_init - initialise the heap members of a device
  * @p2pdma: new, not yet in pci_dev::p2pdma
  *
  * Context: any; never sleeps.
@@ -149,10 +150,10 @@ void p2pdma_heap_init(struct pci_p2pdma *p2pdma)
 }
 
 /**
- * p2pdma_heap_update - make or remove the heap, as the memory is published
- * @p2pdma: whose memory it is
+ * p2pdma_heap_update - add or remove the heap after a change of publication
+ * @p2pdma: the owner of the memory
  *
- * It happens a little later.
+ * Only schedules the work item.
  *
  * Context: any; never sleeps.
  */
@@ -162,10 +163,10 @@ void p2pdma_heap_update(struct pci_p2pdma *p2pdma)
 }
 
 /**
- * p2pdma_heap_remove - remove a device's heap, if there is one, for good
- * @p2pdma: unpublished, and not in pci_dev::p2pdma any more
+ * p2pdma_heap_remove - remove a device's heap, if there is one, permanently
+ * @p2pdma: unpublished, and no longer in pci_dev::p2pdma
  *
- * When it returns, no allocation is in progress.  Buffers aren't affected.
+ * On return no allocation is in progress.  Buffers aren't affected.
  *
  * Context: may sleep.
  */

@@ -4,13 +4,13 @@
  *
  * The DMA API calls pci_p2pdma_map_segment() for each segment of a scatterlist
  * that lies in pages of a region.  Bus addresses are filled in here; memory that
- * is reached through the host bridge is mapped by the caller, as CPU address or
- * through its IOMMU.  Drivers map any part of a BAR by its CPU address, with
- * pages or without.
+ * is reached through the host bridge is mapped by the caller, by CPU address or
+ * through the client's IOMMU.  Drivers map any part of a BAR by its CPU
+ * address, with or without struct pages.
  *
- * A route that devices have may still be refused for a part of the memory: the
- * BAR has moved, the client can't send so high an address, or its DMA goes
- * through bounce buffers.
+ * Memory may be refused even if the verdict allows the route: if the BAR has
+ * moved, if the client can't address the memory, or if the client's DMA uses
+ * bounce buffers, for example.
  */
 
 #include <linux/dma-direct.h>
@@ -27,7 +27,7 @@
 
 #include "p2pdma.h"
 
-/* DMA for a child of a device may be its parent's. */
+/* A child device without a DMA mask uses the DMA of its parent. */
 static struct device *p2pdma_dma_device(struct device *client)
 {
 	while (client && !client->dma_mask)
@@ -35,13 +35,13 @@ static struct device *p2pdma_dma_device(struct device *client)
 	return client;
 }
 
-/* Are @dev's DMA addresses made by an IOMMU, or else the CPU's? */
+/* Are @dev's DMA addresses translated, rather than CPU addresses? */
 static bool p2pdma_translated(struct device *dev)
 {
 	return use_dma_iommu(dev) || get_dma_ops(dev);
 }
 
-/* Bounce buffers are in system memory, and filled by the CPU. */
+/* Bounce buffers are system memory, copied to and from by the CPU. */
 static bool p2pdma_bounces(struct device *dev)
 {
 	return (dev_is_pci(dev) && to_pci_dev(dev)->untrusted) ||
@@ -49,9 +49,10 @@ static bool p2pdma_bounces(struct device *dev)
 }
 
 /*
- * Are @dev's DMA addresses, without an IOMMU, not the CPU's?  Firmware says so by
- * dma-ranges in a device tree, or _DMA of ACPI, and dma_map_sg() applies it.  It
- * holds for system memory; for a BAR the DMA address isn't known.
+ * Do @dev's DMA addresses, without an IOMMU, differ from CPU addresses?
+ * Firmware describes the offset by dma-ranges in a device tree, or _DMA in
+ * ACPI, and dma_map_sg() applies it.  The offset is valid for system memory;
+ * the DMA address of a BAR isn't known.
  */
 static bool p2pdma_offset(struct device *dev, phys_addr_t start,
 			  phys_addr_t end)
@@ -60,8 +61,8 @@ static bool p2pdma_offset(struct device *dev, phys_addr_t start,
 }
 
 /*
- * What keeps @client from @bar's memory up to @end, on a route of @map_type;
- * _MAX for nothing
+ * The reason why @client can't access @bar's memory up to @end, on a route of
+ * @map_type; _MAX if there is none
  */
 static inline enum p2pdma_reason
 p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
@@ -91,13 +92,13 @@ p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
 }
 
 /**
- * p2pdma_memory_refusal - what keeps a client from any of a device's regions
- * @p2pdma: whose memory it is
- * @client: device that would access it
- * @map_type: of the route between the two, which allows it
+ * p2pdma_memory_refusal - why a client can't access one of a device's regions
+ * @p2pdma: the owner of the memory
+ * @client: device that would access the memory
+ * @map_type: of the route between the two, which is allowed
  *
  * Context: any, under RCU; never sleeps.
- * Return: the reason, or %P2PDMA_REASON_MAX where nothing does.
+ * Return: the reason, or %P2PDMA_REASON_MAX if @client can access all regions.
  */
 enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
 					 struct device *client,
@@ -107,7 +108,7 @@ enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
 	struct device *dev = p2pdma_dma_device(client);
 	struct p2pdma_region *region;
 
-	/* Also where no memory has pages */
+	/* Also without regions */
 	if (dev && p2pdma_bounces(dev))
 		return P2PDMA_REASON_BOUNCED;
 
@@ -120,7 +121,7 @@ enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
 	return reason;
 }
 
-/* Say why; @reason is _MAX for the route itself.  Not for each I/O. */
+/* Log @reason, or that of the route if _MAX; each one only once */
 static void p2pdma_explain(const struct p2pdma_bar *bar, struct device *client,
 			   enum p2pdma_reason reason)
 {
@@ -131,8 +132,8 @@ static void p2pdma_explain(const struct p2pdma_bar *bar, struct device *client,
 }
 
 /*
- * How to map @bar's memory up to @end for @client, which must be able to do
- * all of @needs, or anything where that is 0.  What is refused is explained.
+ * How to map @bar's memory up to @end for @client.  The route must allow all of
+ * @needs, or any direction if @needs is 0.  The reason of a refusal is logged.
  */
 static __always_inline enum pci_p2pdma_map_type
 p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
@@ -154,17 +155,19 @@ p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
 /**
  * pci_p2pdma_map_type - how a client's DMA addresses for a BAR are made
  * @provider: the BAR
- * @dev: device that would access it: a PCI device, or a child of one
+ * @dev: device that would access the BAR: a PCI device, or a child of one
  *
  * The answer is for the whole BAR and both directions; dma_map_p2p() may be
- * able to do more.  It holds until the PCI fabric changes, or @dev's DMA mask.
+ * able to map a part, or for one direction.  The answer is valid until the PCI
+ * fabric or
+ * @dev's DMA mask changes.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
  * * %PCI_P2PDMA_MAP_BUS_ADDR - by pci_p2pdma_bus_addr_map()
- * * %PCI_P2PDMA_MAP_THRU_HOST_BRIDGE - like those of system memory, by the
- *   DMA API
- * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't reach it, and the log says why
+ * * %PCI_P2PDMA_MAP_THRU_HOST_BRIDGE - by the DMA API, as for system memory
+ * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't access the BAR; the log has the
+ *   reason
  */
 enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
 					     struct device *dev)
@@ -176,13 +179,13 @@ enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
 EXPORT_SYMBOL_GPL(pci_p2pdma_map_type);
 
 /**
- * p2pdma_bar_has - does a BAR have all of these addresses?
+ * p2pdma_bar_has - does a BAR contain a range?
  * @bar: the BAR
- * @phys: the first of them, a CPU address
- * @size: how many; may be so large that they wrap
+ * @phys: CPU address of the range
+ * @size: bytes; the sum with @phys may wrap
  *
  * Context: any; never sleeps.
- * Return: true where it does; false also for none.
+ * Return: true if the range lies in @bar; false if @size is 0.
  */
 bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
 		    size_t size)
@@ -192,15 +195,17 @@ bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
 }
 
 /**
- * p2pdma_reachable - can a device do anything with a part of a BAR?
- * @dev: device that would access it
+ * p2pdma_reachable - can a device read or write a part of a BAR?
+ * @dev: device that would access the part
  * @provider: the BAR
  * @phys: CPU address of the part
- * @size: its bytes
+ * @size: its size in bytes
  *
  * Context: any; never sleeps.  The caller holds both devices.
- * Return: 0 where it can read, write or both; -EINVAL not in the BAR, or no
- * device for the DMA API; -EREMOTEIO it can do neither, and the log says why.
+ * Return: 0 if @dev can read, write or both; -EINVAL the part isn't in the BAR,
+ * or
+ * @dev can't do DMA; -EREMOTEIO @dev can do neither, and the log has the
+ *	reason.
  */
 int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
 		     phys_addr_t phys, size_t size)
@@ -213,7 +218,7 @@ int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
 	       PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
 }
 
-/* What the device does with the memory, by DMA direction */
+/* Accesses by the device, by DMA direction */
 static const u8 p2pdma_needs[] = {
 	[DMA_BIDIRECTIONAL]	= P2PDMA_BOTH,
 	[DMA_TO_DEVICE]		= P2PDMA_READ,
@@ -235,16 +240,19 @@ static inline int p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar,
 
 /**
  * p2pdma_map_check - how would p2pdma_map() map a part of a BAR?
- * @dev: device that would access it
+ * @dev: device that would access the part
  * @provider: the BAR
  * @phys: CPU address of the part
- * @size: its bytes
- * @dir: what @dev does
- * @map_type: where to put the answer; not %PCI_P2PDMA_MAP_NOT_SUPPORTED
+ * @size: its size in bytes
+ * @dir: direction of the DMA
+ * @map_type: where to store the answer
+ *
+ * On success @map_type is never %PCI_P2PDMA_MAP_NOT_SUPPORTED.
  *
  * Context: any; never sleeps.
- * Return: 0; -EINVAL not in the BAR, no direction, or no device for the DMA API;
- * -EREMOTEIO @dev can't reach it, and the log says why.
+ * Return: 0; -EINVAL the part isn't in the BAR, @dir is no direction, or @dev
+ * can't do DMA; -EREMOTEIO @dev can't access the part, and the log has the
+ * reason.
  */
 int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 		     phys_addr_t phys, size_t size,
@@ -255,7 +263,7 @@ int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 			      map_type);
 }
 
-/* p2pdma_map() and dma_map_p2p(); for what it takes and returns see the former */
+/* Inlined into p2pdma_map() and dma_map_p2p(); arguments as of the former */
 static inline int
 p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		phys_addr_t phys, size_t size, enum dma_data_direction dir,
@@ -274,7 +282,7 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 	} else if (!p2pdma_translated(dev)) {
 		*addr = phys;
 	} else {
-		/* Not cached: it may be mapped several times at once. */
+		/* Not cached, so mappings may overlap: for dma-debug */
 		*addr = dma_map_resource(dev, phys, size, dir,
 					 attrs | DMA_ATTR_SKIP_CPU_SYNC);
 		if (dma_mapping_error(dev, *addr))
@@ -285,20 +293,21 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 
 /**
  * p2pdma_map - dma_map_p2p() with an errno
- * @dev: device that will access it
+ * @dev: device that will access the part
  * @provider: the BAR
  * @phys: CPU address of the part
- * @size: its bytes
- * @dir: what @dev does
+ * @size: its size in bytes
+ * @dir: direction of the DMA
  * @attrs: DMA_ATTR_*
- * @addr: where to put the DMA address
+ * @addr: where to store the DMA address
  *
  * Context: any; never sleeps.
  * Return:
  * * 0 - mapped
- * * -EINVAL - not in the BAR, no direction, or no device for the DMA API
- * * -EREMOTEIO - @dev can't reach it, and the log says why
- * * -ENOMEM - the IOMMU has no room, or its driver can't map device memory
+ * * -EINVAL - the part isn't in the BAR, @dir is no direction, or @dev can't do
+ *   DMA
+ * * -EREMOTEIO - @dev can't access the part, and the log has the reason
+ * * -ENOMEM - no IOVA space, or the IOMMU driver can't map device memory
  */
 int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
 	       phys_addr_t phys, size_t size, enum dma_data_direction dir,
@@ -309,22 +318,22 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
 
 /**
  * dma_map_p2p - map a part of a BAR for a peer device
- * @dev: device that will access it
+ * @dev: device that will access the part
  * @provider: the BAR, from pcim_p2pdma_provider()
  * @phys: CPU address of the part
- * @size: its bytes
- * @dir: what @dev does: %DMA_TO_DEVICE reads the BAR, %DMA_FROM_DEVICE writes
- *	to it; the route must allow that, and needn't allow more
- * @attrs: DMA_ATTR_*, for where an IOMMU maps it
+ * @size: its size in bytes
+ * @dir: %DMA_TO_DEVICE if @dev reads the BAR, %DMA_FROM_DEVICE if it writes to
+ *	the BAR; the route needn't allow the other direction
+ * @attrs: DMA_ATTR_*, used if an IOMMU maps the part
  *
- * The memory needs no struct pages.  Without an IOMMU on the way the work is
- * the same whatever the size.  The owner's driver makes sure that it doesn't
- * leave while anything is mapped.
+ * The memory needs no struct pages.  Without an IOMMU, the cost doesn't depend
+ * on
+ * @size.  The owner's driver must not leave while anything is mapped.
  *
  * Context: any; never sleeps.  The caller holds both devices.
- * Return: the DMA address, for @dev alone; an error for dma_mapping_error()
- * where the part isn't in the BAR, or @dev can't reach it that way (the log
- * says why), or the IOMMU has no room.
+ * Return: the DMA address, valid for @dev only; an error for
+ * dma_mapping_error() if the part isn't in the BAR, if @dev can't access it in
+ * this direction (the log has the reason), or if there is no IOVA space.
  */
 dma_addr_t dma_map_p2p(struct device *dev, struct p2pdma_provider *provider,
 		       phys_addr_t phys, size_t size,
@@ -339,16 +348,16 @@ EXPORT_SYMBOL_GPL(dma_map_p2p);
 
 /**
  * p2pdma_is_bus_addr - is a DMA address a bus address?
- * @dev: device that it is for, whose other DMA addresses come from an IOMMU
- * @addr: the address, of peer memory
+ * @dev: device that uses the address, whose other DMA addresses are IOVAs
+ * @addr: DMA address of peer memory
  *
- * The IOMMU layer keeps what the windows of a device's own host bridge have out
- * of its IOVAs, and routes by bus address lead nowhere else.  The BAR doesn't
- * tell: behind another host bridge its bus address may be an IOVA of @dev, and
- * it may have moved, or be gone.
+ * The IOMMU layer reserves the windows of a device's own host bridge in its
+ * IOVA space, and routes by bus address stay within these windows.  The BAR's
+ * address can't be used: behind another host bridge the BAR's bus address may
+ * also be an IOVA of @dev, and the BAR may have moved, or be gone.
  *
  * Context: any; never sleeps.
- * Return: true where it is.
+ * Return: true if @addr is a bus address.
  */
 VISIBLE_IF_KUNIT bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr)
 {
@@ -374,13 +383,13 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_is_bus_addr);
 /**
  * dma_unmap_p2p - undo dma_map_p2p()
  * @dev: device that the memory is mapped for
- * @provider: the BAR; not dereferenced, so it may be gone
+ * @provider: the BAR; not dereferenced, so may be freed
  * @addr: DMA address from dma_map_p2p()
  * @size: bytes, as given to dma_map_p2p()
  * @dir: as given to dma_map_p2p()
  * @attrs: as given to dma_map_p2p()
  *
- * The route may have changed since.
+ * The route may have changed since dma_map_p2p().
  *
  * Context: any; never sleeps.
  */
@@ -395,21 +404,21 @@ EXPORT_SYMBOL_GPL(dma_unmap_p2p);
 
 /**
  * pci_p2pdma_map_segment - map one scatterlist segment of provider memory
- * @state: zeroed before the first segment of a list, kept to the last; it
- *	saves the look-up while segments come from one region
+ * @state: zeroed before the first segment of a list, kept up to the last;
+ *	caches the verdict while segments are from the same region
  * @dev: device that will access the memory
- * @segment: one for which is_pci_p2pdma_page(sg_page(@segment)) holds
+ * @segment: segment for which is_pci_p2pdma_page(sg_page(@segment)) holds
  *
  * For implementations of dma_map_sg().  With %PCI_P2PDMA_MAP_BUS_ADDR the
- * segment's dma_address and length are set, and marked as a bus address that
- * needs no unmapping; otherwise @segment is left alone.
+ * segment's DMA address and length are set, and marked as a bus address that
+ * needs no unmapping; otherwise @segment is unchanged.
  *
  * Context: any; never sleeps.  The caller holds the segment's pages.
  * Return:
  * * %PCI_P2PDMA_MAP_BUS_ADDR - mapped
  * * %PCI_P2PDMA_MAP_THRU_HOST_BRIDGE - to be mapped like system memory
- * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't reach it, or in one direction
- *   only; the caller's errno is -EREMOTEIO
+ * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't access the segment, or in one
+ *   direction only; the caller fails with -EREMOTEIO
  */
 enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *state,
 						struct device *dev,
@@ -420,7 +429,7 @@ enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *sta
 	if (pgmap != state->pgmap) {
 		struct p2pdma_bar *bar = p2pdma_region(pgmap)->bar;
 
-		/* The direction of the list isn't known here. */
+		/* The list's direction isn't known here. */
 		state->map = p2pdma_map_type(bar, pgmap->range.end, dev,
 					     P2PDMA_BOTH);
 		state->bus_off = bar->provider.bus_offset;

@@ -3,20 +3,20 @@
  * PCI peer-to-peer DMA: memory with struct pages.
  *
  * A region is a part of a BAR with struct pages.  All regions of a device form
- * one pool, from which kernel users allocate contiguous memory, and programs any
- * pages: by mapping p2pmem/allocate, or as a dma-buf.
+ * one pool.  Kernel users allocate contiguous memory from it; user space gets
+ * any free pages, by mapping p2pmem/allocate or as a dma-buf.
  *
- * Memory that is allocated keeps its region alive by references on the region's
- * page map: one for a kernel allocation, one for each page of a user mapping.
- * memunmap_pages() waits for them.  So memory is always freed by way of its
- * page, never by way of pci_dev::p2pdma, which is NULL by then if the driver has
- * left.
+ * Allocated memory keeps its region alive by references on the region's page
+ * map: one per kernel allocation, one per page for user space.
+ * memunmap_pages() waits for them.  So a free finds the region by the struct
+ * page, and doesn't depend on pci_dev::p2pdma, which is NULL once the driver
+ * has left.
  *
- * The page maps are devres entries of the owner, since drivers other than the
- * bound one register a device's BAR, too, and take its struct pages away by
+ * The page maps are devres entries of the owner, since modules other than the
+ * bound driver may also register a device's BAR, and remove its struct pages by
  * devm_memunmap_pages() when they are unloaded.  The region then has no live
- * page map, and nothing can be allocated from it, until the same range is
- * registered again.
+ * page map, and allocations from it fail until the same range is registered
+ * again.
  */
 
 #include <linux/anon_inodes.h>
@@ -45,13 +45,13 @@
 
 #include "p2pdma.h"
 
-/* Clearing so much doesn't take long. */
+/* Bytes to clear between checks for an abort */
 #define P2PDMA_CLEAR_SIZE	SZ_2M
 
 /*
- * All user mappings of all devices belong to this file, whichever sysfs mount
- * and open file they come from, each device's at an offset of its own: see
- * p2pdma_mem_revoke_user().
+ * All user mappings of all devices belong to the address space of this file,
+ * independent of the sysfs mount and the open file.  Each device has a range of
+ * offsets in it, for p2pdma_mem_revoke_user().
  */
 static struct file *p2pdma_user_file;
 static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
@@ -59,9 +59,9 @@ static atomic_long_t p2pdma_user_offsets = ATOMIC_LONG_INIT(0);
 /* ---- Allocations ---- */
 
 /*
- * A reference on @region for memory that was just taken from the pool.  False
- * where the region's page map is gone, or its BAR has moved, so that the
- * addresses may be another device's: the memory must go back to the pool.
+ * Take a reference on @region for memory just allocated from the pool.  False
+ * if the page map is gone, or if the BAR has moved, so that the addresses may
+ * belong to another device: the caller must then return the memory to the pool.
  */
 static inline bool p2pdma_region_get(struct p2pdma_region *region)
 {
@@ -73,11 +73,11 @@ static inline bool p2pdma_region_get(struct p2pdma_region *region)
 	return false;
 }
 
-/* With the last reference @region, and what it belongs to, may vanish at once. */
+/* With the last reference, @region and its struct pci_p2pdma may be freed. */
 static void p2pdma_region_free(struct p2pdma_region *region, void *addr,
 			       size_t size)
 {
-	/* A free that the pool refuses has no reference. */
+	/* Memory of a refused free holds no reference. */
 	if (likely(p2pdma_pool_free(region->chunk, addr, size)))
 		percpu_ref_put(&region->pgmap.ref);
 }
@@ -89,7 +89,7 @@ static struct p2pdma_region *p2pdma_region_search(struct pci_dev *pdev,
 	struct p2pdma_region *region;
 	struct page *page;
 
-	/* Not virt_addr_valid(), which knows only system memory on arm64. */
+	/* Not virt_addr_valid(): on arm64 it is false for device memory. */
 	if (!addr || !pfn_valid(PHYS_PFN(__pa(addr))))
 		return NULL;
 
@@ -101,7 +101,7 @@ static struct p2pdma_region *p2pdma_region_search(struct pci_dev *pdev,
 	return region->bar->p2pdma->pdev == pdev ? region : NULL;
 }
 
-/* The same; quicker where @pdev is bound and @addr lies in its first region */
+/* Like p2pdma_region_search(), faster for the first region of a bound @pdev */
 static inline struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev,
 						     void *addr)
 {
@@ -122,13 +122,13 @@ static inline struct p2pdma_region *p2pdma_region_of(struct pci_dev *pdev,
  * @size: bytes, rounded up to whole pages
  *
  * The memory is contiguous, page aligned and not cleared.  It lies in a BAR:
- * the CPU may only touch it through accessors such as memcpy_toio().  The
- * driver core waits for it to be freed, after the driver's remove().
+ * the CPU may only access it by functions such as memcpy_toio().  After the
+ * driver's remove(), unbinding waits until the memory is freed.
  *
  * Context: any but NMI; never sleeps.
- * Return: kernel address; NULL where @pdev has registered no memory, has no
- * contiguous @size bytes free, @size is 0, or the BAR has moved since it was
- * registered.
+ * Return: kernel address; NULL if @pdev has registered no memory or has no
+ * contiguous @size bytes free, if @size is 0, or if the BAR has moved, or its
+ * page map was removed, since it was registered.
  */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 {
@@ -136,7 +136,7 @@ void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 	struct pci_p2pdma *p2pdma;
 	void *addr, *priv;
 
-	/* Teardown waits for readers before the pool goes. */
+	/* Teardown waits for RCU readers before it frees the pool. */
 	guard(rcu)();
 	p2pdma = p2pdma_of(pdev);
 	addr = p2pdma ? p2pdma_pool_alloc(p2pdma->pool, size, &priv) : NULL;
@@ -153,13 +153,13 @@ EXPORT_SYMBOL_GPL(pci_alloc_p2pmem);
 
 /**
  * pci_free_p2pmem - free peer-to-peer memory of a device
- * @pdev: the owner that it came from
- * @addr: as pci_alloc_p2pmem() returned it
- * @size: as pci_alloc_p2pmem() was given it, in bytes
+ * @pdev: the owner of the memory
+ * @addr: address from pci_alloc_p2pmem()
+ * @size: bytes, as given to pci_alloc_p2pmem()
  *
- * May be called after @pdev has lost its driver, as long as memory is allocated.
- * Memory that isn't @pdev's, isn't allocated, or was allocated with another
- * address or size, is refused with a warning, and nothing changes.
+ * May be called after the driver of @pdev has left, as long as memory is
+ * allocated.  Memory that isn't @pdev's, isn't allocated, or was allocated with
+ * another address or size, is refused with a warning, and nothing changes.
  *
  * Context: any but NMI; never sleeps.
  */
@@ -179,11 +179,11 @@ EXPORT_SYMBOL_GPL(pci_free_p2pmem);
  * @pdev: the owner
  * @addr: address inside memory that pci_alloc_p2pmem() returned
  *
- * The address is for @pdev itself and for devices whose requests reach it
- * without passing the root complex; see pci_p2pdma_distance_many().
+ * The address is for @pdev itself and for clients whose map type is
+ * %PCI_P2PDMA_MAP_BUS_ADDR.
  *
  * Context: any; never sleeps.
- * Return: bus address; 0 where @addr is no memory of @pdev, or its BAR has
+ * Return: bus address; 0 if @addr isn't memory of @pdev, or if its BAR has
  * moved since it was registered.
  */
 pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr)
@@ -200,12 +200,12 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_virt_to_bus);
 /**
  * pci_p2pmem_alloc_sgl - allocate peer-to-peer memory as a scatterlist
  * @pdev: the owner
- * @nents: where to put the number of entries
- * @length: bytes; the pool is asked for whole pages
+ * @nents: where to store the number of entries
+ * @length: bytes; the allocation is rounded up to whole pages
  *
  * Context: may sleep.
- * Return: the list, of one contiguous entry; NULL as pci_alloc_p2pmem(), or
- * where there is no memory for the list, and @nents is as before.
+ * Return: the list, with one contiguous entry; NULL as for pci_alloc_p2pmem(),
+ * or without memory for the list.  On failure @nents is unchanged.
  */
 struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 					 unsigned int *nents, u32 length)
@@ -226,9 +226,9 @@ struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 EXPORT_SYMBOL_GPL(pci_p2pmem_alloc_sgl);
 
 /**
- * pci_p2pmem_free_sgl - free what pci_p2pmem_alloc_sgl() returned
+ * pci_p2pmem_free_sgl - free a scatterlist and its peer-to-peer memory
  * @pdev: the owner
- * @sgl: the list, unmapped
+ * @sgl: list from pci_p2pmem_alloc_sgl(), not mapped
  *
  * Context: any but NMI; never sleeps.
  */
@@ -245,17 +245,16 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
 /* ---- Pages for user space ---- */
 
 /**
- * p2pdma_alloc_user - allocate pages for a user mapping
+ * p2pdma_alloc_user - allocate pages for user space
  * @pdev: the owner
  * @size: bytes, a multiple of PAGE_SIZE
- * @region: where to put the region that they lie in
+ * @region: where to store the region of the pages
  *
- * Each page holds a reference on @region and is freed by itself, by
+ * Each page holds a reference on @region and is freed separately, by
  * p2pdma_free_user() or with the last reference on the page.
  *
  * Context: any but NMI; never sleeps.
- * Return: kernel address of contiguous pages; NULL where @pdev has registered
- * no memory, or no longer, or has no contiguous @size bytes free.
+ * Return: kernel address of contiguous pages; NULL as for pci_alloc_p2pmem().
  */
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region)
@@ -264,7 +263,7 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 	struct pci_p2pdma *p2pdma;
 	void *addr, *priv, *at;
 
-	/* Teardown waits for readers before the pool goes. */
+	/* Teardown waits for RCU readers before it frees the pool. */
 	guard(rcu)();
 	p2pdma = p2pdma_of(pdev);
 	addr = p2pdma ? p2pdma_pool_alloc_pages(p2pdma->pool, size, &priv) :
@@ -283,7 +282,7 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 	return NULL;
 }
 
-/* Pages of a user are about to be free; teardown waits for the last one. */
+/* Pages are about to be freed; teardown waits until the count is 0. */
 static void p2pdma_user_pages_sub(struct p2pdma_region *region, size_t pages)
 {
 	atomic_long_t *user_pages = &region->bar->p2pdma->user_pages;
@@ -294,8 +293,8 @@ static void p2pdma_user_pages_sub(struct p2pdma_region *region, size_t pages)
 
 /**
  * p2pdma_free_user - free pages of p2pdma_alloc_user()
- * @region: the region that they lie in; may vanish with this call
- * @addr: kernel address of the first one
+ * @region: the region of the pages; may be freed by this call
+ * @addr: kernel address of the first page
  * @size: bytes, a multiple of PAGE_SIZE
  *
  * Context: any but NMI; never sleeps.
@@ -309,19 +308,19 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 		p2pdma_region_free(region, addr, PAGE_SIZE);
 }
 
-/* The last mapping of a user's page is gone, and so is all DMA to it. */
+/* The last reference on a user page is gone, and so is all DMA to the page. */
 static void p2pdma_page_free(struct page *page)
 {
 	struct p2pdma_region *region = p2pdma_region(page->pgmap);
 
-	/* Once it is in the pool, it may have another user, who counts it. */
+	/* Reset before this, since the pool may hand the page out again. */
 	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
 
 	p2pdma_user_pages_sub(region, 1);
 	p2pdma_region_free(region, page_to_virt(page), PAGE_SIZE);
 }
 
-/* Tools outside the kernel look for this symbol to see that P2PDMA is there. */
+/* Tools outside the kernel check for this symbol to detect P2PDMA. */
 static const struct dev_pagemap_ops p2pdma_pgmap_ops = {
 	.page_free = p2pdma_page_free,
 };
@@ -331,15 +330,15 @@ static const struct dev_pagemap_ops p2pdma_pgmap_ops = {
  * @addr: kernel address, a multiple of 8
  * @size: bytes, a multiple of 8 and not 0
  *
- * By whole words: memset() may write uncached memory byte by byte.  The read
- * waits for the writes to arrive: another device's data may come by another
- * path, and must not be overtaken by zeros (PCIe Base Specification 6.0, section
- * 2.4.1: a completion pushes posted writes ahead of it, but only on its own
- * path).  It also tells whether the device answers: if not, the memory still has
- * its last user's data.
+ * Writes whole words, since memset() may write uncached memory byte by byte.
+ * The read at the end waits for the writes to arrive: data from another device
+ * may take another path, and the zeros must not overwrite them later (PCIe Base
+ * Specification 6.0, section 2.4.1: a completion pushes posted writes ahead of
+ * it, but only on its own path).  The read also detects a device that doesn't
+ * respond, whose memory may still have the data of its last user.
  *
- * Context: any; takes as long as @size.
- * Return: 0; -EIO the device doesn't answer.
+ * Context: any; the time is proportional to @size.
+ * Return: 0; -EIO the device doesn't respond.
  */
 int p2pdma_zero(void *addr, size_t size)
 {
@@ -352,9 +351,9 @@ int p2pdma_zero(void *addr, size_t size)
 }
 
 /*
- * Clear memory for a program.  Teardown may wait for this, and so it ends with
- * -ENODEV when the memory is unpublished; with -EINTR when the process is being
- * killed; and with -EIO where the device doesn't answer.
+ * Clear memory for user space.  Teardown may wait for this, so it is aborted
+ * with -ENODEV when the memory is unpublished.  -EINTR: the process is being
+ * killed; -EIO: the device doesn't respond.
  */
 static int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr,
 			    size_t size)
@@ -381,9 +380,9 @@ static int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr,
 
 /*
  * Map pages of p2pdma_alloc_user(), each of which has its own reference on the
- * region.  A page in the pool counts one; once it is mapped, the mapping's
- * count is the only one, so that the last unmap frees it.
- * On failure the pages that aren't mapped are back in the pool.
+ * region.  The page count of a page in the pool is 1.  After vm_insert_pages()
+ * that reference is dropped, so that the last unmap frees the page.  On failure
+ * the pages that weren't mapped are freed.
  */
 static int p2pdma_insert(struct vm_area_struct *vma, unsigned long start,
 			 struct p2pdma_region *region, void *addr, size_t size)
@@ -410,22 +409,23 @@ static int p2pdma_insert(struct vm_area_struct *vma, unsigned long start,
 
 	if (size)
 		p2pdma_free_user(region, addr, size);
-	/* The only fault there can be: no memory for page tables */
+	/* -EFAULT has only one cause here: no memory for page tables */
 	return ret == -EFAULT ? -ENOMEM : ret;
 }
 
 /**
- * p2pdma_alloc_cleared - allocate cleared pages for a program
- * @p2pdma: whose memory it is; teardown waits for the caller before it goes
- * @size: how many bytes at most, a multiple of PAGE_SIZE; becomes what there is
- * @region: where to put the region that they lie in
+ * p2pdma_alloc_cleared - allocate cleared pages for user space
+ * @p2pdma: the owner of the memory, not freed while the caller runs
+ * @size: limit in bytes, a multiple of PAGE_SIZE; set to the size allocated
+ * @region: where to store the region of the pages
  *
- * A fragmented pool serves programs as well: the caller asks for the rest.
+ * If no contiguous @size bytes are free, allocates less, and the caller calls
+ * again for the rest.
  *
  * Context: may sleep.
  * Return: kernel address of contiguous pages, for p2pdma_free_user();
- * ERR_PTR(-ENODEV) the memory isn't published, or no longer; ERR_PTR(-ENOMEM)
- * nothing is free; ERR_PTR(-EIO) the device doesn't answer, and the log says so;
+ * ERR_PTR(-ENODEV) the memory isn't published; ERR_PTR(-ENOMEM) nothing is
+ * free; ERR_PTR(-EIO) the device doesn't respond, which is logged;
  * ERR_PTR(-EINTR) the process is being killed.
  */
 void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
@@ -441,7 +441,7 @@ void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
 		*size = PAGE_ALIGN_DOWN(*size / 2);
 	}
 	if (!addr)
-		/* Where the driver leaves, it is unpublished first. */
+		/* A driver that leaves unpublishes the memory first. */
 		return ERR_PTR(READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV);
 
 	ret = p2pdma_mem_clear(p2pdma, addr, *size);
@@ -468,9 +468,10 @@ static int p2pdma_mmap_check(struct pci_dev *pdev, struct vm_area_struct *vma)
 }
 
 /*
- * The published memory of @pdev, for a mapping that its pool has room for.
- * sysfs holds the file active until mmap() returns, and teardown removes the
- * file before anything else: so the memory outlives RCU's guard.
+ * Check that @pdev has published memory, and enough of it free for the mapping.
+ * sysfs keeps the file active until mmap() returns, and teardown removes the
+ * file before it frees anything, so the struct pci_p2pdma stays after RCU's
+ * guard.
  */
 static struct pci_p2pdma *p2pdma_mmap_start(struct pci_dev *pdev,
 					    struct vm_area_struct *vma)
@@ -482,20 +483,20 @@ static struct pci_p2pdma *p2pdma_mmap_start(struct pci_dev *pdev,
 	p2pdma = p2pdma_of(pdev);
 	if (!p2pdma || !READ_ONCE(p2pdma->published))
 		return ERR_PTR(-ENODEV);
-	/* Don't take what there is from others only to give it back. */
+	/* Don't take memory that would only be freed again. */
 	if (p2pdma_pool_available(p2pdma->pool) < size ||
 	    size > P2PDMA_USER_SIZE)
 		return ERR_PTR(-ENOMEM);
 
-	/* From here on teardown can find the mapping. */
+	/* By this offset teardown finds the mapping. */
 	vma->vm_pgoff = p2pdma->user_offset;
 	return p2pdma;
 }
 
 /*
- * sysfs has a page_mkwrite for all its mappings, so that a write to a clean
- * page asks here first.  There is no file to be prepared; a page without one
- * must be returned locked, or the fault is tried again for ever.
+ * sysfs has a page_mkwrite for all its mappings, which calls this one on a
+ * write to a clean page.  The page has no file to prepare, and must be returned
+ * locked, or the fault is retried for ever.
  */
 static vm_fault_t p2pdma_page_mkwrite(struct vm_fault *vmf)
 {
@@ -510,13 +511,13 @@ static const struct vm_operations_struct p2pdma_vm_ops = {
 /**
  * p2pdma_mem_mmap - fill a user mapping with cleared pages
  * @pdev: the owner
- * @vma: the mapping, of p2pmem/allocate
+ * @vma: mapping of p2pmem/allocate
  *
  * Context: may sleep.  The caller keeps p2pmem/allocate active.
- * Return: 0; -EINVAL the mapping is private, or its offset isn't 0; -ENODEV
- * the memory isn't published, or no longer; -ENOMEM not that much is free, or
- * there is no memory for page tables; -EIO the device doesn't answer; -EINTR
- * the process is being killed.
+ * Return: 0; -EINVAL the mapping is private, or its offset isn't 0; -ENODEV the
+ * memory isn't published; -ENOMEM not enough memory is free, or there is no
+ * memory for page tables; -EIO the device doesn't respond; -EINTR the process
+ * is being killed.
  */
 int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 {
@@ -538,9 +539,9 @@ int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pdma_vm_ops;
 
-	/* On failure the caller unmaps, and so frees, what is mapped by then. */
+	/* On failure the caller unmaps, and so frees, the mapped pages. */
 	for (at = vma->vm_start; at < vma->vm_end; at += size) {
-		/* A size that was refused once would be so again. */
+		/* Don't retry a larger size that was refused. */
 		size = min(size, vma->vm_end - at);
 		addr = p2pdma_alloc_cleared(p2pdma, &size, &region);
 		if (IS_ERR(addr))
@@ -556,7 +557,7 @@ int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
  * p2pdma_user_mapping - the address space of all user mappings of all devices
  *
  * Context: any.
- * Return: the address space, which is there as long as any memory is.
+ * Return: the address space, which is never freed.
  */
 struct address_space *p2pdma_user_mapping(void)
 {
@@ -564,11 +565,11 @@ struct address_space *p2pdma_user_mapping(void)
 }
 
 /**
- * p2pdma_mem_revoke_user - take all user mappings away, and wait for I/O to them
- * @p2pdma: whose memory it is; no mmap() of it begins any more
+ * p2pdma_mem_revoke_user - revoke all user mappings, and wait for I/O to them
+ * @p2pdma: the owner of the memory; no new mmap() of it starts
  *
- * Unmapping once is not enough: an mmap() may have filled its mapping and not
- * yet made it known to the address space, and there is no event when it has.
+ * Unmapping once is not enough: an mmap() may have filled its mapping before
+ * the mapping is linked to the address space, which gives no notification.
  *
  * Context: may sleep.
  */
@@ -585,13 +586,13 @@ void p2pdma_mem_revoke_user(struct pci_p2pdma *p2pdma)
 /* ---- Regions ---- */
 
 /**
- * p2pdma_mem_taken - has any part of a range struct pages already?
+ * p2pdma_mem_taken - does any part of a range have struct pages already?
  * @range: CPU addresses
  *
- * memremap_pages() would warn, or not even notice, where it should refuse.
+ * memremap_pages() would warn, or not notice, instead of failing.
  *
  * Context: may sleep.
- * Return: true where there are some.
+ * Return: true if a part of @range has struct pages.
  */
 bool p2pdma_mem_taken(const struct range *range)
 {
@@ -609,8 +610,9 @@ bool p2pdma_mem_taken(const struct range *range)
 }
 
 /*
- * The region that lay in @range, of which no page map has any part now; NULL for
- * none.  The pool can't divide the same memory in two ways.
+ * The region that was registered as @range and has lost its page map; NULL if
+ * there is none.  -EBUSY for a different range that overlaps, since the pool's
+ * chunks can't be resized.
  */
 static struct p2pdma_region *p2pdma_region_left(struct pci_p2pdma *p2pdma,
 						const struct range *range)
@@ -632,8 +634,8 @@ static struct p2pdma_region *p2pdma_region_left(struct pci_p2pdma *p2pdma,
 }
 
 /*
- * Let @region take the place of @old, whose page map is gone.  All memory of
- * @old is free: the page map has waited for it.
+ * Replace @old, whose page map is gone, by @region.  All memory of @old is
+ * free, since the removal of its page map has waited for that.
  */
 static void p2pdma_region_replace(struct p2pdma_region *old,
 				  struct p2pdma_region *region)
@@ -643,25 +645,26 @@ static void p2pdma_region_replace(struct p2pdma_region *old,
 	region->chunk = old->chunk;
 	p2pdma_pool_set_owner(region->chunk, region);
 	if (p2pdma->first_region == old)
-		/* A concurrent free that reads it sees the rest. */
+		/* A concurrent free that reads it sees its members. */
 		smp_store_release(&p2pdma->first_region, region);
 	list_replace_rcu(&old->node, &region->node);
 
-	/* A concurrent allocation may look at @old, and is refused. */
+	/* A concurrent allocation may still get @old, and fails. */
 	synchronize_rcu();
 	devm_kfree(region->bar->provider.owner, old);
 }
 
 /**
- * p2pdma_mem_add - give a range of a BAR struct pages, and put it into the pool
+ * p2pdma_mem_add - create struct pages for a range and add it to the pool
  * @bar: the BAR
- * @range: CPU addresses in it that have no struct pages, aligned to
+ * @range: CPU addresses in @bar that have no struct pages, aligned to
  *	memremap_compat_align()
  *
  * Context: may sleep.  The caller holds p2pdma_lock, and adds the teardown action
- * to the owner's devres entries after this, so that it runs first.
- * Return: 0; -EBUSY the range had struct pages as part of another one; -ENOMEM
- * no memory; or what memremap_pages() returned.  Nothing has changed then.
+ * to the owner's devres entries after this call, so that it runs first.
+ * Return: 0; -EBUSY the range had struct pages as part of another range;
+ * -ENOMEM no memory; or the errno of memremap_pages().  On an error nothing has
+ * changed.
  */
 int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range)
 {
@@ -707,15 +710,15 @@ int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range)
 	}
 
 	if (!p2pdma->first_region)
-		/* Last: a free that reads it sees the rest. */
+		/* Last: a free that reads it sees its members. */
 		smp_store_release(&p2pdma->first_region, region);
 	list_add_tail_rcu(&region->node, &p2pdma->regions);
 	return 0;
 }
 
 /**
- * p2pdma_mem_init - prepare for regions
- * @p2pdma: new, all zeros but for the device
+ * p2pdma_mem_init - initialise the members for memory with struct pages
+ * @p2pdma: new, zeroed except for the device
  *
  * Context: may sleep.
  * Return: 0; -ENOMEM no memory for a pool.
@@ -736,7 +739,7 @@ int p2pdma_mem_init(struct pci_p2pdma *p2pdma)
 
 /**
  * p2pdma_mem_destroy - undo p2pdma_mem_init()
- * @p2pdma: not, or no longer, in pci_dev::p2pdma, and no region has a page map
+ * @p2pdma: not in pci_dev::p2pdma, without regions that have a page map
  *
  * Context: may sleep.
  */
@@ -758,4 +761,4 @@ static int __init p2pdma_mem_start(void)
 	p2pdma_user_file = file;
 	return 0;
 }
-fs_initcall_sync(p2pdma_mem_start);	/* before drivers, after the inodes */
+fs_initcall_sync(p2pdma_mem_start);	/* before drivers, after anon inodes */
