@@ -2,13 +2,13 @@
 /*
  * PCI peer-to-peer DMA: from facts to a verdict.
  *
- * A write is one posted request from the client to the owner.  A read is such a
- * request, and a completion that goes back by the client's ID.  Each packet
- * turns around below the bridge that both devices share, or it is redirected up
- * to the root complex, or it is dropped.  What both directions come to follows
- * from the fates of the two packets.
+ * A write is one posted request from the client to the owner.  A read is a
+ * non-posted request, and a completion that is routed back by the client's ID.
+ * Each packet turns around below the bridge that both devices share, is
+ * redirected up to the root complex, or is dropped.  The fates of the two
+ * packets determine which directions work.
  *
- * Nothing is looked at but the facts, and nothing is kept.
+ * The code depends on nothing but the facts, and has no state.
  */
 
 #include <linux/bitfield.h>
@@ -39,15 +39,15 @@ static const char * const p2pdma_slugs[] = {
 	[P2PDMA_REASON_DMA_RANGES]		= "dma-ranges",
 };
 
-/* Each has a name, and a bit in a set of 32. */
+/* Each reason has a name, and a bit in a u32. */
 static_assert(ARRAY_SIZE(p2pdma_slugs) == P2PDMA_REASON_MAX);
 static_assert(P2PDMA_REASON_MAX <= 32);
 static_assert(sizeof(struct p2pdma_verdict) == sizeof(u64));
 
 /*
- * Distance: the class of a route counts most, then whether it leaves the NUMA
- * node, then hops, of which a path has at most 512.  The steps are so wide that
- * this also holds for the sums of up to 63 clients.
+ * Distance: the class of a route counts most, then whether the route crosses
+ * NUMA nodes, then its hops, at most 512.  The fields have room for the sums of
+ * up to 63 clients, so that this order also holds for them.
  */
 #define P2PDMA_DISTANCE_HOPS	GENMASK(9, 0)
 #define P2PDMA_DISTANCE_NODE	BIT(16)
@@ -56,12 +56,12 @@ static_assert(sizeof(struct p2pdma_verdict) == sizeof(u64));
 enum { P2PDMA_CLASS_SWITCH, P2PDMA_CLASS_HOST_BRIDGE, P2PDMA_CLASS_HOST_BRIDGES };
 
 /**
- * p2pdma_reason_name - what a reason is called
+ * p2pdma_reason_name - name of a reason
  * @reason: as in struct p2pdma_route
  *
  * Context: any.
- * Return: a short constant text, as in "acs-redirect", the same in the kernel
- * log and in all interfaces; "unknown" where there is no such reason.
+ * Return: a short constant string, such as "acs-redirect", the same in the
+ * kernel log and in all interfaces; "unknown" if there is no such reason.
  */
 const char *p2pdma_reason_name(enum p2pdma_reason reason)
 {
@@ -82,11 +82,11 @@ static bool p2pdma_any_fate(const struct p2pdma_facts *facts,
 }
 
 /**
- * p2pdma_needs_root - does a packet go up to the root complex, or try to?
- * @facts: of which the turns are known, as far as they can be
+ * p2pdma_needs_root - is a packet sent up to the root complex?
+ * @facts: facts, with the turns filled in
  *
  * Context: any.
- * Return: true where one does.
+ * Return: true if a packet is sent up, even if it doesn't arrive.
  */
 bool p2pdma_needs_root(const struct p2pdma_facts *facts)
 {
@@ -102,8 +102,8 @@ static bool p2pdma_unknown(const struct p2pdma_facts *facts)
 }
 
 /*
- * Payload goes with a write's request, and with a read's completion.  A packet
- * with more than a receiver's Max_Payload_Size is malformed there.
+ * A write's request and a read's completion carry payload.  A receiver treats a
+ * packet with more than its Max_Payload_Size as malformed.
  */
 static bool p2pdma_fits(const struct p2pdma_facts *facts,
 			enum p2pdma_packet packet)
@@ -111,7 +111,7 @@ static bool p2pdma_fits(const struct p2pdma_facts *facts,
 	return facts->legs[p2pdma_leg_of(packet)].payload <= facts->accepts;
 }
 
-/* What the root complex does with packets of this pair that come to it */
+/* Directions that the root complex forwards between these devices */
 static unsigned int p2pdma_root_directions(const struct p2pdma_facts *facts,
 					   enum p2pdma_reason *reason)
 {
@@ -143,7 +143,7 @@ static u32 p2pdma_distance(const struct p2pdma_facts *facts, bool through_root)
 	       FIELD_PREP(P2PDMA_DISTANCE_HOPS, from->hops + to->hops);
 }
 
-/* What works with no packet passing the root complex */
+/* Directions that work without the root complex */
 static unsigned int p2pdma_direct(const struct p2pdma_facts *facts)
 {
 	unsigned int directions = 0;
@@ -160,7 +160,7 @@ static unsigned int p2pdma_direct(const struct p2pdma_facts *facts)
 	return directions;
 }
 
-/* What works with a packet passing it, when it forwards @root */
+/* Directions that work through a root complex that forwards @root */
 static unsigned int p2pdma_through(const struct p2pdma_facts *facts,
 				   unsigned int root)
 {
@@ -173,7 +173,7 @@ static unsigned int p2pdma_through(const struct p2pdma_facts *facts,
 	if (!p2pdma_needs_root(facts) || facts->forwarded != P2PDMA_YES)
 		return 0;
 
-	/* One packet may pass it and the other one not. */
+	/* Request and completion may take different paths. */
 	if (request == P2PDMA_REDIRECTED)
 		directions |= root & P2PDMA_WRITE;
 	else if (request == P2PDMA_DIRECT && p2pdma_fits(facts, P2PDMA_REQUEST))
@@ -185,7 +185,7 @@ static unsigned int p2pdma_through(const struct p2pdma_facts *facts,
 	return directions;
 }
 
-/* All that keeps one of two directions from working, a bit each */
+/* All reasons why a direction doesn't work, a bit each */
 static u32 p2pdma_against(const struct p2pdma_facts *facts, unsigned int root)
 {
 	bool root_refuses = root != P2PDMA_BOTH;
@@ -217,7 +217,7 @@ static u32 p2pdma_against(const struct p2pdma_facts *facts, unsigned int root)
 	return against;
 }
 
-/* Which of these to mend first, where no reason of its own goes before it */
+/* The reason to report for a route that is limited or refused by its path */
 static enum p2pdma_reason p2pdma_obstacle(const struct p2pdma_facts *facts)
 {
 	if (!facts->shared_bridge)
@@ -230,8 +230,8 @@ static enum p2pdma_reason p2pdma_obstacle(const struct p2pdma_facts *facts)
 
 /**
  * p2pdma_refuse - turn a verdict into a refusal
- * @verdict: the verdict; its distance and blocked packets stay
- * @reason: why
+ * @verdict: the verdict; its distance and blocked packets are unchanged
+ * @reason: reason of the refusal
  *
  * Context: any.
  */
@@ -254,12 +254,12 @@ static void p2pdma_allow(struct p2pdma_verdict *verdict,
 
 /**
  * p2pdma_decide - may a client reach an owner's memory, and how?
- * @facts: all that is known of the two
- * @verdict: where to put the answer
+ * @facts: facts about client and owner
+ * @verdict: where to store the verdict
  *
  * Context: any.
- * Return: reasons, a bit each: all that keep a direction from working, whichever
- * of them is in @verdict; 0 where both work.
+ * Return: all reasons why a direction doesn't work, a bit each, of which
+ * @verdict has one; 0 if both directions work.
  */
 u32 p2pdma_decide(const struct p2pdma_facts *facts,
 		  struct p2pdma_verdict *verdict)
@@ -278,9 +278,9 @@ u32 p2pdma_decide(const struct p2pdma_facts *facts,
 	}
 
 	/*
-	 * Packets through the root complex carry what the DMA API takes for the
-	 * CPU address of encrypted memory, or the IOMMU makes of it; those
-	 * across a switch carry the BAR's own address.
+	 * Packets through the root complex carry an address that the DMA API
+	 * made as for encrypted memory, or the IOVA of such an address.
+	 * Packets that turn around in a switch carry the BAR's bus address.
 	 */
 	if (facts->encrypted && p2pdma_count(through) > p2pdma_count(direct)) {
 		through = 0;
@@ -295,7 +295,7 @@ u32 p2pdma_decide(const struct p2pdma_facts *facts,
 	else if (p2pdma_unknown(facts))
 		p2pdma_refuse(verdict, P2PDMA_REASON_UNREADABLE);
 	else if (p2pdma_count(through) > p2pdma_count(direct))
-		/* Going across is preferred wherever it allows as much. */
+		/* The direct path is preferred if it allows as much. */
 		p2pdma_allow(verdict, through == root ? root_reason :
 			     P2PDMA_REASON_MPS_MISMATCH,
 			     PCI_P2PDMA_MAP_THRU_HOST_BRIDGE, through);
@@ -312,12 +312,12 @@ u32 p2pdma_decide(const struct p2pdma_facts *facts,
 }
 
 /**
- * p2pdma_find_fix - which option of the command line would allow more?
- * @facts: what is known
- * @verdict: what p2pdma_decide() made of it
+ * p2pdma_find_fix - find a command line option that would allow more directions
+ * @facts: facts about client and owner
+ * @verdict: the verdict of p2pdma_decide() on @facts
  *
  * Context: any.
- * Return: the option, which changes the verdict, or %P2PDMA_FIX_NONE.
+ * Return: the option, or %P2PDMA_FIX_NONE if none helps.
  */
 enum p2pdma_fix p2pdma_find_fix(const struct p2pdma_facts *facts,
 				const struct p2pdma_verdict *verdict)

@@ -2,11 +2,11 @@
 /*
  * PCI peer-to-peer DMA: which root complexes forward packets between devices.
  *
- * PCIe leaves that to the implementation (Base Specification 6.0, section
- * 1.3.1), so it has to be known: by the processor, by the host bridge's ID, or
- * from the administrator, by the command line.  This file answers for one host
- * bridge at a time, or for the machine; p2pdma_decide.c knows what that means
- * for a route.
+ * PCIe leaves forwarding to the implementation (Base Specification 6.0, section
+ * 1.3.1).  The kernel knows about it from the processor, from the host bridge's
+ * ID, or from the administrator, by the command line.  This file answers for
+ * one host bridge at a time, or for the machine; p2pdma_decide.c applies the
+ * answer to a route.
  */
 
 #include <linux/cc_platform.h>
@@ -31,7 +31,7 @@
 #include "pci.h"
 #include "p2pdma.h"
 
-/* In place of a device ID: all devices of the vendor */
+/* Wildcard device ID: all devices of the vendor */
 #define P2PDMA_ANY_DEVICE	0xffff
 
 struct p2pdma_host_bridge {
@@ -42,8 +42,9 @@ struct p2pdma_host_bridge {
 };
 
 /*
- * To add one: the IDs of the device at 00.0 of the root bus or, where there is
- * none, of the root ports; one line each; and what was tested, in the commit.
+ * To add a host bridge, add a line with the IDs of the device at 00.0 of its
+ * root bus or, without such a device, a line for each of its root ports.
+ * Describe in the commit what was tested.
  */
 static const struct p2pdma_host_bridge p2pdma_known[] = {
 	/* Sandy Bridge-E, Haswell, Haswell-E, Broadwell-E */
@@ -91,7 +92,7 @@ static const struct p2pdma_host_bridge p2pdma_known[] = {
 	{ PCI_VENDOR_ID_ALIBABA, 0x8000 },
 };
 
-/* The administrator's; replaced as a whole, read by RCU */
+/* The administrator's host bridges; replaced as a whole, read under RCU */
 struct p2pdma_host_list {
 	struct rcu_head rcu;
 	unsigned int count;
@@ -123,13 +124,13 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_cpu_allows);
  * p2pdma_memory_encrypted - does memory encryption change DMA addresses?
  *
  * On a host with AMD's SME the DMA API sets the encryption bit in the addresses
- * of all memory that has struct pages, and in the IOMMU's entries for it, also
- * where the memory is a BAR, which nothing encrypts; without struct pages it
- * doesn't.  In an encrypted guest (SEV, TDX) it must be told what memory is
- * shared with devices, and isn't told so of a BAR.
+ * of all memory that has struct pages, and in the IOMMU's entries for that
+ * memory, even for a BAR, which is never encrypted.  Without struct pages it
+ * doesn't.  In an encrypted guest (SEV, TDX) the DMA API needs to know which
+ * memory is shared with devices, and doesn't know that a BAR is.
  *
  * Context: any.
- * Return: true where it is active, in a host or a guest.
+ * Return: true if memory encryption is active, in a host or a guest.
  */
 bool p2pdma_memory_encrypted(void)
 {
@@ -139,9 +140,9 @@ bool p2pdma_memory_encrypted(void)
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_memory_encrypted);
 
 /*
- * IDs of the devices at 00.0 of each root bus, by domain and bus number.  Noted
- * when the PCI core finds them: the list of devices of a bus can't be searched
- * without sleeping, and config space may fail to answer.
+ * IDs of the devices at 00.0 of each root bus, by domain and bus number.
+ * Stored when the PCI core adds the devices: a look-up in a bus's list of
+ * devices would sleep, and a read of config space may fail.
  */
 static DEFINE_XARRAY(p2pdma_host_ids);
 
@@ -163,7 +164,7 @@ static u32 p2pdma_id(struct pci_dev *pdev)
 }
 
 /**
- * p2pdma_host_added - take note of a new device
+ * p2pdma_host_added - store the ID of a new host bridge
  * @pdev: any PCI device
  *
  * Context: may sleep.
@@ -179,7 +180,7 @@ void p2pdma_host_added(struct pci_dev *pdev)
 }
 
 /**
- * p2pdma_host_removed - take note that a device is gone
+ * p2pdma_host_removed - forget the ID of a removed host bridge
  * @pdev: any PCI device
  *
  * Context: may sleep.
@@ -190,7 +191,7 @@ void p2pdma_host_removed(struct pci_dev *pdev)
 		xa_erase(&p2pdma_host_ids, p2pdma_root_index(pdev->bus));
 }
 
-/* 0 where there is neither a device at 00.0 nor a root port */
+/* 0 if there is neither a device at 00.0 nor a root port */
 static u32 p2pdma_host_id(struct pci_dev *top)
 {
 	void *entry = xa_load(&p2pdma_host_ids, p2pdma_root_index(top->bus));
@@ -216,10 +217,10 @@ p2pdma_host_search(const struct p2pdma_host_bridge *entries, unsigned int count,
 }
 
 /**
- * p2pdma_host_directions - what a host bridge is known to forward
- * @top: the device on its root bus that packets come by
- * @same: whether the packets come back through the same host bridge
- * @admitted: where to put whether the administrator says so, not the table
+ * p2pdma_host_directions - directions that a host bridge is known to forward
+ * @top: the device on its root bus that the packets pass
+ * @same: whether both devices are below this host bridge
+ * @admitted: where to store whether the answer is from the administrator's list
  *
  * Context: any; never sleeps.
  * Return: %P2PDMA_READ and %P2PDMA_WRITE, or 0.
@@ -248,7 +249,7 @@ unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
 	return found->write_only ? P2PDMA_WRITE : P2PDMA_BOTH;
 }
 
-/* One entry, VVVV:DDDD or VVVV:DDDD:w and nothing else */
+/* Parse one entry, exactly VVVV:DDDD or VVVV:DDDD:w */
 static bool p2pdma_parse_host_bridge(const char *text,
 				     struct p2pdma_host_bridge *entry)
 {
@@ -266,12 +267,12 @@ static bool p2pdma_parse_host_bridge(const char *text,
 		.device = get_unaligned_be16(device),
 		.write_only = len != 9,
 	};
-	/* Neither ID may be what an absent device reads as. */
+	/* Refuse IDs that are read from an absent device. */
 	return entry->vendor && entry->vendor != 0xffff &&
 	       entry->device != 0xffff;
 }
 
-/* Nothing can be added to what the table allows without a limit */
+/* Does the table allow both directions, also between host bridges? */
 static bool p2pdma_host_known_any(const struct p2pdma_host_bridge *entry)
 {
 	const struct p2pdma_host_bridge *found =
@@ -301,13 +302,13 @@ static enum p2pdma_admission p2pdma_admit(struct p2pdma_host_list *list,
 /**
  * p2pdma_host_admit - replace the administrator's host bridges
  * @text: VVVV:DDDD[:w][,...]; "" for none
- * @tell: called for each entry, with what has become of it
+ * @tell: called with the outcome for each entry
  *
- * An entry that isn't of that form, or is needless, is refused; the rest stands.
- * The caller makes sure that verdicts which rest on the old list are forgotten.
+ * A malformed or redundant entry is refused; the others are accepted.  The
+ * caller invalidates verdicts that depend on the old list.
  *
  * Context: may sleep.
- * Return: how many are accepted; -ENOMEM no memory, and nothing changes.
+ * Return: number of accepted entries; -ENOMEM no memory, and nothing changes.
  */
 int p2pdma_host_admit(const char *text,
 		      void (*tell)(const char *entry,

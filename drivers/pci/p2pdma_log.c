@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: what it says in the kernel log about routes.
+ * PCI peer-to-peer DMA: log messages about routes.
  *
- * Only words: what is said, when, and how often is decided by the callers.
- * Lines are put together in small buffers and written when one is full, so that
- * a path may have any length.
+ * This file only formats messages: callers decide which to log, when and how
+ * often.  Lines are built in small buffers, and a full buffer is written, so
+ * that a path may have any length.
  */
 
 #include <linux/bits.h>
@@ -25,22 +25,22 @@
 /**
  * p2pdma_log_allowed - may another route be explained now?
  *
- * Asked once for all lines about a route, so that none of them is missing.
+ * Called once for all lines about a route, so that the lines stay complete.
  *
  * Context: any; never sleeps.
- * Return: false where the rate limit is exceeded.
+ * Return: false if the rate limit is exceeded.
  */
 bool p2pdma_log_allowed(void)
 {
 	static DEFINE_RATELIMIT_STATE(limit, 5 * HZ, 20);
 
-	/* Tests log much in a short time. */
+	/* Tests would exceed the rate limit. */
 	return kunit_get_current_test() || __ratelimit(&limit);
 }
 
 /**
  * p2pdma_log - write one line to the kernel log
- * @client: device that the line is about, NULL where it is about none
+ * @client: device that the line is about, or NULL
  * @line: text without a newline
  *
  * Context: any; never sleeps.
@@ -56,9 +56,9 @@ void p2pdma_log(struct device *client, const char *line)
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_log);
 
 /**
- * p2pdma_log_admission - say what has become of an entry of pci_p2pdma.host_bridge
+ * p2pdma_log_admission - log the outcome for an entry of pci_p2pdma.host_bridge
  * @entry: the entry
- * @admission: what has become of it
+ * @admission: the outcome
  *
  * Context: any; never sleeps.
  */
@@ -83,7 +83,7 @@ void p2pdma_log_admission(const char *entry, enum p2pdma_admission admission)
 	p2pdma_log(NULL, line);
 }
 
-/* Names of the devices on a leg, from its end up to its turn */
+/* Log the names of the devices on a leg, from its end up to its turn */
 static void p2pdma_log_leg(struct device *client, const char *side,
 			   struct pci_dev *at, const struct p2pdma_leg *leg)
 {
@@ -94,7 +94,7 @@ static void p2pdma_log_leg(struct device *client, const char *side,
 	seq_buf_init(&line, text, sizeof(text));
 	seq_buf_printf(&line, "%s side:", side);
 	for (left = max(leg->hops, 1U); left; left--) {
-		/* The longest name is that of a domain of 32 bits. */
+		/* The longest name has a domain of 32 bits. */
 		if (seq_buf_used(&line) + sizeof(" ffffffff:ff:1f.7") > sizeof(text)) {
 			p2pdma_log(client, seq_buf_str(&line));
 			seq_buf_clear(&line);
@@ -106,7 +106,7 @@ static void p2pdma_log_leg(struct device *client, const char *side,
 	p2pdma_log(client, seq_buf_str(&line));
 }
 
-/* The bridge that both legs end at is named once. */
+/* Log the bridge that both legs lead to */
 static void p2pdma_log_shared(struct device *client, struct pci_dev *end,
 			      const struct p2pdma_leg *leg)
 {
@@ -119,7 +119,7 @@ static void p2pdma_log_shared(struct device *client, struct pci_dev *end,
 	p2pdma_log(client, line);
 }
 
-/* -1 for none.  The caller holds the device, and so the device its group. */
+/* -1 for none.  The caller holds the device, which holds its group. */
 static int p2pdma_iommu_group(struct pci_dev *pdev)
 {
 	struct iommu_group *group = iommu_group_get(&pdev->dev);
@@ -144,7 +144,7 @@ static void p2pdma_log_acs_fix(struct device *client, struct pci_dev **ends,
 	char text[240];
 	struct seq_buf line;
 
-	/* The client's port first.  The option changes nothing for a hard-wired one. */
+	/* Client's port first.  Hard-wired ports ignore the option. */
 	for (packet = P2PDMA_PACKETS; packet-- > 0;) {
 		if (!(verdict->blocking & BIT(packet)) ||
 		    facts->turns[packet].hard_wired)
@@ -170,12 +170,12 @@ static void p2pdma_log_acs_fix(struct device *client, struct pci_dev **ends,
 }
 
 /**
- * p2pdma_log_route - say why a route is refused, or goes one way only
+ * p2pdma_log_route - log why a route is refused or limited to one direction
  * @owner: device with the memory
- * @client: device that would access it, or a child of that device
- * @facts: what is known about the two
- * @verdict: what it comes to
- * @fix: what would change the verdict
+ * @client: device that would access the memory, or a child of that device
+ * @facts: facts about client and owner
+ * @verdict: the verdict
+ * @fix: command line option that would allow more directions
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */

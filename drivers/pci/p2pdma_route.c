@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: facts about two devices.
+ * PCI peer-to-peer DMA: gathers facts about two devices.
  *
- * Reads from the PCI core and from config space, and asks p2pdma_host.c, what
- * p2pdma_decide() needs to know.  Nothing is kept, and nothing is logged.
+ * Gets the facts for p2pdma_decide() from the PCI core, from config space and
+ * from p2pdma_host.c.  Nothing is cached, and nothing is logged.
  *
- * ACS is read at the turns alone (PCIe Base Specification 6.0, section 6.12): a
- * port further down sees no peer-to-peer traffic, since both the request and the
+ * ACS is read only at the turns (PCIe Base Specification 6.0, section 6.12): at
+ * a port further down no packet turns around, since both the request and the
  * completion pass it on their way up.  A port further up sees only packets that
  * were redirected.
  *
@@ -24,12 +24,12 @@
 #include "p2pdma.h"
 
 /**
- * p2pdma_turn_of - the device where packets of a leg turn around
+ * p2pdma_turn_of - get the device where packets of a leg turn around
  * @end: end of the leg
  * @leg: the leg
  *
  * Context: any.
- * Return: the device; NULL where @end is the shared bridge itself.
+ * Return: the device; NULL if @end is the shared bridge itself.
  */
 struct pci_dev *p2pdma_turn_of(struct pci_dev *end, const struct p2pdma_leg *leg)
 {
@@ -51,7 +51,7 @@ static unsigned int p2pdma_depth(struct pci_dev *pdev)
 	return depth;
 }
 
-/* Walk both legs up to the bridge they share; NULL where there is none. */
+/* Walk both legs up to the shared bridge; NULL if there is none. */
 static struct pci_dev *p2pdma_walk(struct pci_dev **ends, struct p2pdma_leg *legs,
 				   struct pci_dev **turns)
 {
@@ -64,7 +64,7 @@ static struct pci_dev *p2pdma_walk(struct pci_dev **ends, struct p2pdma_leg *leg
 		depth[i] = p2pdma_depth(at[i]);
 	}
 
-	/* The deeper end goes up one step, until the ends meet. */
+	/* Move the deeper position up one step, until both meet. */
 	while (at[P2PDMA_OWNER] != at[P2PDMA_CLIENT]) {
 		i = depth[P2PDMA_CLIENT] > depth[P2PDMA_OWNER];
 
@@ -76,7 +76,7 @@ static struct pci_dev *p2pdma_walk(struct pci_dev **ends, struct p2pdma_leg *leg
 	return at[P2PDMA_OWNER];
 }
 
-/* False where @pdev's ACS control can't be read; without ACS it is all off. */
+/* False if @pdev's ACS control can't be read; without ACS all bits are off. */
 static bool p2pdma_read_acs(struct pci_dev *pdev, u16 *ctrl)
 {
 	*ctrl = 0;
@@ -87,17 +87,17 @@ static bool p2pdma_read_acs(struct pci_dev *pdev, u16 *ctrl)
 }
 
 /*
- * Does @pdev redirect, whatever its ACS control says, since it lacks @bits?
- * False where that can't be read.
+ * Does @pdev redirect for any setting of ACS control, since it lacks @bits?
+ * Returns false if the ACS capability can't be read.
  *
  * Section 6.12.1.2: a function has Request Redirect if it supports peer-to-peer
  * traffic with other functions of its device, and then Completion Redirect too.
- * A capability without them says that there is no way inside of the device, so
- * that all packets go up the link.  Without a capability nothing is said.
+ * A capability without these bits means that the device has no internal path,
+ * so that all packets go up the link.  A missing capability means nothing.
  *
- * Some devices are like that and have no capability; quirks of the PCI core
- * know them.  The only quirk that sleeps is for devices on root buses, which are
- * no turns.
+ * Some devices without an internal path have no capability; quirks of the PCI
+ * core identify them.  The only quirk that sleeps is for devices on root buses,
+ * which are never turns.
  */
 static bool p2pdma_read_hard_wired(struct pci_dev *pdev, u16 bits,
 				   bool *hard_wired)
@@ -116,9 +116,8 @@ static bool p2pdma_read_hard_wired(struct pci_dev *pdev, u16 bits,
 }
 
 /*
- * The bit for @to in @from's Egress Control Vector: by port number where
- * switch ports are told apart, by function number otherwise.  False where it
- * can't be read.
+ * The bit for @to in @from's Egress Control Vector: by port number between
+ * switch ports, by function number otherwise.  False if it can't be read.
  */
 static bool p2pdma_read_egress(struct pci_dev *from, struct pci_dev *to,
 			       bool *set)
@@ -151,10 +150,10 @@ static bool p2pdma_read_egress(struct pci_dev *from, struct pci_dev *to,
 }
 
 /*
- * What ACS does to a packet at @turn, with @other as the turn of the other leg.
- * It acts at a switch's downstream port, and at a function whose sibling in the
- * same device is on the other leg; PCIe puts nothing else side by side below one
- * bridge, and devices on conventional buses have no ACS.
+ * What ACS does to a packet at @turn; @other is the turn of the other leg.  ACS
+ * acts at a switch's downstream port, and at a function whose sibling in the
+ * same device is on the other leg.  PCIe has no other siblings below a bridge,
+ * and devices on conventional buses have no ACS.
  */
 static void p2pdma_read_turn(enum p2pdma_packet packet, struct pci_dev *turn,
 			     struct pci_dev *other, struct p2pdma_turn *fact)
@@ -176,14 +175,14 @@ static void p2pdma_read_turn(enum p2pdma_packet packet, struct pci_dev *turn,
 	if (fact->hard_wired)
 		fact->fate = P2PDMA_REDIRECTED;
 
-	/* Nothing but Completion Redirect applies to completions. */
+	/* Only Completion Redirect applies to completions. */
 	if (packet == P2PDMA_COMPLETION) {
 		if (ctrl & PCI_ACS_CR)
 			fact->fate = P2PDMA_REDIRECTED;
 		return;
 	}
 
-	/* Section 6.12.3: with Egress Control, the vector says for which port. */
+	/* Section 6.12.3: with Egress Control on, the vector selects ports. */
 	if (other && (ctrl & PCI_ACS_EC)) {
 		if (!p2pdma_read_egress(turn, other, &egress))
 			fact->fate = P2PDMA_FATE_UNKNOWN;
@@ -196,11 +195,11 @@ static void p2pdma_read_turn(enum p2pdma_packet packet, struct pci_dev *turn,
 }
 
 /*
- * Do redirected packets reach the root complex?  They come to the ports above
- * the shared bridge.  A switch's downstream port gets them from below and would
- * have to send them below again; it passes them on with Upstream Forwarding
- * only.  Quirks aren't asked: they stand for isolation, not for packets that
- * arrive.
+ * Do redirected packets reach the root complex?  They pass the shared bridge
+ * and the bridges above it.  To a switch's downstream port, they come from its
+ * link and are addressed to its link; it sends them up only with Upstream
+ * Forwarding.  Quirks aren't considered: they tell that packets are isolated,
+ * not that they arrive.
  */
 static enum p2pdma_answer p2pdma_read_forwarding(struct pci_dev *shared)
 {
@@ -219,9 +218,10 @@ static enum p2pdma_answer p2pdma_read_forwarding(struct pci_dev *shared)
 }
 
 /*
- * Max_Payload_Size limits what a function sends, and it takes a packet that is
- * larger for malformed (section 2.2.2).  A virtual function has its physical
- * function's.  What is behind a PCIe to PCI bridge is sent by that.
+ * Max_Payload_Size limits the payload that a function sends and accepts; a
+ * larger packet is malformed (section 2.2.2).  A virtual function uses the
+ * value of its physical function.  For devices behind a PCIe to PCI bridge, the
+ * bridge sends.
  */
 static void p2pdma_read_payload(struct p2pdma_facts *facts,
 				struct p2pdma_leg *leg, struct pci_dev *at)
@@ -229,7 +229,7 @@ static void p2pdma_read_payload(struct p2pdma_facts *facts,
 	unsigned int i, mps;
 	u16 ctrl;
 
-	/* Also the bridge itself, where it is one of the two devices */
+	/* Without hops, the end is the shared bridge itself. */
 	for (i = 0; i < max(leg->hops, 1U); i++, at = pci_upstream_bridge(at)) {
 		if (!pci_is_pcie(at))
 			continue;
@@ -245,14 +245,14 @@ static void p2pdma_read_payload(struct p2pdma_facts *facts,
 	}
 }
 
-/* The device on the root bus by which @pdev's packets get there */
+/* The device on the root bus that @pdev's packets pass */
 static struct pci_dev *p2pdma_top(struct pci_dev *pdev)
 {
 	struct pci_dev *up;
 
 	while ((up = pci_upstream_bridge(pdev)))
 		pdev = up;
-	/* A virtual function's bus needn't be the one its PF is on. */
+	/* A virtual function may be on another bus than its PF. */
 	return pci_physfn(pdev);
 }
 
@@ -289,7 +289,7 @@ static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
 					 &facts->turns[packet]);
 	}
 
-	/* Config space is slow: nothing is read that can't matter. */
+	/* Config space is slow: read only facts that can matter. */
 	if (!p2pdma_needs_root(facts))
 		return;
 	facts->forwarded = p2pdma_read_forwarding(shared);
@@ -304,9 +304,9 @@ static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
 /**
  * p2pdma_find_route - gather facts about two devices, and judge them
  * @owner: device with the memory
- * @client: device that would access it, or a child of that device
- * @facts: where to put the facts
- * @verdict: where to put the verdict
+ * @client: device that would access the memory, or a child of that device
+ * @facts: where to store the facts
+ * @verdict: where to store the verdict
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: what user space sees of a device's memory in sysfs.
+ * PCI peer-to-peer DMA: the sysfs directory p2pmem/ of a device with memory.
  *
- * The directory p2pmem/ of a PCI device tells how much memory it offers, and
- * its file "allocate" gives memory to programs that map it.  A mapping is filled
- * when it is made, with zeroed pages from anywhere in the pool; there are no
- * faults later.  A page goes back to the pool with the last reference on it,
- * be that a mapping or DMA in flight.
+ * Files in the directory show how much memory the device has, and mapping the
+ * file "allocate" allocates memory.  mmap() fills the mapping with zeroed pages
+ * from anywhere in the pool; there are no page faults later.  A page is freed
+ * to the pool with the last reference on it, held by a mapping or by DMA in
+ * flight.
  */
 
 #include <linux/device.h>
@@ -36,7 +36,7 @@ static ssize_t p2pmem_show(struct device *dev, struct device_attribute *attr,
 	struct pci_p2pdma *p2pdma;
 	size_t value = 0;
 
-	/* The files appear a little before pci_dev::p2pdma is set: 0 meanwhile. */
+	/* The files appear before pci_dev::p2pdma is set: show 0 until then. */
 	scoped_guard(rcu) {
 		p2pdma = p2pdma_of(to_pci_dev(dev));
 		if (!p2pdma)
@@ -69,7 +69,7 @@ static struct bin_attribute p2pmem_allocate = {
 	.attr.mode	= 0660,
 	.mmap		= p2pmem_mmap,
 	.f_mapping	= p2pdma_user_mapping,
-	/* Nothing can be read; some programs don't map beyond a file's end. */
+	/* Not readable; the size is for programs that map only up to it. */
 	.size		= P2PDMA_USER_SIZE,
 };
 
