@@ -278,9 +278,9 @@ u32 p2pdma_decide(const struct p2pdma_facts *facts,
 	}
 
 	/*
-	 * Packets through the root complex carry an address that the DMA API
-	 * made as for encrypted memory, or the IOVA of such an address.
-	 * Packets that turn around in a switch carry the BAR's bus address.
+	 * For packets through the root complex, the DMA API or the IOMMU's
+	 * entries take the BAR for encrypted memory.  Packets that turn around
+	 * below it carry the BAR's bus address.
 	 */
 	if (facts->encrypted && p2pdma_count(through) > p2pdma_count(direct)) {
 		through = 0;

@@ -1,19 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * PCI peer-to-peer DMA: memory as dma-bufs.
+ * PCI peer-to-peer DMA: export of memory as dma-bufs.
  *
  * Any parts of a device's BARs can be exported, with struct pages or without:
- * importers get DMA addresses and nothing else, each by its own route.  Memory doesn't
- * move, but its driver may leave at any time: then all mappings of a buffer are
- * undone (p2pdma_buffer_revoke()), and the dma-buf refuses every operation with
- * -ENODEV until its last user drops it.  Where the memory comes from is not known
- * here; see p2pdma_heap.c for one source.
+ * importers get only DMA addresses, for the route of their device.  Memory
+ * doesn't move, but the owner's driver may leave at any time: then all mappings
+ * of a buffer are undone (p2pdma_buffer_revoke()), and every operation on the
+ * dma-buf fails with -ENODEV until its last user drops it.  This file doesn't
+ * allocate the memory; see p2pdma_heap.c for an allocator.
  *
- * A buffer's reservation lock protects its state.  The lock is in the buffer, as
- * is a reference on the inode of its file: teardown can find a buffer whose
- * file is closed and whose dma-buf is about to be freed, and must not touch
- * either.  Importers may hold that lock for long, so page faults and CPU access
- * take p2pdma_buffer::cpu_lock instead, under which a buffer isn't revoked.
+ * A buffer's reservation lock protects its state.  The buffer contains the
+ * lock, and holds a reference on the inode of its file: teardown may find a
+ * buffer whose file is closed and whose dma-buf is about to be freed, and must
+ * not access either of them.  Importers may hold the reservation lock for long,
+ * so page faults and CPU access take p2pdma_buffer::cpu_lock, which also
+ * excludes revocation.
  */
 
 #include <linux/cleanup.h>
@@ -46,19 +47,19 @@
 /* sg_dma_len() has 32 bits. */
 #define P2PDMA_SEGMENT_SIZE	SZ_2G
 
-/* While a device is waited for: how often to look, and to say so, in jiffies */
+/* While waiting for a device: intervals of checks and warnings, in jiffies */
 #define P2PDMA_LOOK		(HZ / 10)
 #define P2PDMA_WARN		(10 * HZ)
 
 struct p2pdma_buffer {
 	struct kref refs;		/* of the dma-buf, and of a revocation */
-	struct dma_resv resv;		/* covers mappings and revoked */
-	struct rw_semaphore cpu_lock;	/* as well as resv to set revoked */
-	struct dma_buf *dmabuf;		/* there until revoked */
-	struct inode *inode;		/* knows all user mappings */
-	struct pci_p2pdma *p2pdma;	/* there until revoked */
-	struct p2pdma_phys_list *list;	/* of its memory */
-	unsigned long bars;		/* that the list names, a bit each */
+	struct dma_resv resv;		/* protects mappings and revoked */
+	struct rw_semaphore cpu_lock;	/* also held to set revoked */
+	struct dma_buf *dmabuf;		/* valid until revoked */
+	struct inode *inode;		/* has all user mappings */
+	struct pci_p2pdma *p2pdma;	/* valid until revoked */
+	struct p2pdma_phys_list *list;	/* the memory */
+	unsigned long bars;		/* BARs in the list, a bit each */
 	bool revoked;
 	struct list_head mappings;	/* of struct p2pdma_buffer_mapping */
 	struct list_head node;		/* in pci_p2pdma::buffers */
@@ -67,14 +68,14 @@ struct p2pdma_buffer {
 	struct completion released;	/* release() has returned */
 };
 
-/* What one dma_buf_map_attachment() returned */
+/* Result of one dma_buf_map_attachment() */
 struct p2pdma_buffer_mapping {
 	struct sg_table sgt;
-	struct list_head node;		/* in p2pdma_buffer::mappings; or undone */
+	struct list_head node;		/* in mappings; empty if undone */
 	struct p2pdma_phys_mapping *mapping;
 };
 
-/* Covers pci_p2pdma::buffers of all providers; taken alone */
+/* Protects pci_p2pdma::buffers of all owners; never nested */
 static DEFINE_SPINLOCK(p2pdma_buffers_lock);
 
 static void p2pdma_buffer_destroy(struct kref *refs)
@@ -102,11 +103,12 @@ static void p2pdma_buffer_undo(struct p2pdma_buffer *buffer,
 }
 
 /*
- * Wait for a fence, as long as anything is mapped.  A fence signals, by contract;
- * where one doesn't for long, the log says what is waited for.
+ * Wait for a fence, while anything is mapped.  By contract each fence signals;
+ * if this takes long, log a warning.
  *
- * The list is read without the reservation, which importers may hold for
- * long: list_empty() reads one pointer, once, and nothing is added any more.
+ * The list of mappings is read without the reservation lock, which importers
+ * may hold for long: list_empty() reads one pointer, once, and no mapping is
+ * added any more.
  */
 static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 			       struct dma_fence *fence)
@@ -114,7 +116,7 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 	unsigned long warn = jiffies + P2PDMA_WARN;
 
 	while (!list_empty(&buffer->mappings) && !dma_fence_is_signaled(fence)) {
-		/* An error is no end: radeon's fences give it for a hung GPU. */
+		/* Retry on errors: radeon's fences give one for a hung GPU. */
 		if (dma_fence_wait_timeout(fence, false, P2PDMA_LOOK) < 0)
 			schedule_timeout_uninterruptible(P2PDMA_LOOK);
 		if (time_before(jiffies, warn))
@@ -127,8 +129,8 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 }
 
 /*
- * Undo all mappings of the memory, and call release().  Returns when that is
- * done, also where a concurrent call does it.
+ * Undo all mappings of the memory, and call release().  Returns when this is
+ * done, also if a concurrent call does it.
  */
 static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 {
@@ -140,19 +142,19 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 
 	/* With a context, so that importers can lock more in move_notify(). */
 	ww_acquire_init(&ctx, &reservation_ww_class);
-	/* The dma-buf, if it is on its way out, waits for this lock as well. */
+	/* A release of the dma-buf in progress waits for this lock, too. */
 	dma_resv_lock(&buffer->resv, &ctx);
 	revoked = buffer->revoked;
 	if (!revoked) {
-		/* Faults in progress end first: their PTEs are found below. */
+		/* Wait for faults in progress: their PTEs are zapped below. */
 		scoped_guard(rwsem_write, &buffer->cpu_lock)
 			buffer->revoked = true;
 		unmap_mapping_range(buffer->inode->i_mapping, 0, 0, true);
 		dma_buf_move_notify(buffer->dmabuf);
 
 		/*
-		 * Importers' fences are there now; later ones don't matter.
-		 * Revoking can't fail: go on until there is so little memory.
+		 * Importers have added their fences; later ones don't matter.
+		 * Revocation can't fail: retry until there is enough memory.
 		 */
 		while (dma_resv_get_fences(&buffer->resv,
 					   DMA_RESV_USAGE_BOOKKEEP, &nr,
@@ -186,12 +188,11 @@ static void p2pdma_buffer_revoke(struct p2pdma_buffer *buffer)
 
 /**
  * p2pdma_dmabuf_revoke - revoke all dma-bufs of a device's memory
- * @p2pdma: whose memory it is; not in pci_dev::p2pdma any more, and nothing of
- *	it is exported from now on
+ * @p2pdma: the owner of the memory, which is no longer in pci_dev::p2pdma and
+ *	is no longer exported
  *
- * Importers are told, fences are waited for, and remaining mappings are undone.
- * Only a fence that never signals, in a buffer that stays mapped, can keep this
- * from ending.
+ * Notifies importers, waits for fences, and undoes the remaining mappings.
+ * Never returns if a fence never signals, in a buffer that stays mapped.
  *
  * Context: may sleep.
  */
@@ -216,7 +217,7 @@ void p2pdma_dmabuf_revoke(struct pci_p2pdma *p2pdma)
 
 /* ---- Devices ---- */
 
-/* A device that can never reach the memory is refused now, not when it maps. */
+/* Refuse a device out of reach when it attaches, not when it maps. */
 static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 				struct dma_buf_attachment *attach)
 {
@@ -240,7 +241,7 @@ static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 
 /*
  * An importer that pins memory doesn't unmap it in move_notify(): a network
- * adapter without page faults would go on writing into memory that has been
+ * adapter without page faults would continue to write to memory that was
  * revoked and allocated again.
  */
 static int p2pdma_buffer_pin(struct dma_buf_attachment *attach)
@@ -252,7 +253,7 @@ static void p2pdma_buffer_unpin(struct dma_buf_attachment *attach)
 {
 }
 
-/* A table of the DMA addresses; the list of pages is empty. */
+/* Fill a table with the DMA addresses; its list of pages is empty. */
 static int p2pdma_buffer_alloc_table(struct sg_table *sgt,
 				     const struct p2pdma_phys_mapping *mapping)
 {
@@ -335,7 +336,7 @@ static void p2pdma_buffer_unmap(struct dma_buf_attachment *attach,
 
 /* ---- CPUs ---- */
 
-/* Are all BARs that a buffer has memory of where they were? */
+/* Do all BARs with memory of a buffer still have their addresses? */
 static bool p2pdma_buffer_in_place(const struct p2pdma_buffer *buffer)
 {
 	unsigned int bar;
@@ -363,9 +364,10 @@ static int p2pdma_buffer_begin_cpu_access(struct dma_buf *dmabuf,
 }
 
 /*
- * Nothing is cached.  But the CPU's writes may still be on their way, and a
- * device that is told to read the memory may be faster by another path: a read of
- * any of the owner's memory waits for the writes (see p2pdma_zero()).
+ * There are no caches to flush.  But the CPU's writes may still be in flight,
+ * and a device that is told to read the memory may overtake them by another
+ * path: a read of any of the owner's memory waits for the writes (see
+ * p2pdma_zero()).
  */
 static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 					enum dma_data_direction dir)
@@ -382,7 +384,7 @@ static int p2pdma_buffer_end_cpu_access(struct dma_buf *dmabuf,
 	addr = ioremap(p2pdma_phys_list_find(buffer->list, 0), PAGE_SIZE);
 	if (!addr)
 		return -ENOMEM;
-	wmb();	/* a mapping of a program may gather its writes */
+	wmb();	/* user mappings may be write-combining */
 	readl(addr);
 	iounmap(addr);
 	return 0;
@@ -406,15 +408,15 @@ static const struct vm_operations_struct p2pdma_buffer_vm_ops = {
 };
 
 /*
- * Faults fill the mapping: a page that is mapped while the memory is taken away
- * is either found by unmap_mapping_range(), or not mapped.
+ * Page faults fill the mapping: a page that is mapped during a revocation is
+ * either found by unmap_mapping_range(), or not mapped.
  */
 static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 			      struct vm_area_struct *vma)
 {
 	int ret;
 
-	/* Memory of a device can't be private. */
+	/* Device memory can't be mapped privately. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 
@@ -424,9 +426,9 @@ static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 
 	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot);
 	/*
-	 * Neither VM_PFNMAP nor VM_IO: they let VFIO, KVM and others look PFNs
-	 * up, and use them after the memory is revoked.  Nor can anybody pin
-	 * pages: there are none behind the special PTEs of vmf_insert_mixed().
+	 * Neither VM_PFNMAP nor VM_IO: with these, VFIO, KVM and others would
+	 * look up PFNs, and use them after the revocation.  Pages can't be
+	 * pinned: the special PTEs of vmf_insert_mixed() have none.
 	 */
 	vm_flags_set(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pdma_buffer_vm_ops;
@@ -434,7 +436,7 @@ static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 	return 0;
 }
 
-/* ---- Beginning and end ---- */
+/* ---- Export and release ---- */
 
 static void p2pdma_buffer_release(struct dma_buf *dmabuf)
 {
@@ -459,8 +461,8 @@ static const struct dma_buf_ops p2pdma_buffer_ops = {
 };
 
 /*
- * Can all of @list be exported?  Notes whose it is, and which BARs it is in.
- * 0, -EINVAL or -ENODEV as p2pdma_export_list().
+ * Can all of @list be exported?  Stores the owner and the BARs of the memory in
+ * @buffer.  Returns 0, -EINVAL or -ENODEV as p2pdma_export_list().
  */
 static int p2pdma_buffer_check(struct p2pdma_buffer *buffer,
 			       const struct p2pdma_phys_list *list)
@@ -487,43 +489,44 @@ static int p2pdma_buffer_check(struct p2pdma_buffer *buffer,
 /**
  * p2pdma_export_list - export memory of a device as a dma-buf
  * @list: the memory: parts of BARs of one device, whole pages each, in the order
- *	in which they form the buffer
- * @fd_flags: O_RDONLY, O_WRONLY or O_RDWR: what programs may do that map it
+ *	of the buffer
+ * @fd_flags: O_RDONLY, O_WRONLY or O_RDWR: access by user mappings
  * @release: called once, when the memory is no longer used; NULL for none
- * @data: for @release
+ * @data: argument of @release
  *
  * The memory must behave like memory: no side effects, all sizes of access.
  * Buffers may share memory.
  *
- * Importers must be dynamic and say that they take peer memory
- * (dma_buf_attach_ops::allow_peer2peer), and their devices must be able to
- * reach it: dma_buf_dynamic_attach() refuses others with -EOPNOTSUPP and
- * -EREMOTEIO, and the log says why the latter.  A device that can only read, or
- * only write, may attach, and is refused the other direction when it maps.  A
- * mapping has DMA addresses and no pages, in entries of up to 2 GiB.  Pinning and
- * dma_buf_vmap() fail.  Programs can map it; CPUs access it uncached.
+ * Importers must be dynamic and accept peer memory
+ * (dma_buf_attach_ops::allow_peer2peer), or dma_buf_dynamic_attach() fails with
+ * -EOPNOTSUPP.  Their devices must be able to reach the memory, or it fails
+ * with -EREMOTEIO, and the log has the reason.  A device that can only read, or
+ * only write, may attach; mapping for the other direction fails.  A mapping has
+ * DMA addresses and no pages, in entries of up to 2 GiB.  Pinning and
+ * dma_buf_vmap() fail.  User space can map the buffer; CPU access is uncached.
  *
  * p2pdma_revoke() takes the memory back, and so does the core when the owner's
- * driver leaves, after its remove() has returned: importers are told
- * (move_notify()), the fences in the dma-buf's reservation are waited for as long
- * as something is mapped, and remaining mappings are undone: programs get
- * SIGBUS, every operation -ENODEV.  @release is called then, in process context
- * with no locks held, or when the last user drops the buffer before that.  A
- * driver whose @release needs something that its remove() frees revokes its
- * buffers there.
+ * driver leaves, after its remove() has returned.  A revocation zaps user
+ * mappings (accesses give SIGBUS), notifies importers (move_notify()), waits
+ * for the fences in the dma-buf's reservation as long as anything is mapped,
+ * and undoes remaining mappings.  Every operation then fails with -ENODEV.  At
+ * the end, or earlier when the last user drops the buffer, @release is called,
+ * in process context with no locks held.  A driver whose @release needs
+ * something that its remove() frees must revoke its buffers in remove().
  *
  * Context: may sleep.  The caller makes sure that the owner's driver doesn't
  * leave meanwhile.
  * Return:
  * * the dma-buf - dma_buf_put() drops it, dma_buf_fd() makes a file of it; it
- *   has taken @list over, which is freed some time after @release was called
- * * ERR_PTR(-EINVAL) - @list is empty, or names anything but whole pages in BARs
+ *   owns
+ *   @list, which is freed some time after @release was called
+ * * ERR_PTR(-EINVAL) - @list is empty, or has anything but whole pages in BARs
  *   of one device
  * * ERR_PTR(-ENODEV) - a BAR has moved
  * * ERR_PTR(-ENOMEM) - no memory
  * * ERR_PTR(-EOPNOTSUPP) - the kernel has no CONFIG_DMABUF_MOVE_NOTIFY
  *
- * On an error @release isn't called, and @list is still the caller's.
+ * On an error @release isn't called, and the caller still owns @list.
  */
 struct dma_buf *p2pdma_export_list(struct p2pdma_phys_list *list, int fd_flags,
 				   void (*release)(void *data), void *data)
@@ -576,15 +579,15 @@ EXPORT_SYMBOL_GPL(p2pdma_export_list);
  * p2pdma_export - export a part of a BAR as a dma-buf
  * @provider: the BAR, from pcim_p2pdma_provider()
  * @phys: CPU address of the part, page aligned
- * @size: its bytes, whole pages
- * @fd_flags: as p2pdma_export_list()
- * @release: likewise
- * @data: likewise
+ * @size: its size in bytes, whole pages
+ * @fd_flags: as for p2pdma_export_list()
+ * @release: as for p2pdma_export_list()
+ * @data: as for p2pdma_export_list()
  *
- * p2pdma_export_list() of one part.
+ * Like p2pdma_export_list() with a list of one part.
  *
  * Context: may sleep, as p2pdma_export_list().
- * Return: as p2pdma_export_list(); ERR_PTR(-EINVAL) where @provider is NULL, or
+ * Return: as p2pdma_export_list(); ERR_PTR(-EINVAL) if @provider is NULL, or
  * the part isn't whole pages in the BAR.
  */
 struct dma_buf *p2pdma_export(struct p2pdma_provider *provider,
@@ -611,14 +614,16 @@ EXPORT_SYMBOL_GPL(p2pdma_export);
 
 /**
  * p2pdma_revoke - take the memory of a dma-buf back
- * @dmabuf: from p2pdma_export(); the caller has a reference
+ * @dmabuf: from p2pdma_export() or p2pdma_export_list(); the caller has a
+ *	reference
  *
- * For a driver that needs its memory, or is about to reset the device: see
- * p2pdma_export() for what becomes of mappings.  Nothing happens if the dma-buf
- * was revoked before.
+ * For a driver that needs its memory, or is about to reset the device.  See
+ * p2pdma_export_list() for the effect on mappings.  Nothing happens if the
+ * dma-buf was revoked before.
  *
- * Context: may sleep.  The caller holds no lock that importers' fences wait for,
- * or that @release takes (see p2pdma_export()), and not the dma-buf's reservation.
+ * Context: may sleep.  The caller must not hold the dma-buf's reservation lock,
+ * nor a lock that importers' fences wait for or that the buffer's release()
+ * takes.
  */
 void p2pdma_revoke(struct dma_buf *dmabuf)
 {

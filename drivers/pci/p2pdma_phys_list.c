@@ -2,14 +2,14 @@
 /*
  * PCI peer-to-peer DMA: lists of physical memory.
  *
- * A list is an array of ranges, each of system memory or of one provider's.
- * Neighbouring ranges of the same memory never touch, or they would be one.  A
- * list owns no memory but itself: the driver that builds it keeps the pages,
- * and the providers, for as long as there are lists and mappings.
+ * A list is an array of ranges, each of system memory or of one provider.
+ * Successive ranges of the same memory are never adjacent, since they are
+ * merged.  A list doesn't hold the memory: the driver that builds it keeps the
+ * pages and the providers for as long as there are lists and mappings of them.
  *
  * Mapping is all or nothing.  Memory that a device reaches by bus addresses gets
- * those; the rest is mapped in one contiguous piece of IOVA space where there is
- * an IOMMU and the ranges fit together without a gap, and one by one elsewhere.
+ * these; the rest is mapped to one contiguous range of IOVA space if there is
+ * an IOMMU and the ranges fit together without a gap, and one by one otherwise.
  *
  * Callers serialise changes of a list.
  */
@@ -31,16 +31,16 @@
 struct p2pdma_phys_range {
 	struct p2pdma_provider *provider;	/* NULL: system memory */
 	phys_addr_t start;
-	size_t end;		/* bytes of the list up to the end of this range */
+	size_t end;		/* offset in the list of this range's end */
 };
 
 struct p2pdma_phys_list {
-	unsigned int count;	/* of ranges */
-	unsigned int room;	/* for ranges */
+	unsigned int count;	/* ranges in use */
+	unsigned int room;	/* ranges allocated */
 	struct p2pdma_phys_range *ranges;
 };
 
-/* Most lists are short. */
+/* Initial room: most lists are short. */
 #define P2PDMA_PHYS_ROOM	4
 
 /* ---- Building ---- */
@@ -49,7 +49,7 @@ struct p2pdma_phys_list {
  * p2pdma_phys_list_create - make an empty list
  * @gfp: how to allocate memory
  *
- * Context: as @gfp says.
+ * Context: as @gfp allows.
  * Return: the list, for p2pdma_phys_list_free(); NULL without memory.
  */
 struct p2pdma_phys_list *p2pdma_phys_list_create(gfp_t gfp)
@@ -60,10 +60,10 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_create);
 
 /**
  * p2pdma_phys_list_free - free a list
- * @list: the list, or NULL; the memory that it names, and mappings of it, stay
+ * @list: the list, or NULL; its memory, and mappings of the list, stay
  *
- * Context: where the list was built with memory that allows to sleep, this may
- * sleep too; any otherwise.
+ * Context: may sleep if the list was built with a gfp that allows sleeping; any
+ * otherwise.
  */
 void p2pdma_phys_list_free(struct p2pdma_phys_list *list)
 {
@@ -73,7 +73,7 @@ void p2pdma_phys_list_free(struct p2pdma_phys_list *list)
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_free);
 
-/* Bytes of the list before range @index */
+/* Offset in the list of range @index */
 static size_t p2pdma_phys_before(const struct p2pdma_phys_list *list,
 				 unsigned int index)
 {
@@ -87,8 +87,8 @@ static size_t p2pdma_phys_size(const struct p2pdma_phys_list *list,
 }
 
 /*
- * Is it memory that dma_map_page() can map?  Only the first page and the last are
- * checked; for a scatterlist dma_map_sg() checks none.
+ * Can dma_map_page() map the memory?  Only the first and the last page are
+ * checked; dma_map_sg() checks no page of a scatterlist.
  */
 static bool p2pdma_is_system_memory(phys_addr_t start, phys_addr_t last)
 {
@@ -103,7 +103,7 @@ static bool p2pdma_is_system_memory(phys_addr_t start, phys_addr_t last)
 	return true;
 }
 
-/* Room for one more range */
+/* Make room for one more range */
 static int p2pdma_phys_grow(struct p2pdma_phys_list *list, gfp_t gfp)
 {
 	unsigned int room = max(2 * list->room, P2PDMA_PHYS_ROOM);
@@ -123,7 +123,7 @@ static int p2pdma_phys_grow(struct p2pdma_phys_list *list, gfp_t gfp)
 	return 0;
 }
 
-/* Does memory of @provider from @start on continue the last range of @list? */
+/* Is @start in @provider's memory adjacent to the end of @list's last range? */
 static bool p2pdma_phys_continues(const struct p2pdma_phys_list *list,
 				  struct p2pdma_provider *provider,
 				  phys_addr_t start)
@@ -140,18 +140,22 @@ static bool p2pdma_phys_continues(const struct p2pdma_phys_list *list,
 /**
  * p2pdma_phys_list_add - append memory to a list
  * @list: the list
- * @provider: the BAR that it lies in, which p2pdma_phys_list_map() checks; NULL
- *	for system memory
+ * @provider: the BAR of the memory, checked by p2pdma_phys_list_map(); NULL for
+ *	system memory
  * @start: CPU address
- * @size: bytes; neither needs any alignment
+ * @size: bytes; neither @start nor @size needs alignment
  * @gfp: how to allocate memory
  *
- * A range that begins where the last one of the same memory ends is merged.
+ * A range is merged with the last range of the list if it is of the same memory
+ * and adjacent to its end.
  *
- * Context: as @gfp says.
- * Return: 0; -EINVAL @size is 0, or the range or the size of the list overflows,
- * or the range is no system memory though there is no @provider; -ENOMEM no
- * memory, or the list is too long to grow without sleeping.  After an error the list is as before.
+ * Context: as @gfp allows.
+ * Return: 0; -EINVAL @size is 0, or the range or the size of the list
+ * overflows, or
+ * @provider is NULL and the range isn't system memory; -ENOMEM no memory, or
+ *	the
+ * list is too long to grow without sleeping.  On an error the list is
+ * unchanged.
  */
 int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 			 struct p2pdma_provider *provider, phys_addr_t start,
@@ -181,7 +185,7 @@ int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 }
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_add);
 
-/* The number of the range with byte @at of @list, which has as many */
+/* Index of the range with byte @at, which must be in @list */
 static unsigned int p2pdma_phys_index(const struct p2pdma_phys_list *list,
 				      size_t at)
 {
@@ -200,12 +204,12 @@ static unsigned int p2pdma_phys_index(const struct p2pdma_phys_list *list,
 /**
  * p2pdma_phys_list_split - cut a list in two
  * @list: the list, which keeps its first @at bytes
- * @at: in bytes
+ * @at: offset in bytes
  * @gfp: how to allocate memory
  *
- * Context: as @gfp says.
- * Return: a new list of the rest; ERR_PTR(-EINVAL) where one of the two would be
- * empty; ERR_PTR(-ENOMEM) no memory.  After an error @list is as before.
+ * Context: as @gfp allows.
+ * Return: a new list with the rest; ERR_PTR(-EINVAL) if one of the lists would
+ * be empty; ERR_PTR(-ENOMEM) no memory.  On an error @list is unchanged.
  */
 struct p2pdma_phys_list *p2pdma_phys_list_split(struct p2pdma_phys_list *list,
 						size_t at, gfp_t gfp)
@@ -249,7 +253,7 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_split);
 /* ---- Reading ---- */
 
 /**
- * p2pdma_phys_list_size - how much memory a list names
+ * p2pdma_phys_list_size - size of the memory in a list
  * @list: the list
  *
  * Context: any; never sleeps.
@@ -263,8 +267,8 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_size);
 
 /**
  * p2pdma_phys_list_next - walk a list, range by range
- * @list: the list, which doesn't change meanwhile
- * @iter: where the walk is; zeroed before the first range
+ * @list: the list, which must not change during the walk
+ * @iter: state of the walk; zeroed before the first range
  *
  *	struct p2pdma_phys_iter iter = { };
  *
@@ -272,8 +276,8 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_size);
  *		...
  *
  * Context: any; never sleeps.
- * Return: true with @iter filled in, or false after the last range, and @iter
- * is zeroed.
+ * Return: true with @iter filled in; false after the last range, with @iter
+ * zeroed.
  */
 bool p2pdma_phys_list_next(const struct p2pdma_phys_list *list,
 			   struct p2pdma_phys_iter *iter)
@@ -295,12 +299,12 @@ bool p2pdma_phys_list_next(const struct p2pdma_phys_list *list,
 EXPORT_SYMBOL_GPL(p2pdma_phys_list_next);
 
 /**
- * p2pdma_phys_list_find - where a byte of a list lies
- * @list: the list
- * @at: which byte of it
+ * p2pdma_phys_list_find - get the CPU address of a byte of a list
+ * @list: the list, which must have more than @at bytes
+ * @at: offset of the byte
  *
  * Context: any; never sleeps.
- * Return: its CPU address; the list has more than @at bytes.
+ * Return: the CPU address.
  */
 phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at)
 {
@@ -315,13 +319,13 @@ phys_addr_t p2pdma_phys_list_find(const struct p2pdma_phys_list *list, size_t at
 struct p2pdma_phys_part {
 	struct p2pdma_provider *provider;	/* NULL: system memory */
 	phys_addr_t phys;
-	dma_addr_t addr;			/* once it is mapped */
+	dma_addr_t addr;			/* set by mapping */
 	size_t size;
 	bool by_bus;				/* has a bus address */
-	bool in_iova;				/* in the contiguous piece */
+	bool in_iova;				/* in the IOVA range */
 };
 
-/* What unmapping needs; parts are mapped and unmapped in their order */
+/* State for unmapping; parts are mapped and unmapped in their order */
 struct p2pdma_phys_undo {
 	struct device *dev;
 	enum dma_data_direction dir;
@@ -333,7 +337,7 @@ struct p2pdma_phys_undo {
 	struct p2pdma_phys_part parts[] __counted_by(count);
 };
 
-/* Note all parts, and which of them the IOMMU would translate if there is one */
+/* Set up all parts; in_iova is set for those that an IOMMU would translate */
 static int p2pdma_phys_plan(struct p2pdma_phys_undo *undo,
 			    const struct p2pdma_phys_list *list)
 {
@@ -370,13 +374,13 @@ static bool p2pdma_phys_fits(struct device *dev,
 {
 	unsigned long mask = dma_get_merge_boundary(dev);
 
-	/* Unmapping maintains the CPU's caches for all of it, or for nothing. */
+	/* Unmapping syncs CPU caches for all of the range, or for none. */
 	if (!dev_is_dma_coherent(dev) && !part->provider != !next->provider)
 		return false;
 	return !((part->phys + part->size) & mask) && !(next->phys & mask);
 }
 
-/* One piece of IOVA space for all parts with in_iova set, or for none */
+/* Allocate one IOVA range for all parts with in_iova, or clear all in_iova */
 static void p2pdma_phys_alloc_iova(struct p2pdma_phys_undo *undo)
 {
 	struct p2pdma_phys_part *part, *first = NULL, *last = NULL;
@@ -401,7 +405,7 @@ none:
 		part->in_iova = false;
 }
 
-/* What the IOMMU is told of a part in its space */
+/* DMA_ATTR_* for linking a part into the IOVA range */
 static unsigned long p2pdma_phys_attrs(const struct p2pdma_phys_undo *undo,
 				       const struct p2pdma_phys_part *part)
 {
@@ -467,7 +471,7 @@ static void p2pdma_phys_unmap_all(struct p2pdma_phys_undo *undo)
 		if (part->in_iova)
 			linked = part;
 	}
-	/* Of several kinds only where p2pdma_phys_fits() says that it doesn't matter */
+	/* Kinds are mixed only where p2pdma_phys_fits() allows it. */
 	if (dma_use_iova(&undo->iova))
 		dma_iova_destroy(undo->dev, &undo->iova, undo->linked,
 				 undo->dir,
@@ -487,7 +491,7 @@ static int p2pdma_phys_map_all(struct p2pdma_phys_mapping *mapping)
 		if (ret)
 			return ret;
 
-		/* Elsewhere, ranges that touch are one, or are of two devices. */
+		/* Other adjacent parts are of different providers. */
 		if (undo->mapped && part[-1].in_iova && part->in_iova)
 			mapping->ranges[ranges - 1].size += part->size;
 		else
@@ -528,35 +532,33 @@ static struct p2pdma_phys_mapping *p2pdma_phys_mapping_create(unsigned int count
 
 /**
  * p2pdma_phys_list_map - map all memory of a list for a device
- * @dev: device that will access it
- * @list: the list; the mapping doesn't need it any more
- * @dir: what @dev does: %DMA_TO_DEVICE reads the memory, %DMA_FROM_DEVICE
- *	writes to it
+ * @dev: device that will access the memory
+ * @list: the list; may be freed once it is mapped
+ * @dir: %DMA_TO_DEVICE if @dev reads the memory, %DMA_FROM_DEVICE if it writes
+ *	to the memory
  * @attrs: DMA_ATTR_*
  * @gfp: how to allocate memory for the mapping
  *
  * Memory of a peer that @dev reaches below the root complex gets bus addresses.
- * All else gets one contiguous range of addresses where @dev is behind an IOMMU
- * that the DMA API drives, it needs no bounce buffers, and everything but the
- * start of the first range and the end of the last one is aligned to the IOMMU's
- * granule.  Where not, each range is mapped by itself: as by dma_map_page() or
- * dma_map_p2p().
+ * All other memory gets one contiguous range of DMA addresses if @dev is behind
+ * an IOMMU that the DMA API uses and needs no bounce buffers, and if all
+ * boundaries between ranges are aligned to the IOMMU's granule.  Otherwise each
+ * range is mapped separately, as by dma_map_page() or dma_map_p2p().
  *
- * The work grows with the number of ranges in the list, and with their size
- * only where system memory is bounced or has caches to maintain, and where an
- * IOMMU is on the way.
+ * The cost grows with the number of ranges; with their size only if system
+ * memory is bounced or needs cache maintenance, or if an IOMMU translates.
  *
- * Providers and pages stay where they are until p2pdma_phys_list_unmap(); the
- * rules of dma_map_p2p() and of dma_map_page() hold.
+ * Providers and pages must stay until p2pdma_phys_list_unmap(); the rules of
+ * dma_map_p2p() and dma_map_page() apply.  On an error nothing is mapped.
  *
- * Context: as @gfp says.  The caller holds @dev and the providers' devices.
+ * Context: as @gfp allows.  The caller holds @dev and the providers' devices.
  * Return:
  * * the mapping - mapped
- * * ERR_PTR(-EINVAL) - @list is empty, names what isn't in a provider's BAR,
- *   @dir is no direction, or @dev can't do DMA; nothing is mapped, as below
- * * ERR_PTR(-EREMOTEIO) - @dev can't reach a provider that way, and the log
- *   says why
- * * ERR_PTR(-ENOMEM) - no memory, no room in the IOMMU, or no bounce buffers
+ * * ERR_PTR(-EINVAL) - @list is empty or has memory outside of its provider's
+ *   BAR, @dir is no direction, or @dev can't do DMA
+ * * ERR_PTR(-EREMOTEIO) - @dev can't access a provider in this direction, and
+ *   the log has the reason
+ * * ERR_PTR(-ENOMEM) - no memory, no IOVA space, or no bounce buffers
  */
 struct p2pdma_phys_mapping *
 p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
@@ -575,7 +577,7 @@ p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
 		return ERR_PTR(-ENOMEM);
 	mapping->undo->dev = dev;
 	mapping->undo->dir = dir;
-	/* Set for each part by what it is */
+	/* Set for each part, depending on its memory */
 	mapping->undo->attrs = attrs & ~DMA_ATTR_MMIO;
 
 	ret = p2pdma_phys_plan(mapping->undo, list);
@@ -588,7 +590,7 @@ p2pdma_phys_list_map(struct device *dev, const struct p2pdma_phys_list *list,
 	return mapping;
 
 err_unmap:
-	/* The device has written nothing: no data is copied back. */
+	/* The device has written nothing, so don't copy data back. */
 	mapping->undo->attrs |= DMA_ATTR_SKIP_CPU_SYNC;
 	p2pdma_phys_unmap_all(mapping->undo);
 err_free:
@@ -601,8 +603,8 @@ EXPORT_SYMBOL_GPL(p2pdma_phys_list_map);
  * p2pdma_phys_list_unmap - undo p2pdma_phys_list_map()
  * @mapping: the mapping, which is freed, or NULL
  *
- * Context: where p2pdma_phys_list_map() had memory that allows to sleep, this
- * may sleep too; any otherwise.
+ * Context: may sleep if the gfp of p2pdma_phys_list_map() allows sleeping; any
+ * otherwise.
  */
 void p2pdma_phys_list_unmap(struct p2pdma_phys_mapping *mapping)
 {
