@@ -51,8 +51,7 @@
  *
  * - remove() must free the memory that the driver itself has allocated,
  * - the device, unless it was pulled out, must still respond while other
- * devices
- *   finish their DMA, and
+ *   devices finish their DMA, and
  * - the driver must make sure that it registers nothing concurrently with its
  *   unbinding.
  */
@@ -67,8 +66,7 @@ static LIST_HEAD(p2pdma_all);
 
 /*
  * Free a struct pci_p2pdma that isn't in pci_dev::p2pdma and has no page map
- * left.
- * @res is the oldest devres entry of P2PDMA.
+ * left.  @res is the oldest devres entry of P2PDMA.
  */
 static void p2pdma_release(struct device *dev, void *res)
 {
@@ -225,8 +223,7 @@ EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
  * Context: any; never sleeps.
  * Return: the provider, valid until the driver of @pdev leaves; NULL if there
  * is no such BAR, it is an I/O BAR, it had no address when it was registered,
- * or
- * @pdev isn't registered.
+ * or @pdev isn't registered.
  */
 struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar)
 {

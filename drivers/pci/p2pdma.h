@@ -90,8 +90,7 @@ struct p2pdma_cache {
 
 /*
  * One BAR as memory with a CPU address; it needs no struct pages.  Drivers see
- * only
- * @provider.
+ * only @provider.
  */
 struct p2pdma_bar {
 	struct p2pdma_provider provider;

@@ -518,8 +518,7 @@ static int p2pdma_buffer_check(struct p2pdma_buffer *buffer,
  * leave meanwhile.
  * Return:
  * * the dma-buf - dma_buf_put() drops it, dma_buf_fd() makes a file of it; it
- *   owns
- *   @list, which is freed some time after @release was called
+ *   owns @list, which is freed some time after @release was called
  * * ERR_PTR(-EINVAL) - @list is empty, or has anything but whole pages in BARs
  *   of one device
  * * ERR_PTR(-ENODEV) - a BAR has moved

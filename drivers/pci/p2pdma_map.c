@@ -159,8 +159,7 @@ p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
  *
  * The answer is for the whole BAR and both directions; dma_map_p2p() may be
  * able to map a part, or for one direction.  The answer is valid until the PCI
- * fabric or
- * @dev's DMA mask changes.
+ * fabric or @dev's DMA mask changes.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
@@ -203,9 +202,8 @@ bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return: 0 if @dev can read, write or both; -EINVAL the part isn't in the BAR,
- * or
- * @dev can't do DMA; -EREMOTEIO @dev can do neither, and the log has the
- *	reason.
+ * or @dev can't do DMA; -EREMOTEIO @dev can do neither, and the log has the
+ * reason.
  */
 int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
 		     phys_addr_t phys, size_t size)
@@ -327,8 +325,7 @@ int p2pdma_map(struct device *dev, struct p2pdma_provider *provider,
  * @attrs: DMA_ATTR_*, used if an IOMMU maps the part
  *
  * The memory needs no struct pages.  Without an IOMMU, the cost doesn't depend
- * on
- * @size.  The owner's driver must not leave while anything is mapped.
+ * on @size.  The owner's driver must not leave while anything is mapped.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return: the DMA address, valid for @dev only; an error for

@@ -151,11 +151,9 @@ static bool p2pdma_phys_continues(const struct p2pdma_phys_list *list,
  *
  * Context: as @gfp allows.
  * Return: 0; -EINVAL @size is 0, or the range or the size of the list
- * overflows, or
- * @provider is NULL and the range isn't system memory; -ENOMEM no memory, or
- *	the
- * list is too long to grow without sleeping.  On an error the list is
- * unchanged.
+ * overflows, or @provider is NULL and the range isn't system memory; -ENOMEM no
+ * memory, or the list is too long to grow without sleeping.  On an error the
+ * list is unchanged.
  */
 int p2pdma_phys_list_add(struct p2pdma_phys_list *list,
 			 struct p2pdma_provider *provider, phys_addr_t start,
