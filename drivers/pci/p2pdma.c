@@ -680,7 +680,8 @@ int pci_p2pdma_enable_store(const char *page, struct pci_dev **p2p_dev,
 	    !kstrtobool(page, use_p2pdma))
 		return 0;
 
-	pr_err("p2pdma: no PCI device and no boolean: %.*s\n", (int)len, page);
+	pr_err("p2pdma: neither a PCI device nor a boolean: %.*s\n",
+	       (int)len, page);
 	return -ENODEV;
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_enable_store);

@@ -111,7 +111,7 @@ static void p2pdma_heap_add(struct pci_p2pdma *p2pdma)
 	struct dma_heap *heap = dma_heap_add(&info);
 
 	if (IS_ERR(heap))
-		pci_warn(p2pdma->pdev, "p2pdma: programs get no heap %s: %pe\n",
+		pci_warn(p2pdma->pdev, "p2pdma: can't add heap %s: %pe\n",
 			 p2pdma->heap_name, heap);
 	else
 		p2pdma->heap = heap;

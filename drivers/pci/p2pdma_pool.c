@@ -641,13 +641,13 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_pool_alloc_pages);
 static bool pool_refuse(struct p2pdma_chunk *chunk, void *addr, size_t size)
 {
 	size_t offset = addr - chunk->start;
-	const char *what = "it was allocated with another size";
+	const char *what = "allocated with another size";
 
 	if (!size || offset >= chunk->size || size > chunk->size - offset)
-		what = "it isn't of this memory";
+		what = "outside of this memory";
 	else if (offset_in_page(offset) ||
 		 !READ_ONCE(chunk->marks[offset >> PAGE_SHIFT]))
-		what = "nothing that is allocated begins there";
+		what = "no allocation starts there";
 	p2pdma_pool_warn(what, addr, size);
 	return false;
 }
