@@ -2,11 +2,11 @@
 /*
  * Copies between DMA buffers by a DMA engine, with the drivers of
  * samples/p2pdma: between system memory and memory of PCI devices, in all
- * directions, with every byte compared; what is refused; and drivers, devices
- * and processes that go while the engine copies.
+ * directions, with every byte compared; which copies are refused; and drivers
+ * unbound, devices unplugged and processes killed while the engine copies.
  *
- * Needs an LSI 53C895A, which the tests drive, and devices with memory: what
- * has a heap in /dev/dma_heap, ivshmem, bochs-display.  Skips without.
+ * Needs an LSI 53C895A as the engine, and devices with memory: any with a heap
+ * in /dev/dma_heap, ivshmem, bochs-display.  Skips without an engine.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -37,13 +37,13 @@
 #define PEER_HEAP	HEAPS "p2pmem-"
 #define EXPORTER	"/dev/p2pdma-"
 
-/* Memory that is only read and written by whole words may be slow. */
+/* Small, as peer memory that is accessed word by word may be slow */
 #define SMALL		(32 * KiB)
 #define LARGE		(1 * MiB)
 
 #define ROUNDS		6
 
-/* Bytes in a move, for copies that take long enough to be disturbed */
+/* Bytes in a move, so that a copy is still running when a test interferes */
 #define SLOW		"16"
 
 /* ---- Drivers ---- */
@@ -81,8 +81,8 @@ static int set_move_bytes(const char *bytes)
 }
 
 /*
- * With an interrupt after each 8 bytes a copy takes long, however fast the device
- * is, and other CPUs run meanwhile.
+ * An interrupt after every 8 bytes makes a copy slow, however fast the device
+ * is, and lets other CPUs run meanwhile.
  */
 static int go_slow(void)
 {
@@ -163,7 +163,7 @@ static void find_places(struct places *found)
 	add_places(found, "/dev/", EXPORTER);
 }
 
-/* A buffer, and what must be in it */
+/* A buffer, and its expected content */
 struct memory {
 	int fd;
 	size_t size;
@@ -194,7 +194,7 @@ static int place_open(const struct place *place, size_t size, size_t offset)
 	return got;
 }
 
-/* Devices write there, too. */
+/* Atomic, as devices write to this memory, too */
 static __u64 word_of(const void *at)
 {
 	return __atomic_load_n((const __u64 *)at, __ATOMIC_RELAXED);
@@ -215,7 +215,7 @@ static void memory_fill(struct memory *memory, __u64 seed)
 	fill(memory->want, memory->size, seed);
 }
 
-/* @offset is for exporters, which leave it to us what lies where. */
+/* @offset: in the BAR, for exporters; heaps choose the place themselves */
 static int memory_get(const struct place *place, size_t size, size_t offset,
 		      struct memory *memory)
 {
@@ -240,7 +240,7 @@ static void memory_put(struct memory *memory)
 	free(memory->want);
 }
 
-/* Where it isn't what it must be, or -1 */
+/* Offset of the first word that isn't as expected, or -1 */
 static ssize_t memory_wrong(const struct memory *memory)
 {
 	const __u64 *have = (void *)memory->map, *want = (void *)memory->want;
@@ -297,7 +297,7 @@ static int copy_all(int client, struct memory *source,
 	return copy_part(client, source, destination, &part);
 }
 
-/* One copy of all there is, as a thread */
+/* A thread that copies a whole buffer */
 struct copier {
 	int client;
 	struct memory *source;
@@ -316,7 +316,7 @@ static void *copier_run(void *data)
 	return NULL;
 }
 
-/* Returns while the engine copies, if it takes long enough. */
+/* Returns once the engine has copied the first word. */
 static bool copier_start(struct copier *copier)
 {
 	const void *first = copier->destination->map;
@@ -335,7 +335,7 @@ static int trace_begin(void)
 	return have_lab() ? lab(answer, sizeof(answer), "dma-begin") : 0;
 }
 
-/* In devices, or in system memory: all that the engine has accessed since */
+/* Did the engine access @bytes of source and destination, and nothing else? */
 static bool trace_is(const struct place *source, const struct place *destination,
 		     size_t bytes, char answer[512])
 {
@@ -361,7 +361,7 @@ FIXTURE(copy)
 {
 	int client;
 	struct places places;
-	bool refused;		/* peers can't be reached */
+	bool refused;		/* the engine can't reach peer memory */
 };
 
 FIXTURE_VARIANT(copy)
@@ -393,7 +393,7 @@ static bool have_places(const struct places *places, const struct devices *of)
 	return true;
 }
 
-/* Those that we are told of must be there, too. */
+/* Do all providers and test devices have a place? */
 static bool all_places(struct places *places)
 {
 	struct devices providers, others, bound;
@@ -423,7 +423,7 @@ FIXTURE_SETUP(copy)
 
 	self->client = open("/dev/" CLIENT, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->client);
-	/* Heaps come a little after their devices. */
+	/* Heaps appear a little after their devices. */
 	ASSERT_TRUE(wait_for(all_places(&self->places), 30));
 	ASSERT_LE(2, self->places.nr) TH_LOG("no peer memory");
 	self->refused = is_refused();
@@ -448,7 +448,7 @@ static const struct part parts[] = {
 	{ 0, 0, SMALL },
 };
 
-/* Whole; by pages; by pieces that agree with nothing, in many programs */
+/* The largest move; a page; a size that divides no part: many programs */
 static const char * const moves[] = { "16777212", "4096", "60" };
 
 static void copy_pair(struct __test_metadata *_metadata, int client,
@@ -487,7 +487,7 @@ static void copy_pair(struct __test_metadata *_metadata, int client,
 	memory_put(&destination);
 }
 
-/* System memory and all devices, each with each, and with itself */
+/* Every pair of system memory and devices, and each of them with itself */
 TEST_F(copy, every_pair)
 {
 	int from, to, nr = self->refused ? 1 : self->places.nr;
@@ -523,7 +523,7 @@ TEST_F(copy, within_a_buffer)
 	}
 }
 
-/* Nothing is copied, and nothing is accessed. */
+/* A refused copy accesses neither buffer. */
 TEST_F(copy, refused)
 {
 	struct memory source, destination;
@@ -597,7 +597,7 @@ TEST_F(copy, wrong_arguments)
 	EXPECT_EQ(-1, ioctl(self->client, P2PDMA_COPY, NULL));
 	EXPECT_EQ(EFAULT, errno);
 
-	/* A file that wasn't opened for what is done to the buffer */
+	/* A dma-buf that wasn't opened for the access */
 	{
 		struct dma_heap_allocation_data heap = {
 			.len = SMALL, .fd_flags = O_RDONLY | O_CLOEXEC,
@@ -618,7 +618,7 @@ TEST_F(copy, wrong_arguments)
 	memory_put(&b);
 }
 
-/* An engine whose registers are out of reach never begins. */
+/* An engine without memory decoding never starts: the copy times out. */
 TEST_F(copy, engine_without_answer)
 {
 	struct place *peer = &self->places.place[self->refused ? 0 : 1];
@@ -643,7 +643,7 @@ TEST_F(copy, engine_without_answer)
 	EXPECT_EQ(-1, memory_wrong(&source));
 	EXPECT_EQ(-1, memory_wrong(&destination));
 
-	/* It is as good as before. */
+	/* With memory decoding the engine works again. */
 	ASSERT_EQ(0, pci_config_change(config, PCI_COMMAND, PCI_COMMAND_MEMORY,
 				       PCI_COMMAND_MEMORY));
 	ASSERT_EQ(0, file_write("/sys/module/" CLIENT "/parameters/timeout_ms",
@@ -681,9 +681,9 @@ TEST_F(copy, wrong_exports)
 	EXPECT_EQ(-EINVAL, place_open(place, 8 * KiB, -4 * KiB));
 }
 
-/* ---- Who comes between ---- */
+/* ---- Concurrent callers, signals, and drivers that unbind ---- */
 
-/* Neither does the work of the others. */
+/* Concurrent copies don't mix up their buffers. */
 TEST_F(copy, callers_at_once)
 {
 	const int children = 4, rounds = times(10);
@@ -737,7 +737,7 @@ static pid_t copy_in_child(int client, struct memory *source,
 	_exit(error == -EINTR ? 0 : 1);
 }
 
-/* The caller is interrupted, or dies: the engine stops there and then. */
+/* The engine stops at once when its caller gets a signal or is killed. */
 TEST_F(copy, signals)
 {
 	const int signals[] = { SIGUSR1, SIGKILL };
@@ -769,13 +769,13 @@ TEST_F(copy, signals)
 			  word_of(destination.map + last))
 			TH_LOG("it had come to its end already");
 
-		/* Whatever has arrived, nothing follows. */
+		/* Nothing more arrives after that. */
 		memcpy(destination.want, destination.map, size);
 		usleep(20000);
 		EXPECT_EQ(-1, memory_wrong(&destination));
 	}
 
-	/* And the engine is free for the next. */
+	/* The engine is free for the next copy. */
 	ASSERT_EQ(0, go_fast());
 	EXPECT_EQ(0, copy_all(self->client, &source, &destination));
 	EXPECT_EQ(-1, memory_wrong(&destination));
@@ -798,7 +798,7 @@ static struct place *our_peer(struct places *places)
 	return NULL;
 }
 
-/* Any other place, system memory and peers by turns */
+/* A place other than @than: system memory and peers by turns */
 static struct place *another_place(struct places *places, struct place *than,
 				   int round)
 {
@@ -811,9 +811,9 @@ static struct place *another_place(struct places *places, struct place *than,
 }
 
 /*
- * The provider's driver leaves, while the engine reads from its memory or
- * writes to it: the copy fails, at once; what is left of the buffer is of no
- * use to anybody; and whatever else there is stays as it is.
+ * The provider's driver is unbound while the engine reads from its memory or
+ * writes to it: the copy fails at once, the buffer is revoked for good, and
+ * other buffers keep their content.
  */
 TEST_F(copy, provider_unbound_while_copying)
 {
@@ -843,7 +843,7 @@ TEST_F(copy, provider_unbound_while_copying)
 		ASSERT_TRUE(copier_start(&copier));
 		usleep(rand() % 3000);
 		ASSERT_EQ(0, pci_unbind(peer->bdf));
-		/* Whatever has arrived, nothing follows. */
+		/* Nothing more arrives after that. */
 		memcpy(other.want, other.map, LARGE);
 		pthread_join(copier.thread, NULL);
 		in_between += copier.error == -ENODEV;
@@ -858,7 +858,7 @@ TEST_F(copy, provider_unbound_while_copying)
 
 		ASSERT_EQ(0, pci_bind(peer->bdf, PROVIDER));
 		ASSERT_TRUE(wait_for(!access(peer->path, F_OK), 30));
-		/* The device is back, this buffer's memory isn't. */
+		/* The device is back, but this buffer stays revoked. */
 		EXPECT_EQ(-ENODEV, copy_all(self->client, &victim, &other));
 		memory_put(&victim);
 		memory_put(&other);
@@ -869,7 +869,7 @@ TEST_F(copy, provider_unbound_while_copying)
 	memory_put(&bystander);
 }
 
-/* The engine's driver leaves while it copies. */
+/* The engine's driver is unbound while the engine copies. */
 TEST_F(copy, engine_unbound_while_copying)
 {
 	struct copier copier = { .client = self->client };
@@ -919,8 +919,8 @@ TEST_F(copy, engine_unbound_while_copying)
 }
 
 /*
- * The provider is pulled out of its slot.  It is the controller that the lab
- * names; QEMU can't unplug and plug the others again.
+ * The provider is unplugged: the controller that the lab names, as QEMU can't
+ * unplug the other devices and plug them again.
  */
 TEST_F(copy, provider_unplugged_while_copying)
 {
@@ -947,7 +947,7 @@ TEST_F(copy, provider_unplugged_while_copying)
 
 	ASSERT_EQ(0, lab(answer, sizeof(answer), "unplug ssd1"))
 		TH_LOG("%s", answer);
-	/* Its driver was told first, and may have let the copy end. */
+	/* The copy may have ended before the driver was unbound. */
 	pthread_join(copier.thread, NULL);
 	if (copier.error)
 		EXPECT_EQ(-ENODEV, copier.error);
@@ -970,7 +970,7 @@ TEST_F(copy, provider_unplugged_while_copying)
 	memory_put(&other);
 }
 
-/* Modules stay while they are needed, and go in spite of buffers. */
+/* A copy pins its client and engine; a buffer doesn't pin its provider. */
 TEST_F(copy, modules)
 {
 	struct copier copier = { .client = self->client };
@@ -1009,7 +1009,7 @@ TEST_F(copy, modules)
 	ASSERT_EQ(0, load("", ENGINE));
 	EXPECT_EQ(0, copy_all(self->client, &source, &destination));
 	ASSERT_EQ(0, load("", variant->provider));
-	/* The one that came back doesn't bring the memory back. */
+	/* Loading the module again doesn't restore the revoked buffer. */
 	EXPECT_EQ(-ENODEV, copy_fds(self->client, victim.fd, 0,
 				    destination.fd, 0, 4));
 	memory_put(&victim);

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The part of P2PDMA that decides about routes, in a program: it is compiled
- * here as it is in the kernel, and must answer without one.
+ * Tests the part of P2PDMA that decides about routes: its unchanged kernel
+ * source is compiled into this program, and runs without a kernel.
  */
 #include "../kselftest_harness.h"
 
 #include "../../../../drivers/pci/p2pdma_decide.c"
 
-/* Two devices below two ports of one switch, which nothing keeps apart */
+/* Two devices below two ports of one switch, with nothing against the route */
 static const struct p2pdma_facts below_switch = {
 	.client_is_pci = true,
 	.shared_bridge = true,
@@ -23,7 +23,7 @@ static const struct p2pdma_facts below_switch = {
 	},
 };
 
-/* Two devices below two root ports, one in each NUMA node */
+/* Two devices below two root ports, one on each NUMA node */
 static const struct p2pdma_facts below_root = {
 	.client_is_pci = true,
 	.same_host_bridge = true,
@@ -61,7 +61,7 @@ TEST(one_switch)
 	EXPECT_EQ(against, 0U);
 }
 
-/* It is further, the more so to another node, and only where it is forwarded. */
+/* Host bridges: farther, farthest to another node, and only if forwarded */
 TEST(host_bridge)
 {
 	struct p2pdma_facts facts = below_root;
@@ -124,7 +124,7 @@ TEST(redirected)
 	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_NONE);
 }
 
-/* All that is against a route, with the one to mend first in front */
+/* All reasons against a route, the one to fix first in front */
 TEST(all_reasons)
 {
 	struct p2pdma_facts facts = below_switch;

@@ -2,10 +2,10 @@
 /*
  * Memory that doesn't answer: an administrator turns a device's memory decoding
  * off or resets the device while memory of it is mapped and allocated, or the
- * memory never did what memory does.
+ * memory ignores writes.
  *
- * The provider is a device of the test module.  One of the lab's reads as all
- * ones, whatever is written, as real ones do that don't answer.
+ * The provider is a device of the test module.  One device of the lab ignores
+ * writes and reads as all ones, as a device does that doesn't answer.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,7 +28,7 @@ static int heap_of(const char *bdf)
 	return fd;
 }
 
-/* A device with published memory that is mapped, from both sources */
+/* Published memory, mapped from p2pmem/allocate (@p) and from the heap (@q) */
 FIXTURE(decode)
 {
 	char bdf[BDF_LEN];
@@ -86,14 +86,14 @@ static int set_decoding(const char *bdf, bool on)
 	return error;
 }
 
-/* Is all the rest of the memory there, and good as new? */
+/* Can all of the rest be mapped, and is it zeroed? */
 static void expect_new(struct __test_metadata *_metadata,
 		       FIXTURE_DATA(decode) * self)
 {
 	size_t rest = self->big.length - 2 * LENGTH;
 	char *p;
 
-	/* Closed files go back a little later than close(). */
+	/* The memory of a file is freed a little after close(). */
 	ASSERT_TRUE(wait_for(p2pmem_number(self->bdf, "available") ==
 			     (long long)rest, 10));
 	p = p2pmem_map(self->bdf, rest);
@@ -106,7 +106,7 @@ static void expect_new(struct __test_metadata *_metadata,
 	munmap(p, rest);
 }
 
-/* What is written meanwhile is lost, and nothing else is. */
+/* Only writes while decoding is off are lost. */
 TEST_F(decode, off_and_on)
 {
 	void *unmapped = p2pmem_map(self->bdf, LENGTH);
@@ -118,7 +118,7 @@ TEST_F(decode, off_and_on)
 	ASSERT_EQ(0, set_decoding(self->bdf, false));
 	EXPECT_TRUE(can_touch(self->p));
 	EXPECT_TRUE(can_touch(self->q));
-	/* Nothing, or all ones; QEMU has zeros. */
+	/* A device may read as all ones; QEMU's reads as zeros. */
 	EXPECT_EQ(0, first_wrong(self->p, LENGTH, 1));
 	EXPECT_EQ(0, first_wrong(self->q, LENGTH, 2));
 	clear(self->p, LENGTH);
@@ -132,7 +132,7 @@ TEST_F(decode, off_and_on)
 	expect_new(_metadata, self);
 }
 
-/* The driver may leave meanwhile. */
+/* The driver may be unbound while decoding is off. */
 TEST_F(decode, off_and_unbound)
 {
 	ASSERT_EQ(0, set_decoding(self->bdf, false));
@@ -146,7 +146,7 @@ TEST_F(decode, off_and_unbound)
 	EXPECT_FALSE(can_touch(self->q));
 }
 
-/* The PCI core puts back what a reset takes of config space. */
+/* The PCI core restores config space after a reset. */
 TEST_F(decode, reset)
 {
 	char path[PATH_MAX];
@@ -221,7 +221,7 @@ FIXTURE_TEARDOWN(silent)
 	EXPECT_EQ(0, module_unload());
 }
 
-/* Nobody gets what may have another one's data. */
+/* Memory that can't be cleared isn't given out: it may hold another's data. */
 TEST_F(silent, map)
 {
 	const size_t sizes[] = { page, self->memory.length };

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0
-# Clients that are not ours: fio with verification and peer memory as its
-# buffers, and nvme-cli on a controller that provides memory. TAP.
+# Existing programs as clients: fio with verification and peer memory as its
+# buffers, and nvme-cli on a controller that provides memory. Prints TAP.
 #
 # Writes to the first disk in P2PDMA_SCRATCH. Needs root.
 #
@@ -15,7 +15,7 @@ tests=
 while getopts lr: option; do
 	case $option in
 	l)
-		# Columns of fixtures and variants, of which there are none
+		# Columns of fixtures and variants, which are empty
 		for name in $all; do
 			printf '%20s %25s %s\n' "" "" "$name"
 		done >&2
@@ -75,7 +75,7 @@ lab() {
 	exec 3>&-
 }
 
-# All that the disk was given lay in the peer's BAR, says who watched outside
+# Passes if by the lab's DMA trace all data went to or from the peer's BAR
 peer_only() {
 	[ -n "$P2PDMA_LAB" ] || return 0
 	echo "lab: $answer"
@@ -107,8 +107,8 @@ nvme_io() {
 }
 
 # The submission queues of this controller may lie in its own memory. Only
-# reads: the disk isn't ours. What the kernel's driver reads is compared with
-# what a command of nvme-cli does.
+# reads: the disk may not be overwritten. Compares data that the kernel's driver
+# reads with data that nvme-cli reads.
 nvme_provider_io() {
 	echo "available $(cat "$p2pmem/available") of $(cat "$p2pmem/size")"
 	dd if="${controller}n1" of="$dir/own1" bs=65536 count=1 iflag=direct &&
@@ -142,7 +142,7 @@ p2pmem=/sys/bus/pci/devices/$provider/p2pmem
 disk=${P2PDMA_SCRATCH%% *}
 [ -n "$disk" ] || skip_all "no disk in P2PDMA_SCRATCH"
 
-# fio takes a ':' in a file's name for the end of it.
+# fio takes a ':' as the end of a file's name.
 ln -s "$p2pmem/allocate" "$dir/peer"
 
 if ! command -v fio > /dev/null; then

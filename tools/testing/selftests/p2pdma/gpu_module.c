@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A module that isn't the device's driver registers a BAR, puts page map
- * operations of its own over the core's, gives the pages away itself, and takes
- * them away by devm_memunmap_pages() when it is unloaded: GPU vendors' modules do
- * so (see test_modules/p2pdma_gpu_test.c).  It can be loaded and unloaded as
- * often as one likes, whatever the bound driver does in between, and each time
- * pages, their operations and the device's other memory are as they should be.
+ * operations of its own over the core's, maps the pages to programs itself, and
+ * removes them by devm_memunmap_pages() when it is unloaded, as GPU vendors'
+ * modules do (see test_modules/p2pdma_gpu_test.c).  It can be loaded and
+ * unloaded any number of times, whatever the bound driver does in between, and
+ * each time the pages, their operations and the device's other memory are as
+ * expected.
  *
  * The bound driver is p2pdma_test.
  */
@@ -74,7 +75,7 @@ static void *map_pages(size_t length)
 	return p;
 }
 
-/* Pages go to a program and come back to the module: 0, or what is wrong. */
+/* Maps pages and has the module get them back: NULL, or what is wrong. */
 static const char *use_pages(void)
 {
 	long long before = freed();
@@ -126,7 +127,7 @@ TEST_F(gpu, driver_unbound_between_loads)
 	}
 }
 
-/* With the driver go the pages, and the module is told. */
+/* Unbinding the driver removes the pages, and the module is told. */
 TEST_F(gpu, driver_unbound_while_loaded)
 {
 	const char *wrong;
@@ -146,7 +147,7 @@ TEST_F(gpu, driver_unbound_while_loaded)
 }
 
 /*
- * After the module has gone there is nothing to be had from the pool, and the
+ * After the module is unloaded nothing can be allocated from the pool, and the
  * driver may register the same range: it gets pages with the core's operations.
  */
 TEST_F(gpu, driver_registers_next)
@@ -175,7 +176,7 @@ TEST_F(gpu, driver_registers_next)
 	EXPECT_EQ(0, test_call(self->bdf, "alloc", "%ld", page));
 }
 
-/* Only the whole range comes back, until the driver is bound anew. */
+/* Only the whole range can be registered again, until the driver is rebound. */
 TEST_F(gpu, driver_registers_a_part)
 {
 	__u64 half = self->big.length / 2;

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Peer memory as dma-bufs: the heap that programs allocate from, mappings of
- * its buffers, importers, and what is left of all that when the provider loses
- * its driver. `available` is compared after every step, exactly.
+ * its buffers, importers, and their revocation when the provider's driver is
+ * unbound. `available` is compared exactly after every step.
  *
  * The provider is an NVMe controller with a CMB, or else a device of the test
- * module. Importers are the module p2pdma_importer, in the name of a disk; no
- * device does DMA.
+ * module. The module p2pdma_importer imports on behalf of a disk; no device
+ * does DMA.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -27,11 +27,11 @@
 #define SECONDS		90		/* for a device to come back */
 #define CYCLES		40		/* of a device of the module */
 #define CYCLES_SLOW	10		/* of controllers, and of large memory */
-#define LARGE		(1024 * MiB)	/* nobody wants to clear more */
+#define LARGE		(1024 * MiB)	/* clearing more takes too long */
 #define ROUNDS		5
-#define LAST_ROUND	60		/* for a race to have been one */
+#define LAST_ROUND	60		/* of a race that must happen by then */
 #define ALIVE		16		/* buffers of unbound providers */
-#define HOLES		128		/* free pages between others */
+#define HOLES		128		/* free pages between used ones */
 
 static size_t page;
 
@@ -66,7 +66,7 @@ static int go(void)
 	return pci_unbind(source.bdf);
 }
 
-/* Returns when there is a heap again. */
+/* Binds the driver; returns when the heap exists again. */
 static int come(void)
 {
 	int error = pci_bind(source.bdf, source.driver);
@@ -81,7 +81,7 @@ static int come(void)
 	return error;
 }
 
-/* 0, or why there is none to test with. */
+/* NULL, or why there is no provider to test with. */
 static const char *find_source(void)
 {
 	const char *bdf = provider(), *why;
@@ -130,7 +130,7 @@ static void end_source(struct __test_metadata *_metadata)
 
 	if (pci_driver(source.bdf, driver))
 		EXPECT_EQ(0, come());
-	/* Closed files go back a little later than close(). */
+	/* The memory of a file is freed a little after close(). */
 	EXPECT_TRUE(wait_for(available() == source.all, 10))
 		TH_LOG("available %lld, was %lld", available(), source.all);
 	if (of_module())
@@ -171,7 +171,7 @@ static int end(int fd)
 #define EXPECT_TAKEN(bytes) \
 	EXPECT_EQ(source.all - (long long)(bytes), available())
 
-/* Is nothing left of a buffer but its file, and @p where it was mapped? */
+/* Is the buffer of @fd, mapped at @p, revoked? */
 static void expect_revoked(struct __test_metadata *_metadata, int fd, char *p,
 			   size_t size)
 {
@@ -266,7 +266,7 @@ TEST_F(heap, flags)
 
 TEST_F(heap, exhausted)
 {
-	/* What is left by pieces of one size can be had in smaller ones. */
+	/* The rest that is too small for one size holds buffers of the next. */
 	const size_t sizes[] = { source.all / 8 & ~(MiB - 1), MiB, 16 * page, page };
 	int fd[4096], nr = 0, last = 0, large = 0;
 	long long taken = 0;
@@ -349,7 +349,7 @@ TEST_F(heap, fragmented)
 	close(rest);
 }
 
-/* Whoever had it before: a buffer, or a mapping of p2pmem/allocate. */
+/* Zeroed after use by another buffer and by a mapping of p2pmem/allocate */
 TEST_F(heap, zeroed)
 {
 	size_t size = MiB;
@@ -379,7 +379,7 @@ TEST_F(heap, zeroed)
 	close(fd);
 }
 
-/* The test module can take the memory back from the public. */
+/* The test module unpublishes its memory: the heap goes, buffers stay. */
 TEST_F(heap, unpublished)
 {
 	int heap, fd;
@@ -398,14 +398,14 @@ TEST_F(heap, unpublished)
 	EXPECT_TRUE(wait_for(!heap_exists(), 10));
 	EXPECT_EQ(-ENODEV, heap_allocate(self->fd, page, O_RDWR));
 
-	/* What was allocated is still good. */
+	/* The allocated buffer still works. */
 	EXPECT_EQ(0, begin(fd));
 	fill(p, page, 121);
 	EXPECT_EQ(-1, first_wrong(p, page, 121));
 
 	ASSERT_EQ(0, test_call(source.bdf, "publish", "1"));
 	EXPECT_TRUE(wait_for(heap_exists(), 10));
-	/* It is another heap. */
+	/* The heap is a new one: open files of the old one stay dead. */
 	EXPECT_EQ(-ENODEV, heap_allocate(self->fd, page, O_RDWR));
 	heap = heap_open();
 	ASSERT_LE(0, heap);
@@ -418,7 +418,7 @@ TEST_F(heap, unpublished)
 	close(heap);
 }
 
-/* However often that changes, what counts is the last word. */
+/* After many changes in a row the last one counts. */
 TEST_F(heap, published_again_and_again)
 {
 	int i;
@@ -542,7 +542,7 @@ TEST_F(buffer, refused)
 		EXPECT_EQ(EINVAL, errno) TH_LOG("%s: %m", cases[i].name);
 	}
 
-	/* Nothing fills what would be added. */
+	/* No growing: there is no memory behind the added part. */
 	p = map(self->fd, page);
 	ASSERT_NE(MAP_FAILED, (void *)p);
 	EXPECT_EQ(MAP_FAILED, mremap(p, page, 2 * page, MREMAP_MAYMOVE));
@@ -600,7 +600,7 @@ TEST_F(buffer, unbound)
 	untouched = map(self->fd, self->size);
 	child = fork();
 	if (!child) {
-		/* Also where only another process has it mapped */
+		/* The mapping of another process is revoked, too. */
 		_exit(!wait_for(!can_touch(p), SECONDS) ||
 		      can_touch(p + self->size - 1));
 	}
@@ -614,7 +614,7 @@ TEST_F(buffer, unbound)
 	EXPECT_EQ(-ENODEV, heap_allocate(self->heap, page, O_RDWR));
 	close(copy);
 
-	/* All memory is back, and there is a new heap. */
+	/* All memory is free, and there is a new heap. */
 	ASSERT_EQ(0, come());
 	EXPECT_TAKEN(0);
 	expect_revoked(_metadata, self->fd, p, self->size);
@@ -635,8 +635,8 @@ TEST_F(buffer, unbound)
 }
 
 /*
- * A path to the file, without the file: the kernel keeps the buffer, and
- * nobody can reach it.
+ * An O_PATH descriptor keeps the buffer's file in the kernel, but gives no
+ * access to it: unbinding must not wait for such a file.
  */
 TEST_F(buffer, unbound_with_path)
 {
@@ -663,7 +663,7 @@ TEST_F(buffer, unbound_with_path)
 	EXPECT_TAKEN(0);
 }
 
-/* Each time with a buffer alive, and those of the last rounds still open. */
+/* Unbinds with a mapped buffer, and revoked ones of earlier rounds open. */
 TEST_F_TIMEOUT(buffer, many_times_unbound, 900)
 {
 	bool quick = of_module() && source.all <= (long long)LARGE;
@@ -705,7 +705,7 @@ TEST_F_TIMEOUT(buffer, many_times_unbound, 900)
 	}
 }
 
-/* Allocation, mapping, use and closing have no regard to who comes or goes. */
+/* Allocate, map, touch and close, without regard to the provider's driver. */
 static void use_until_refused(struct racer *racer)
 {
 	int heap = heap_open(), fd;
@@ -874,7 +874,7 @@ static struct told ask(int fd)
 	return told;
 }
 
-/* Is what was mapped, from @offset in the BAR on, what the route lets expect? */
+/* Are the addresses of the last mapping those of the expected route? */
 static void expect_mapped(struct __test_metadata *_metadata, int fd,
 			  const struct bar *bar, size_t size)
 {
@@ -890,7 +890,7 @@ static void expect_mapped(struct __test_metadata *_metadata, int fd,
 				  told.address[i]);
 		total += told.length[i];
 		if (!strcmp(expected_route(), "iova")) {
-			/* IOVAs begin below 4 GiB, and the BAR isn't one. */
+			/* An IOVA is no address of the BAR. */
 			EXPECT_TRUE(told.address[i] + told.length[i] <=
 				    bar->start ||
 				    told.address[i] >= bar->start + bar->length);
@@ -914,7 +914,7 @@ TEST_F(import, attach)
 	ASSERT_LE(0, fd);
 	close(fd);
 
-	/* The buffer is held by who imports it. */
+	/* The importer holds the buffer after its file is closed. */
 	fd = import_buffer(self->fd, self->client, "dynamic");
 	ASSERT_LE(0, fd);
 	close(self->fd);
@@ -924,7 +924,7 @@ TEST_F(import, attach)
 	EXPECT_TAKEN(0);
 }
 
-/* Whatever the route, who can't take memory away or has no use for it. */
+/* Importers without move_notify() or peer-to-peer are refused on any route. */
 TEST_F(import, attach_others)
 {
 	EXPECT_EQ(-EOPNOTSUPP, import_buffer(self->fd, self->client, "static"));
@@ -967,7 +967,7 @@ TEST_F(import, map)
 	close(fd);
 }
 
-/* Neither could be taken back. */
+/* Pins and kernel mappings are refused: they couldn't be revoked. */
 TEST_F(import, neither_pinned_nor_vmapped)
 {
 	int fd = import_buffer(self->fd, source.bdf, "dynamic");
@@ -993,7 +993,7 @@ TEST_F(import, unbound)
 	ASSERT_LE(0, other);
 	ASSERT_EQ(0, say(other, "map both"));
 
-	/* Nobody lets go, but everybody is told. */
+	/* Each importer is told once; none of them has to unmap. */
 	ASSERT_EQ(0, go());
 	EXPECT_EQ(1, ask(fd).notified);
 	EXPECT_EQ(1, ask(other).notified);
@@ -1011,7 +1011,7 @@ TEST_F(import, unbound)
 	close(other);	/* with what it has mapped */
 }
 
-/* What a device is still busy with is waited for. */
+/* Unbinding waits for the fence of a device that still does DMA. */
 TEST_F(import, slow)
 {
 	struct told told;
@@ -1029,7 +1029,7 @@ TEST_F(import, slow)
 	close(fd);
 }
 
-/* A child's exit code; -1 if it is still there, in which case it is @late. */
+/* A child's exit code; -1 and @late if it is still running. */
 static int ended(pid_t child, bool *late)
 {
 	int status;
@@ -1039,7 +1039,7 @@ static int ended(pid_t child, bool *late)
 }
 
 /*
- * A timeline of sw_sync, and a fence of it in a buffer's reservation: signaled by
+ * A timeline of sw_sync, for a fence in a buffer's reservation: signaled by
  * fence_signal(), and when the timeline is closed.
  */
 static int fence_open(void)
@@ -1049,7 +1049,7 @@ static int fence_open(void)
 	return fd < 0 ? -errno : fd;
 }
 
-/* What <linux/sync_file.h> doesn't have: it is for tests alone. */
+/* Not in <linux/sync_file.h>: sw_sync is for tests alone. */
 struct sw_sync_create_fence_data {
 	__u32 value;
 	char name[32];
@@ -1082,7 +1082,7 @@ static int fence_signal(int timeline)
 	return ioctl(timeline, SW_SYNC_IOC_INC, &steps) ? -errno : 0;
 }
 
-/* A stranger's fence says nothing of a buffer that no device has mapped. */
+/* close() doesn't wait for a fence while no importer has mapped the buffer. */
 TEST_F(import, closed_with_fence)
 {
 	int fence = fence_open(), fd;
@@ -1105,7 +1105,7 @@ TEST_F(import, closed_with_fence)
 	close(fence);
 }
 
-/* Nor does the provider wait for it. */
+/* Unbinding doesn't wait for it, either. */
 TEST_F(import, unbound_with_fence)
 {
 	int fence = fence_open(), status;
@@ -1125,7 +1125,7 @@ TEST_F(import, unbound_with_fence)
 	close(fence);
 }
 
-/* What a program may be doing when the memory is taken back */
+/* What a program may be doing when the memory is revoked */
 static int do_map(int fd, char *p)
 {
 	return map(fd, page) == MAP_FAILED && errno == ENODEV;
@@ -1161,8 +1161,8 @@ static int do_fault_in_kernel(int fd, char *p)
 }
 
 /*
- * A device is waited for, and nobody else waits meanwhile.  When its importer
- * has unmapped, the provider doesn't wait any more either.
+ * Unbinding waits for the fence of a mapped buffer, and no user of the buffer
+ * waits meanwhile.  Once the importer has unmapped it, unbinding goes on.
  */
 TEST_F(import, slow_without_end)
 {
@@ -1200,7 +1200,7 @@ TEST_F(import, slow_without_end)
 	}
 	for (i = 0; i < ARRAY_SIZE(uses); i++) {
 		EXPECT_EQ(0, ended(user[i], &late)) TH_LOG("%s", uses[i].name);
-		/* No way to go on: everybody hangs until then. */
+		/* Otherwise the test would hang with its children. */
 		if (late)
 			fence_signal(fence);
 	}
@@ -1216,7 +1216,7 @@ TEST_F(import, slow_without_end)
 	close(fence);
 }
 
-/* Fences stay in the reservation when the importer's module has gone. */
+/* The reservation may still hold fences after the importer's module is gone. */
 TEST_F(import, module_gone)
 {
 	int fd;
@@ -1234,7 +1234,7 @@ TEST_F(import, module_gone)
 	EXPECT_EQ(0, module_load_named("p2pdma_importer"));
 }
 
-/* The client's driver may go as well. */
+/* The client's driver may be unbound as well. */
 TEST_F(import, unbound_many_times)
 {
 	int fd[ALIVE], i, heap, buffer;
@@ -1336,8 +1336,8 @@ static int vfio_unmap(int container, size_t size)
 }
 
 /*
- * VFIO keeps what it has mapped, and isn't told when memory is revoked.  So it
- * gets none: with pages (the heap's) and without (the client's registers).
+ * VFIO keeps its mappings, and isn't told when memory is revoked, so it gets no
+ * peer memory: neither with pages (heap) nor without (the client's registers).
  */
 TEST_F(import, not_for_vfio)
 {
@@ -1545,7 +1545,7 @@ TEST_F(export, mapped)
 	fill(p, size, 161);
 	EXPECT_EQ(0, end(fd));
 
-	/* It is what it says: another one over its second half sees the same. */
+	/* The offset is right: a buffer of the second half shares its data. */
 	again = export(self->bdf, self->bar, 2 * MiB, MiB);
 	ASSERT_LE(0, again);
 	q = map(again, MiB);

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Devices that go away while they are used, and come back: the provider or a
- * client loses its driver, is removed through sysfs, or is pulled out of its
- * slot by the lab, with mappings alive and I/O running. Mappings of a provider
- * that went give SIGBUS, I/O ends with an error, nothing hangs, and after the
- * return everything works and all memory is there.
+ * client is unbound from its driver, removed through sysfs, or unplugged by the
+ * lab, with mappings alive and I/O running. Then accesses to the provider's
+ * mappings raise SIGBUS, I/O ends with an error, and nothing hangs. When the
+ * device is back, everything works and all memory is available.
  *
  * The provider must be an NVMe controller with a CMB: its driver registers the
  * memory again by itself.
@@ -21,7 +21,7 @@
 #define PIECE		(64 * 1024UL)
 #define DISK_OFFSET	(1 * MiB)
 #define SECONDS		90		/* for a device to come back */
-#define LAST_ROUND	60		/* for a race to have been one */
+#define LAST_ROUND	60		/* of a race that must happen by then */
 
 static size_t page;
 
@@ -31,7 +31,7 @@ struct device {
 	char serial[64];		/* also its name in the lab */
 };
 
-/* Ways to go and to come back; each 0 or -errno. */
+/* Ways to go away and to come back; each returns 0 or -errno. */
 static int come_by_bind(const struct device *dev)
 {
 	return pci_bind(dev->bdf, dev->driver);
@@ -61,7 +61,7 @@ static int ask_lab(const char *request, const struct device *dev)
 	char answer[256];
 	int error;
 
-	/* A slot takes no request before it is done with the last one. */
+	/* A slot is busy until it is done with the previous request. */
 	wait_for(!(error = lab(answer, sizeof(answer), "%s %s", request,
 			       dev->serial)) ||
 		 !strstr(answer, "guest is busy"), SECONDS);
@@ -168,7 +168,7 @@ FIXTURE_SETUP(hotplug)
 		SKIP(return, "the provider isn't an NVMe controller");
 	ASSERT_EQ(0, serial_of(bdf, self->provider.serial, 64));
 
-	/* A test before may have left the disk under another name. */
+	/* After an earlier test the disk may have another name. */
 	ASSERT_EQ(0, disk_serial(disks.path[0], self->client.serial, 64));
 	ASSERT_EQ(0, disk_bdf(disks.path[0], self->client.bdf));
 	ASSERT_EQ(0, pci_driver(self->client.bdf, self->client.driver));
@@ -261,7 +261,7 @@ TEST_F(hotplug, mapping)
 	ASSERT_EQ(0, variant->way->come(self->target));
 	ASSERT_TRUE(wait_for(p2pmem_number(bdf, "published") == 1, SECONDS));
 
-	/* What was mapped before doesn't come back. */
+	/* A revoked mapping stays revoked. */
 	EXPECT_EQ(!variant->provider_goes, can_touch(p));
 	munmap(p, LENGTH);
 	close(fd);
@@ -276,7 +276,7 @@ TEST_F(hotplug, mapping)
 		EXPECT_EQ(0, try_io(bdf, self->disk));
 }
 
-/* So do dma-bufs, and the heap that they come from; all of the rest stays. */
+/* dma-bufs and the heap die with the provider, and with nothing else. */
 TEST_F(hotplug, buffer)
 {
 	const char *bdf = self->provider.bdf;
@@ -315,15 +315,15 @@ TEST_F(hotplug, buffer)
 	EXPECT_TRUE(all_is_back(self));
 }
 
-/* What a process tells that does I/O until it can't. */
+/* Result of a process that does I/O until it fails */
 struct report {
 	long done;
 	int error;	/* of the transfer that failed; 0 at the end of the disk */
 };
 
 /*
- * Memory that is gone is a bad address. A disk that is gone is found to be
- * empty, or fails what had begun.
+ * Memory of a provider that went is a bad address. A disk that went has no
+ * capacity, and fails I/O that had begun.
  */
 static bool may_end_with(bool provider_goes, bool write, int error)
 {
@@ -336,8 +336,8 @@ static bool may_end_with(bool provider_goes, bool write, int error)
 #define PIECES		((long)(LENGTH / PIECE))
 
 /*
- * Each process has a part of the disk, and begins it again when it has come
- * to the end, with other data for each place.
+ * Each process writes a part of the disk over and over, with other data for
+ * each place.
  */
 static off_t disk_part(int process)
 {
@@ -364,7 +364,7 @@ static long all_done(const struct report *reports)
 	return total;
 }
 
-/* Odd ones write. */
+/* Processes with odd numbers write, the others read. */
 static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 		      int i)
 {
@@ -392,14 +392,14 @@ static pid_t start_io(FIXTURE_DATA(hotplug) * self, struct report *report,
 			    pread(fd, memory, PIECE, at);
 		if (n <= 0)
 			break;
-		/* Less than all: the next one ends it. */
+		/* After a short transfer the next one fails. */
 		report->done += n == (ssize_t)PIECE;
 	}
 	report->error = errno;
 	_exit(0);
 }
 
-/* Was all written that was said to be, whatever came then? */
+/* Are all transfers that succeeded on the disk? */
 static void expect_written(struct __test_metadata *_metadata, const char *disk,
 			   int i, long done)
 {
@@ -413,7 +413,7 @@ static void expect_written(struct __test_metadata *_metadata, const char *disk,
 	ASSERT_NE(MAP_FAILED, (void *)have);
 	fill(want, LENGTH, i);
 	EXPECT_EQ((ssize_t)LENGTH, pread(fd, have, LENGTH, disk_part(i)));
-	/* The one that failed may have been written, too: it hid one of these. */
+	/* Not the oldest place: the failed transfer may have overwritten it. */
 	for (nr = done - (PIECES - 1); nr < done; nr++)
 		EXPECT_EQ(0, memcmp(have + disk_piece(nr),
 				    want + memory_piece(nr), PIECE))
@@ -442,7 +442,7 @@ TEST_F(hotplug, io)
 			       strerror(reports[i].error), reports[i].done);
 	}
 
-	/* All run up to here. */
+	/* All processes still run. */
 	for (i = 0; i < PROCESSES; i++)
 		ASSERT_EQ(0, waitpid(child[i], &status, WNOHANG));
 
@@ -462,7 +462,7 @@ TEST_F(hotplug, io)
 			       strerror(reports[i].error), reports[i].done);
 	}
 
-	/* The device went in the middle of it. */
+	/* The device went while I/O was running. */
 	EXPECT_LT(before, all_done(reports));
 
 	ASSERT_EQ(0, variant->way->come(self->target));
@@ -473,8 +473,8 @@ TEST_F(hotplug, io)
 }
 
 /*
- * D1: pages on their way back to the pool while the provider goes. Two processes
- * map and unmap, one leaves it to exit, one shares by fork.
+ * D1: pages return to the pool while the provider goes. Processes map and
+ * unmap; one leaves unmapping to exit, another one shares pages by fork.
  */
 static bool map_once(struct racer *racer, int fd)
 {
@@ -521,7 +521,7 @@ static void map_until_refused(struct racer *racer)
 	close(fd);
 }
 
-/* A slot is too slow for that. */
+/* No unplugging: a slot is too slow for many rounds. */
 FIXTURE(loop)
 {
 	FIXTURE_DATA(hotplug) hotplug;
@@ -563,7 +563,7 @@ TEST_F(loop, mmap)
 			TH_LOG("round %d: somebody can't map", round);
 		EXPECT_EQ(0, way->go(self->hotplug.target));
 		EXPECT_FALSE(p2pmem_exists(bdf));
-		/* Files that were open stay without memory. */
+		/* Open files don't get memory again. */
 		ASSERT_TRUE(wait_for(race_each(&race, RACE_REFUSED), SECONDS))
 			TH_LOG("round %d: somebody isn't refused", round);
 		EXPECT_EQ(0, way->come(self->hotplug.target));

@@ -2,9 +2,9 @@
 /*
  * O_DIRECT I/O between NVMe disks and peer memory: by read and write, vectors,
  * libaio and io_uring, on the bare disk and on ext4. Data is always compared
- * through system memory, at the end that the peer memory isn't. Where the lab
- * traces DMA from outside, it is asked which addresses the controllers got.
- * Where devices can't reach each other, I/O must be refused and nothing written.
+ * through system memory, at the other end of the transfer. Where the lab traces
+ * DMA from outside, it is asked which addresses the controllers got. Where
+ * devices can't reach each other, I/O must be refused and nothing written.
  *
  * Writes to the disks in P2PDMA_SCRATCH and to no other.
  */
@@ -25,7 +25,7 @@
 #define SECTOR		512UL
 #define DISK_OFFSET	(1 * MiB)	/* where tests write */
 #define QUEUE		16
-#define LAST_ROUND	100		/* for a race to have been one */
+#define LAST_ROUND	100		/* of a race that must happen by then */
 
 static const char *bdf;
 
@@ -64,7 +64,7 @@ static const char *set_up(struct setup *s)
 	if (s->available < (long long)(2 * BUFFER))
 		return "less than 12 MiB of peer memory available";
 
-	/* The tests find out if one of these isn't there. */
+	/* The tests check these. */
 	s->fd = open_direct(s->disks.path[0]);
 	s->peer = p2pmem_map(bdf, BUFFER);
 	s->system = system_map(BUFFER);
@@ -122,7 +122,7 @@ static const char *write_from_peer(struct setup *s, size_t length,
 	if (first_wrong(s->system + SECTOR, length, seed) != -1)
 		return "the disk has other data";
 
-	/* The same words as before, had the middle not been written. */
+	/* Both have the same words around the middle if no more was written. */
 	memset(s->system + SECTOR, 0, length);
 	fill(s->peer, around, ~seed);
 	if (memcmp(s->system, s->peer, SECTOR) ||
@@ -159,7 +159,7 @@ static const size_t sizes[] = {
 	65 * KiB + 512, 128 * KiB, 512 * KiB - 512, 1 * MiB + 512, LARGEST,
 };
 
-/* Inside a page, over its end, and pages further on. */
+/* Within the first page, across its end, and some pages further */
 static const size_t offsets[] = {
 	0, 512, 2048, 3584, 3 * 4096 + 1024,
 };
@@ -172,7 +172,7 @@ TEST_F_TIMEOUT(direct, sizes_and_offsets, 900)
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		for (j = 0; j < ARRAY_SIZE(offsets); j++) {
-			/* Large ones once aligned, once not, are enough. */
+			/* For large sizes, two offsets are enough. */
 			if (sizes[i] > 128 * KiB && offsets[j] > 512)
 				continue;
 			pos = DISK_OFFSET + (seed % 9) * SECTOR;
@@ -400,7 +400,7 @@ TEST_F(direct, io_uring)
 	test_queue(_metadata, &self->s, uring_all);
 }
 
-/* What pins memory for ever can't have peer memory; it must be told so. */
+/* Long-term pins of peer memory are refused, and the caller is told so. */
 TEST_F(direct, long_term_pins_are_refused)
 {
 	struct iovec iov = { .iov_base = self->s.peer, .iov_len = 64 * KiB };
@@ -408,7 +408,7 @@ TEST_F(direct, long_term_pins_are_refused)
 	int pipefd[2];
 
 	ASSERT_EQ(0, io_uring_queue_init(QUEUE, &ring, 0));
-	/* To be written for ever, by way of a file that wants to know */
+	/* Long-term writable pins of a file mapping that wants write faults */
 	EXPECT_EQ(-EFAULT, io_uring_register_buffers(&ring, &iov, 1));
 	io_uring_queue_exit(&ring);
 
@@ -419,13 +419,13 @@ TEST_F(direct, long_term_pins_are_refused)
 	close(pipefd[0]);
 	close(pipefd[1]);
 
-	/* The memory is none the worse for it. */
+	/* The memory still works. */
 	EXPECT_EQ(NULL, read_to_peer(&self->s, 64 * KiB, 0, DISK_OFFSET, 21));
 }
 
 /*
- * Memory unmapped under I/O stays where it is until the I/O is done. That I/O
- * was under way shows in memory that isn't available though nobody maps it.
+ * Memory unmapped during I/O isn't freed until the I/O is done. Memory that is
+ * neither mapped nor available shows that I/O was in flight.
  */
 TEST_F(direct, unmapped_in_flight)
 {
@@ -452,7 +452,7 @@ TEST_F(direct, unmapped_in_flight)
 		ASSERT_EQ(0, uring_wait(&ring));
 		EXPECT_EQ(-1, first_nonzero(next, length));
 		munmap(next, length);
-		/* The last of the pages may go back a little later. */
+		/* The last pages may be freed a little later. */
 		ASSERT_TRUE(wait_for(p2pmem_number(bdf, "available") ==
 				     available, 20));
 		round++;
@@ -462,7 +462,7 @@ TEST_F(direct, unmapped_in_flight)
 	io_uring_queue_exit(&ring);
 }
 
-/* A process ends before it has heard of the end of all its I/O. */
+/* A process exits while its I/O is in flight. */
 TEST_F(direct, exit_in_flight)
 {
 	long long available = p2pmem_number(bdf, "available");
@@ -493,7 +493,7 @@ TEST_F(direct, exit_in_flight)
 	EXPECT_EQ(IN_FLIGHT, WEXITSTATUS(status));
 }
 
-/* The disk wrote to it, the CPU never did. */
+/* Memory that the disk has written and the CPU has not */
 TEST_F(direct, protection_after_read)
 {
 	char *p = p2pmem_map(bdf, 64 * KiB);
@@ -558,7 +558,7 @@ static bool route_is_traced(void)
 			      !strcmp(expected_route(), "host-bridge"));
 }
 
-/* From outside the machine: peer memory means its BAR, all the way. */
+/* As traced outside of the guest, all data goes to the provider's BAR. */
 TEST_F(direct, no_byte_elsewhere)
 {
 	const ssize_t length = 2 * MiB;
@@ -576,7 +576,7 @@ TEST_F(direct, no_byte_elsewhere)
 	EXPECT_EQ(2 * length, peer);
 	EXPECT_EQ(0, other);
 
-	/* The trace knows the difference. */
+	/* The trace tells peer memory from system memory. */
 	ASSERT_EQ(0, lab(answer, sizeof(answer), "dma-begin"));
 	EXPECT_EQ(length, pread(self->s.fd, self->s.system, length, DISK_OFFSET));
 	ASSERT_EQ(0, traced(&peer, &other));
@@ -585,7 +585,7 @@ TEST_F(direct, no_byte_elsewhere)
 	EXPECT_EQ(-1, first_wrong(self->s.system, length, 31));
 }
 
-/* The main job: disk to disk, system memory not involved. */
+/* The main use case: disk to disk, without system memory */
 TEST_F(direct, disk_to_disk)
 {
 	const ssize_t length = 8 * MiB;
@@ -672,7 +672,7 @@ TEST_F(direct, ext4)
 	EXPECT_EQ(-1, first_wrong(self->s.peer, length, 52));
 	close(file);
 
-	/* And it is all on the disk. */
+	/* All of it is on the disk after a remount. */
 	EXPECT_EQ(0, umount(MOUNT_POINT));
 	ASSERT_EQ(0, mount(disk, MOUNT_POINT, "ext4", 0, NULL));
 	file = open(MOUNT_POINT "/direct", O_RDONLY);

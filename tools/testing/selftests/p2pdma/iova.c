@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * IOVA space in two steps, and lists of physical memory, for a real device: with
- * and without an IOMMU, mixed memory, unlinked parts, space that runs out,
- * allocations that fail in turn, a device that isn't trusted, and data that a
- * device moves through such a mapping.
+ * The two-step IOVA API, and lists of physical memory, for a real device: with
+ * and without an IOMMU, mixed memory, unlinked parts, IOVA space that runs out,
+ * each allocation failing in turn, an untrusted device, and DMA of a device
+ * through such a mapping.
  *
- * Nothing is compared here: the cases are those of the KUnit suite in the module
- * p2pdma_iova_test.  This chooses one by what the machine has, names the devices
- * for it, and tells how it ended.  The kernel needs kunit.enable=1.
+ * The checks are the KUnit cases of the module p2pdma_iova_test.  This program
+ * selects a case by what the machine has, passes it the devices, and reports
+ * its result.  The kernel needs kunit.enable=1.
  */
 #include <errno.h>
 
@@ -19,22 +19,22 @@
 #define FILTER		"/sys/module/kunit/parameters/filter_glob"
 #define RESULTS		"/sys/kernel/debug/kunit/" SUITE "/results"
 
-/* What a case wants of the machine */
+/* What a case needs of the machine */
 enum needs {
 	ANY,
 	NO_IOMMU,
 	IOMMU,
-	EDU,			/* QEMU's device as a client, and an IOMMU */
-	WRITES,			/* those, and nobody forwards reads */
+	EDU,			/* QEMU's edu as a client, and an IOMMU */
+	WRITES,			/* EDU, and only writes are forwarded */
 };
 
-/* Who is tested with */
+/* The devices of a case */
 struct setting {
 	char client[BDF_LEN];
 	const char *provider;
 };
 
-/* The machine's host bridge is one that the command line names. */
+/* Does the command line say that the host bridge forwards writes only? */
 static bool writes_alone(void)
 {
 	char line[4096];
@@ -80,7 +80,7 @@ static const char *set_up(struct setting *set, enum needs needs)
 	return missing(set, needs);
 }
 
-/* KUnit runs what its filter lets through when a module is loaded. */
+/* KUnit runs the cases that match its filter when a module is loaded. */
 static int load_with_filter(const char *filter, const char *parameters)
 {
 	char before[256];
@@ -92,7 +92,7 @@ static int load_with_filter(const char *filter, const char *parameters)
 	before[strcspn(before, "\n")] = '\0';
 	error = file_write(FILTER, filter) ?:
 		module_load_with(MODULE, parameters);
-	/* Where there was none, it can't be written back. */
+	/* An unset filter can't be restored; "*" matches all cases. */
 	file_write(FILTER, strcmp(before, "(null)") ? before : "*");
 	return error;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A provider of several GiB: sizes and addresses past 32 bits. The memory is
- * a test device's BAR, of which the machine may hold no more than is touched.
- * Says nothing of how long it takes.
+ * A provider of several GiB: sizes and addresses of more than 32 bits. The
+ * memory is a test device's BAR, of which the host may back only the touched
+ * pages. Measures no time.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include "p2pdma_util.h"
 
 #define GiB		(1024 * MiB)
-#define LEAST		(4 * GiB)	/* of the BAR */
+#define LEAST		(4 * GiB)	/* size of the BAR */
 #define KiB		1024UL
 #define PIECE		(256 * KiB)
 
@@ -53,7 +53,7 @@ TEST_F(large, size)
 		  p2pmem_number(self->bdf, "available"));
 }
 
-/* One piece longer than 32 bits, then all the rest of the BAR in another. */
+/* One piece of more than 4 GiB, then the rest of the BAR as another one. */
 TEST_F(large, kernel_memory)
 {
 	unsigned long long first = LEAST + 2 * MiB, rest, bus[2];
@@ -82,7 +82,7 @@ TEST_F(large, kernel_memory)
 		  p2pmem_number(self->bdf, "available"));
 }
 
-/* 1 GiB of user memory, out of what lies past the first 4 GiB. */
+/* 1 GiB of user memory, beyond the first 4 GiB of the BAR. */
 TEST_F(large, user_memory)
 {
 	struct disks disks;
@@ -106,7 +106,7 @@ TEST_F(large, user_memory)
 		EXPECT_EQ(-1, first_wrong(map + at, PIECE, at));
 	EXPECT_EQ(-1, first_wrong(map + GiB - PIECE, PIECE, GiB));
 
-	/* A disk reaches the last of it, at a bus address of 64 bits. */
+	/* A disk reaches the end of it, at a 64-bit bus address. */
 	scratch_disks(&disks);
 	if (disks.nr && !strcmp(expected_route(), "bus-address")) {
 		fd = open(disks.path[0], O_RDWR | O_DIRECT | O_CLOEXEC);
@@ -134,7 +134,7 @@ TEST_F(large, user_memory)
 		  p2pmem_number(self->bdf, "available"));
 }
 
-/* Unbinding doesn't wait until a mapping is filled. */
+/* Unbinding doesn't wait until a running mmap() has all its pages. */
 TEST_F(large, unbound_while_mapping)
 {
 	long long length = self->bar.length;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * User mappings of p2pmem/allocate: what can be mapped, what is in it, who
- * shares it, and that every page is back, no sooner and no later than when its
- * last user is gone: `available` is compared after every step, exactly.
+ * User mappings of p2pmem/allocate: what can be mapped, its content, who shares
+ * it, and that every page is freed exactly when its last user is gone:
+ * `available` is compared exactly after every step.
  * No I/O; see io.c.
  */
 #include <errno.h>
@@ -197,7 +197,7 @@ TEST_F(pool, protection_changes)
 	munmap(p, 2 * page);
 }
 
-/* Also where nothing was written before: then the page isn't dirty yet. */
+/* Also for a page that was never written, and so isn't dirty. */
 TEST_F(pool, written_after_protection)
 {
 	void *p = map(self->fd, 4 * page);
@@ -226,7 +226,7 @@ TEST_F(pool, partial_unmap)
 	EXPECT_TAKEN(0);
 }
 
-/* The data goes, the pages too, and no fault brings others. */
+/* MADV_DONTNEED frees the pages, and a fault doesn't bring new ones. */
 TEST_F(pool, dontneed)
 {
 	char *p = map(self->fd, 4 * page);
@@ -249,7 +249,7 @@ TEST_F(pool, mremap)
 	ASSERT_NE(MAP_FAILED, (void *)p);
 	fill(p, 8 * page, 7);
 
-	/* Nothing fills what would be added. */
+	/* No growing: there is no memory behind the added part. */
 	errno = 0;
 	q = mremap(p, 8 * page, 16 * page, MREMAP_MAYMOVE);
 	EXPECT_EQ(MAP_FAILED, (void *)q) {
@@ -295,7 +295,7 @@ TEST_F(pool, fork_shares)
 	munmap(p, 4 * page);
 }
 
-/* A child to be told, by a byte each, when to unmap and when to exit. */
+/* A child that unmaps at the first byte it gets, and exits at the second. */
 static pid_t holder(void *p, size_t length, int *tell, int *hear)
 {
 	int to[2], from[2];
@@ -407,7 +407,7 @@ TEST_F(pool, killed)
 	EXPECT_TAKEN(0);
 }
 
-/* The same in the middle of mmap(): the rest isn't taken any more. */
+/* Killed during mmap(): no more pages are taken. */
 TEST_F(pool, killed_in_mmap)
 {
 	int round, stopped = 0;
@@ -419,7 +419,7 @@ TEST_F(pool, killed_in_mmap)
 		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ASSERT_NE(MAP_FAILED, mapped);
 
-	/* Fast memory may be mapped before anybody can look. */
+	/* With fast memory mmap() may return before the child is killed. */
 	for (round = 0; round < 10 && !stopped; round++) {
 		*mapped = false;
 		child = fork();
@@ -442,7 +442,7 @@ TEST_F(pool, killed_in_mmap)
 	munmap(mapped, page);
 }
 
-/* Where a mapping lies: on both sides of a border of two page tables. */
+/* A place for a mapping that crosses the border of two page tables */
 struct place {
 	int fd;
 	char *reserved, *start;
@@ -458,7 +458,7 @@ static int call_map(void *data)
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-/* Allocations failing in turn: what is mapped by then doesn't stay. */
+/* Each allocation failing in turn: a failed mmap() leaves nothing mapped. */
 TEST_F(pool, no_memory)
 {
 	const size_t table = 2 * MiB, span = 3 * table;
@@ -471,7 +471,7 @@ TEST_F(pool, no_memory)
 
 	for (nth = 1; failed; nth++) {
 		ASSERT_GT(1000, nth);
-		/* Without page tables of its own */
+		/* Reserved, so that the range has no page tables yet */
 		place.reserved = mmap(NULL, span, PROT_NONE,
 				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		ASSERT_NE(MAP_FAILED, (void *)place.reserved);
@@ -495,7 +495,7 @@ TEST_F(pool, no_memory)
 	EXPECT_LT(2, nth - 2);
 }
 
-/* More than there is takes nothing; all there is can be had; then no page. */
+/* Too large a mapping takes nothing; all of it fits; then not one page. */
 TEST_F(pool, exhaustion)
 {
 	void *p, *q;
@@ -534,7 +534,7 @@ TEST_F(pool, exhaustion)
 	munmap(p, self->all);
 }
 
-/* The first and the last word of every page: all pages, in little time. */
+/* Only the first and the last word of each page, to save time. */
 static void mark(char *p, size_t length)
 {
 	size_t at;
@@ -556,7 +556,7 @@ static bool is_marked(char *p, size_t length)
 	return true;
 }
 
-/* D16: what one process leaves behind is not for the next one. */
+/* D16: a process doesn't see the data of the previous user. */
 TEST_F(pool, zeroed_for_the_next_process)
 {
 	ssize_t left;
@@ -582,7 +582,7 @@ TEST_F(pool, zeroed_for_the_next_process)
 	munmap(p, self->all);
 }
 
-/* The same, page by page: pages that come back one at a time. */
+/* D16, for pages that are freed one at a time */
 TEST_F(pool, zeroed_page_by_page)
 {
 	ssize_t left = -1;
@@ -607,7 +607,7 @@ TEST_F(pool, zeroed_page_by_page)
 	munmap(p, 16 * page);
 }
 
-/* D17: any free pages will do. */
+/* D17: a mapping can use scattered free pages. */
 TEST_F(pool, checkerboard)
 {
 	size_t count = self->all / page, half = count / 2, i;
@@ -638,7 +638,7 @@ TEST_F(pool, checkerboard)
 		munmap(p, half * page);
 	}
 
-	/* Nobody else's pages were given out. */
+	/* No page of another mapping was given out. */
 	for (i = 1; i < count; i += 2) {
 		if (first_wrong(one[i], 8, i) != -1)
 			break;
@@ -648,7 +648,7 @@ TEST_F(pool, checkerboard)
 	free(one);
 }
 
-/* Four processes at once, each sure to see its own data alone. */
+/* Four processes at once: each sees only its own data. */
 TEST_F(pool, many_processes)
 {
 	const int children = 4, rounds = times(50);
@@ -714,7 +714,7 @@ TEST(unpublished)
 	p = map(fd, page);
 	EXPECT_NE(MAP_FAILED, p);
 
-	/* Taken back: no more mappings; those there are stay. */
+	/* Unpublished: no new mappings, but existing ones stay. */
 	EXPECT_EQ(0, test_call(dev, "publish", "0"));
 	EXPECT_EQ(0, p2pmem_number(dev, "published"));
 	errno = 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The NVMe target's attribute `p2pmem`: what it takes and shows, and what it
- * makes of routes when a namespace is enabled. Over the loop transport, I/O
- * to such a namespace stays correct; that peer memory serves as the target's
- * own buffer needs an RDMA port, and isn't tested here.
+ * The NVMe target's attribute `p2pmem`: which values it accepts and shows, and
+ * which routes it accepts when a namespace is enabled. I/O to such a namespace
+ * over the loop transport stays correct. Peer memory as the target's own buffer
+ * needs an RDMA port, and isn't tested here.
  *
  * Writes to the first disk in P2PDMA_SCRATCH.
  */
@@ -26,7 +26,7 @@ FIXTURE(nvmet)
 {
 	const char *bdf;
 	struct disks disks;
-	int controller;		/* of the loop, or -1 */
+	int controller;		/* of the loop transport, or -1 */
 };
 
 FIXTURE_SETUP(nvmet)
@@ -123,7 +123,7 @@ TEST_F(nvmet, attribute)
 	EXPECT_EQ(0, set_p2pmem(self->bdf));
 	EXPECT_STREQ(name, get_p2pmem());
 
-	/* What is refused leaves it */
+	/* A refused value leaves the attribute unchanged. */
 	EXPECT_EQ(-ENODEV, set_p2pmem("0000:00:00.0"));
 	EXPECT_STREQ(name, get_p2pmem());
 }
@@ -148,7 +148,7 @@ TEST_F(nvmet, enable_by_route)
 		EXPECT_EQ(0, file_write(NAMESPACE "enable", "0"));
 	}
 
-	/* Without peer memory the namespace doesn't care. */
+	/* Without peer memory the namespace can be enabled. */
 	ASSERT_EQ(0, set_p2pmem("0"));
 	EXPECT_EQ(0, file_write(NAMESPACE "enable", "1"));
 }
@@ -191,7 +191,7 @@ TEST_F(nvmet, loop_io)
 	self->controller = connect_loop();
 	ASSERT_LE(0, self->controller);
 	snprintf(path, sizeof(path), "/dev/nvme%dn1", self->controller);
-	/* The node is there a little before the disk. */
+	/* The device node appears a little before the disk can be opened. */
 	ASSERT_TRUE(wait_for((fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC)) >= 0,
 			     60))
 		TH_LOG("%s: %m", path);
@@ -210,7 +210,7 @@ TEST_F(nvmet, loop_io)
 	EXPECT_EQ((ssize_t)LENGTH, pread(fd, system, LENGTH, 0));
 	EXPECT_EQ(-1, first_wrong(system, LENGTH, 1));
 
-	/* The loop isn't a PCI device: it takes no peer memory. */
+	/* The loop controller isn't a PCI device: it takes no peer memory. */
 	peer = p2pmem_map(self->bdf, LENGTH);
 	ASSERT_NE(MAP_FAILED, (void *)peer);
 	EXPECT_EQ(-1, pwrite(fd, peer, LENGTH, 0));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the P2PDMA selftests share; see p2pdma_util.h. Prints nothing and ends
- * no test.
+ * Functions that the P2PDMA selftests share; see p2pdma_util.h. They print
+ * nothing and end no test.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -67,7 +67,7 @@ int file_read(const char *path, char *text, size_t size)
 	return error;
 }
 
-/* The first line of a file, without its end. */
+/* The first line of a file, without its newline. */
 static int file_line(const char *path, char *text, size_t size)
 {
 	int n = file_read(path, text, size);
@@ -283,7 +283,7 @@ int disk_serial(const char *path, char *serial, size_t size)
 	if (file_line(file, serial, size))
 		return -ENODEV;
 
-	/* The field of the standard is filled up with spaces. */
+	/* The serial number is padded with spaces. */
 	serial[strcspn(serial, " ")] = '\0';
 	return 0;
 }
@@ -379,7 +379,7 @@ int disk_with_serial(const char *serial, char path[NAME_MAX])
 	if (!any_entry("/sys/block", disk_has_serial, &match))
 		return -ENODEV;
 
-	/* A node is there a little before its disk opens. */
+	/* The device node appears a little before the disk can be opened. */
 	fd = open(match.disk, O_RDWR | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
@@ -407,7 +407,7 @@ static __u64 word_at(__u64 seed, size_t i)
 	return x ^ (x >> 29);
 }
 
-/* One access of 8 bytes each, as drivers would have it. */
+/* One access of 8 bytes each, as a driver does it. */
 static __u64 read_word(const __u64 *word)
 {
 	return __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -480,7 +480,7 @@ int write_after_protection(void *at, size_t length)
 	pid_t child;
 	int status;
 
-	/* In a child: what never ends can be killed. */
+	/* In a child, which can be killed if the write never ends. */
 	child = fork();
 	if (!child) {
 		if (mprotect(at, length, PROT_READ) ||
@@ -616,7 +616,7 @@ static int spare_dma_debug(const char *faults)
 
 bool inject_faults(bool pages)
 {
-	/* These are only there if pages can fail. */
+	/* These files exist only if page allocations can fail. */
 	int no_pages = file_write(DEBUG "fail_page_alloc/min-order",
 				  pages ? "0" : "100") ?:
 		       file_write(DEBUG "fail_page_alloc/ignore-gfp-wait", "N") ?:
@@ -644,7 +644,7 @@ int call_failing(int nth, int (*call)(void *data), void *data, bool *failed)
 	}
 	ret = call(data);
 
-	/* Zero is left once it has failed; asking may have been what failed. */
+	/* 0 is left once one has failed; this read may be what failed. */
 	left[0] = '0';
 	*failed = pread(fd, left, sizeof(left), 0) > 0 && left[0] == '0';
 	while (pwrite(fd, "0", 1, 0) < 0)
@@ -671,7 +671,7 @@ int module_load_with(const char *name, const char *parameters)
 	*strrchr(self, '/') = '\0';
 	snprintf(path, sizeof(path), "%s/test_modules/%s.ko", self, name);
 
-	/* One left by a test that was killed is not the one to test with. */
+	/* Unload a module that a killed test has left. */
 	module_unload_named(name);
 
 	fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -748,7 +748,7 @@ void find_test_devices(struct devices *found)
 		find_bound("p2pdma_test", found);
 }
 
-/* Smaller memory than 8 MiB leaves no room for parts of parts. */
+/* The tests need a BAR of 8 MiB, for parts of it and parts of those. */
 const char *test_device(char bdf[BDF_LEN], int *bar, struct bar *big)
 {
 	struct bar bars[6];

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the P2PDMA selftests share: finding providers, disks and test devices,
- * mapping peer memory, data patterns, drivers bound and unbound, the test
- * module, and the lab's control port. It judges nothing: functions return what
- * they found, or -errno, and the tests decide.
+ * Functions that the P2PDMA selftests share: finding providers, disks and test
+ * devices, mapping peer memory, data patterns, binding and unbinding drivers,
+ * the test module, and the lab's control port. They return what they found, or
+ * -errno, and the tests judge.
  *
  * The lab tells by environment variables what a test may use:
  *   P2PDMA_PROVIDER        device(s) with published memory; default: look
@@ -14,7 +14,7 @@
  *                          choose for a client
  *   P2PDMA_TEST_PROVIDERS  devices for the test module
  *   P2PDMA_LAB             control port of the machine the guest runs in
- *   P2PDMA_TIMES           how many times as often to do what is repeated
+ *   P2PDMA_TIMES           factor for the number of repetitions
  */
 #ifndef P2PDMA_UTIL_H
 #define P2PDMA_UTIL_H
@@ -34,7 +34,7 @@
 #define MAX_DEVS	16
 #define MiB		(1024UL * 1024)
 
-/* An emulated machine with KASAN may need minutes for what takes seconds. */
+/* On an emulated machine with KASAN, tests of seconds may take minutes. */
 #ifdef TEST_TIMEOUT_DEFAULT
 #undef TEST_TIMEOUT_DEFAULT
 #define TEST_TIMEOUT_DEFAULT 300
@@ -50,7 +50,7 @@
 	__holds;							\
 })
 
-/* How often to do something that is usually done @usual times. */
+/* @usual repetitions, times P2PDMA_TIMES. */
 int times(int usual);
 
 /* Files: 0 or a count, or -errno. */
@@ -108,8 +108,8 @@ const char *expected_route(void);	/* or "" */
 bool is_refused(void);
 
 /*
- * Data: words that depend on the seed and their place. Memory of a device is
- * read and written in whole words, whatever libc would choose.
+ * Data: words that depend on the seed and their place. Device memory is read
+ * and written in whole words, which libc's functions don't guarantee.
  */
 void fill(void *to, size_t length, __u64 seed);
 void clear(void *to, size_t length);
@@ -124,13 +124,13 @@ bool can_touch(const void *at);	/* false: SIGBUS */
 int write_after_protection(void *at, size_t length);
 
 /*
- * Lets allocations fail by their number: those of slabs, and those of whole
- * pages if @pages. False if this kernel injects no faults.
+ * Prepares fault injection for slab allocations, and for page allocations if
+ * @pages. False if this kernel has no fault injection.
  */
 bool inject_faults(bool pages);
 /*
  * What @call(@data) returns with its @nth allocation failing; @failed tells
- * whether it came to that one. -ENODEV if faults can't be injected.
+ * whether there was such an allocation. -ENODEV if faults can't be injected.
  */
 int call_failing(int nth, int (*call)(void *data), void *data, bool *failed);
 
@@ -141,33 +141,33 @@ int call_failing(int nth, int (*call)(void *data), void *data, bool *failed);
 #define MAX_RACERS	4
 
 enum race_count {
-	RACE_HAD,		/* memory that they got */
-	RACE_REFUSED,		/* -ENODEV of a file that had given memory */
-	RACE_LOST,		/* mapped memory with which the provider went */
+	RACE_HAD,		/* allocations */
+	RACE_REFUSED,		/* -ENODEV of a file that gave memory before */
+	RACE_LOST,		/* mapped memory that was revoked */
 	RACE_COUNTS
 };
 
 struct racer {
-	const char *what;	/* to use: a device, or a path */
-	int nr;			/* which of them this is, from 0 on */
+	const char *what;	/* the device or path that it uses */
+	int nr;			/* its number, from 0 on */
 	long count[RACE_COUNTS];
 };
 
 struct race {
 	int nr;
 	pid_t pid[MAX_RACERS];
-	struct racer *racer;	/* memory that all of them share */
+	struct racer *racer;	/* in memory that the processes share */
 	struct racer last[MAX_RACERS];
 };
 
 void race_start(struct race *race, int nr, void (*run)(struct racer *racer),
 		const char *what);
 /*
- * Uses mapped memory: false, and counted, if it is lost by then. The first racer
- * takes its time, so that it has something when the provider goes.
+ * Touches mapped memory: false, and counted, if it was revoked. The first racer
+ * delays, so that it has memory mapped when the provider goes.
  */
 bool race_touch(struct racer *racer, const void *at);
-/* Has each of them counted that since the last time this was true? */
+/* Has each racer counted @count since this was last true? */
 bool race_each(struct race *race, enum race_count count);
 long race_total(const struct race *race, enum race_count count);
 void race_stop(struct race *race);
@@ -177,17 +177,17 @@ void race_stop(struct race *race);
 
 int module_load(void);
 int module_unload(void);
-/* Any other of test_modules/, and what its driver is bound to. */
+/* Other modules of test_modules/, and the devices bound to a driver. */
 int module_load_named(const char *name);
 int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
-/* QEMU's edu device, which no driver of the kernel wants: 0 or -ENODEV */
+/* QEMU's edu device, for which the kernel has no driver: 0 or -ENODEV */
 int find_edu(char bdf[BDF_LEN]);
 /*
  * Loads the module, and finds its device with the largest memory BAR: NULL, or
- * why there is none, and the module isn't loaded either.
+ * why there is none, in which case the module isn't loaded.
  */
 const char *test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
 
@@ -195,12 +195,12 @@ const char *test_device(char bdf[BDF_LEN], int *bar, struct bar *big);
 int test_open(const char *bdf, const char *command, const char *format, ...)
 	__printf(3, 4);
 int test_answer(int fd, char *answer, size_t size);
-/* The same, closed at once: 0 or -errno. */
+/* As test_open(), but closes the file at once: 0 or -errno. */
 int test_call(const char *bdf, const char *command, const char *format, ...)
 	__printf(3, 4);
 int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
 
-/* One request to the lab; 0 if the answer was "ok", which is cut off. */
+/* One request to the lab; 0 if the answer is "ok", which is removed from it. */
 int lab(char *answer, size_t size, const char *format, ...)
 	__printf(3, 4);
 bool have_lab(void);

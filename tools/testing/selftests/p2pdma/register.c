@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * pci_p2pdma_add_resource() and the in-kernel interface on what it registered,
- * called through the test module: what is refused, with which errno, and that
- * nothing has changed then; several BARs and parts of BARs in one device;
- * callers at once; every memory allocation failing in turn; allocation and the
- * addresses of what was allocated; the helper for configfs.
+ * pci_p2pdma_add_resource() and the in-kernel interface to the registered
+ * memory, called through the test module: refused arguments, their errno, and
+ * that they change nothing; several BARs and parts of BARs in one device;
+ * concurrent callers; every memory allocation failing in turn; allocation and
+ * bus addresses; the helper for configfs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "p2pdma_util.h"
 
 #define DRIVER		"p2pdma_test"
-#define UNIT		(2 * MiB)	/* what memory must be aligned to */
+#define UNIT		(2 * MiB)	/* alignment of registered memory */
 
 static size_t page;
 
@@ -49,7 +49,7 @@ static void start_again(const char *bdf)
 	pci_bind(bdf, DRIVER);
 }
 
-/* What is refused, for a BAR of @length. */
+/* Arguments that are refused for a BAR of @length. */
 struct refused {
 	const char *name;
 	int bar;
@@ -90,7 +90,7 @@ static int bad_arguments(const char *bdf, int bar, __u64 length,
 	if (pci_bars(bdf, bars))
 		return nr;
 
-	/* What this device has besides. */
+	/* The device's other BARs. */
 	for (i = 0; i < 6; i++) {
 		const char *name = NULL;
 
@@ -123,7 +123,7 @@ TEST_F(device, refused_as_first)
 		}
 	}
 
-	/* The right arguments are accepted as if nothing had been. */
+	/* Valid arguments are still accepted. */
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 	EXPECT_EQ((long long)self->big.length,
 		  p2pmem_number(self->bdf, "size"));
@@ -205,7 +205,7 @@ TEST_F(device, refused_as_second)
 	EXPECT_EQ(-1, first_wrong(p, 4 * page, 1));
 	munmap(p, 4 * page);
 
-	/* What is free can still be added: a part, and a part, and the rest. */
+	/* The unregistered parts can still be added, one by one. */
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, UNIT, 0));
 	EXPECT_EQ((long long)(3 * UNIT), p2pmem_number(self->bdf, "size"));
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, 0, 3 * UNIT));
@@ -245,7 +245,7 @@ static bool in_bars(const struct bar bars[6], __u64 bus, __u64 size)
 	return false;
 }
 
-/* Several BARs, each in two parts; user and kernel get memory of all. */
+/* Several BARs, each in two parts; user and kernel get memory of all BARs. */
 TEST_F(device, several_bars)
 {
 	unsigned long long bus;
@@ -277,7 +277,7 @@ TEST_F(device, several_bars)
 	munmap(p, total);
 	EXPECT_EQ((long long)total, p2pmem_number(all.name[i], "available"));
 
-	/* The kernel's pieces are contiguous, but come from any region. */
+	/* Kernel allocations are contiguous, but may lie in any region. */
 	for (nr = 0; nr < 2; nr++) {
 		fd[nr] = test_open(all.name[i], "alloc", "%zu", UNIT);
 		ASSERT_LE(0, fd[nr]);
@@ -290,7 +290,7 @@ TEST_F(device, several_bars)
 	EXPECT_EQ((long long)total, p2pmem_number(all.name[i], "available"));
 }
 
-/* D5: callers at once. */
+/* D5: concurrent callers. */
 struct caller {
 	pthread_t thread;
 	pthread_barrier_t *barrier;
@@ -372,8 +372,8 @@ TEST_F(device, callers_at_once_want_the_same)
 }
 
 /*
- * D20: allocations failing in turn. Those of whole pages are left out: arch
- * code that maps memory takes its page tables for granted.
+ * D20: each allocation failing in turn. Page allocations are left out: arch
+ * code that maps memory doesn't handle a failure to allocate page tables.
  */
 struct add {
 	int fd;
@@ -388,8 +388,8 @@ static int call_add_failing(void *data)
 }
 
 /*
- * Registers with the @nth allocation failing: the errno of that, and whether
- * it came to that allocation.
+ * Registers with the @nth allocation failing: 0 or -errno, and whether there
+ * was such an allocation.
  */
 static int add_failing(const char *bdf, int bar, __u64 size, __u64 offset,
 		       int nth, bool *failed)
@@ -410,8 +410,8 @@ static int add_failing(const char *bdf, int bar, __u64 size, __u64 offset,
 }
 
 /*
- * Registers @size bytes at @offset, with @before bytes from 0 on already there;
- * returns how many allocations had failed when there was none left to fail.
+ * Registers @size bytes at @offset, with @before bytes from 0 on already
+ * registered; returns how many allocations failed, one in each round.
  */
 static int fail_in_turn(struct __test_metadata *_metadata,
 			FIXTURE_DATA(device) * self, __u64 before,
@@ -429,7 +429,7 @@ static int fail_in_turn(struct __test_metadata *_metadata,
 		error = add_failing(self->bdf, self->bar, size, offset, nth,
 				    &failed);
 
-		/* What can do without is free to succeed. */
+		/* It may succeed without an allocation it can do without. */
 		if (error) {
 			EXPECT_TRUE(failed);
 			EXPECT_EQ(-ENOMEM, error) TH_LOG("allocation %d", nth);
@@ -444,7 +444,7 @@ static int fail_in_turn(struct __test_metadata *_metadata,
 				TH_LOG("allocation %d: open: %d", nth, fd);
 			close(fd);
 
-			/* Nothing is in the way of another try. */
+			/* Nothing is left that would make a retry fail. */
 			error = test_add(self->bdf, self->bar, size, offset);
 			EXPECT_EQ(0, error)
 				TH_LOG("allocation %d, next try", nth);
@@ -465,7 +465,7 @@ static const struct {
 	{ "second region",		UNIT, UNIT, UNIT },
 	{ "apart, odd length",		UNIT, 2 * UNIT, UNIT },
 	{ "from the middle, odd length", 0, UNIT, 3 * UNIT },
-	/* More than a section of memory has struct pages in pieces. */
+	/* Its struct pages are made section by section. */
 	{ "several sections",		0, UNIT, 130 * MiB },
 };
 
@@ -574,7 +574,7 @@ TEST_F(memory, allocations_are_distinct)
 			EXPECT_TRUE(bus[i] >= bus[j] + 3 * page ||
 				    bus[j] >= bus[i] + 3 * page);
 	}
-	/* Given back in another order. */
+	/* Freed in another order. */
 	for (i = 0; i < 32; i++)
 		close(fd[i * 13 % 32]);
 }
@@ -650,7 +650,7 @@ TEST_F(memory, publish_and_find)
 	EXPECT_STRNE(self->bdf, answer);
 }
 
-/* What configfs attributes accept, and what they then show. */
+/* Values that configfs attributes accept, and what they then show. */
 TEST_F(memory, enable)
 {
 	static const struct {
@@ -675,7 +675,7 @@ TEST_F(memory, enable)
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		/* write() of no bytes may never arrive. */
+		/* write() of 0 bytes may not reach the file. */
 		if (!*cases[i].stored)
 			continue;
 		answer_of("", "enable", cases[i].stored, answer,
@@ -720,7 +720,7 @@ TEST_F(memory, unbind_waits_for_allocations)
 	EXPECT_EQ(0, status);
 	EXPECT_FALSE(p2pmem_exists(self->bdf));
 
-	/* All is there for the next driver. */
+	/* The next driver can register all of it. */
 	EXPECT_EQ(0, pci_bind(self->bdf, DRIVER));
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 }
@@ -772,7 +772,7 @@ TEST_F(choice, nearest)
 		answer_of("", "find", choice->client, answer, sizeof(answer));
 		EXPECT_STREQ(choice->nearest, answer);
 
-		/* Without it, there is still another. */
+		/* Without the nearest provider, another one is found. */
 		ASSERT_EQ(0, pci_driver(choice->nearest, driver));
 		ASSERT_EQ(0, pci_unbind(choice->nearest));
 		answer_of("", "find", choice->client, answer, sizeof(answer));
@@ -787,10 +787,10 @@ TEST_F(choice, nearest)
 
 /*
  * D4, D19: sizes that wrap around 64 bits with their offset, and regions that
- * don't even begin or end with a page. A core that believes these maps what it
- * can't unmap again (the stock core oopses in this test), and nothing after that
- * can be relied on: so this test is the last, and by the Makefile the last of
- * all that use the module.
+ * don't begin or end at a page. A core that accepts these maps memory that it
+ * can't unmap again (the stock core oopses in this test), and the kernel can't
+ * be relied on afterwards: so this is the last test, and in the Makefile this
+ * program is the last of those that use the module.
  */
 FIXTURE(fatal)
 {
@@ -831,7 +831,7 @@ TEST_F(fatal, refused)
 		}
 	}
 
-	/* As the first region, then as the second. */
+	/* As the device's first region, then as its second. */
 	for (round = 0; round < 2; round++) {
 		for (i = 0; i < ARRAY_SIZE(cases); i++) {
 			EXPECT_EQ(-cases[i].error,

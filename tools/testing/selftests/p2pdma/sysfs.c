@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The files of p2pmem/: that they are there, who may open them and how, and
- * what they say. What mapping `allocate` does is the business of mmap.c.
+ * The files of p2pmem/: that they exist, who may open them and how, and their
+ * contents. mmap.c tests mapping `allocate`.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -39,7 +39,7 @@ FIXTURE_TEARDOWN(p2pmem)
 {
 }
 
-/* Good until the next call. */
+/* The result is valid until the next call. */
 static const char *path_of(const char *bdf, const char *name)
 {
 	static char path[PATH_MAX];
@@ -118,7 +118,7 @@ TEST_F(p2pmem, available_follows_a_mapping)
 	EXPECT_EQ(available, p2pmem_number(self->bdf, "available"));
 }
 
-/* sysfs refuses to open what has no store, also for root. */
+/* Even root can't open files without a store method for writing. */
 TEST_F(p2pmem, numbers_are_read_only)
 {
 	size_t i;
@@ -129,7 +129,7 @@ TEST_F(p2pmem, numbers_are_read_only)
 	}
 }
 
-/* `allocate` is to be mapped, and nothing else. */
+/* `allocate` can only be mapped. */
 TEST_F(p2pmem, allocate_has_no_data)
 {
 	char byte = 0;
@@ -149,7 +149,7 @@ TEST_F(p2pmem, allocate_has_no_data)
 	close(fd);
 }
 
-/* Peer memory is for root, and for whom root gives the file to. */
+/* By default only root can map peer memory. */
 TEST_F(p2pmem, nobody)
 {
 	size_t i;
@@ -171,7 +171,7 @@ TEST_F(p2pmem, nobody)
 	}
 }
 
-/* A group that was given the file needs no other right. */
+/* A group that may open the file needs no other permission to map it. */
 TEST_F(p2pmem, group_may_map)
 {
 	size_t page = sysconf(_SC_PAGESIZE);

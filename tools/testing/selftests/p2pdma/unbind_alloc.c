@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * D2: kernel users allocate and free without pause while the provider loses
- * its driver and gets it back, many times. The threads of the test module hold
- * a reference on the device and nothing else, as clients do that found it with
- * pci_p2pmem_find(). What goes wrong shows as a splat, of KASAN above all; what
- * can be told from here is that memory can be had in between and while the
- * driver leaves, that none is lost, and that nothing hangs.
+ * D2: kernel users allocate and free without pause while the provider's driver
+ * is unbound and bound again, many times. The threads of the test module hold a
+ * reference on the device and nothing else, as clients do that found it with
+ * pci_p2pmem_find(). Errors show as a splat, mostly of KASAN; this program
+ * checks that allocations succeed in between and while the driver is unbound,
+ * that no memory is lost, and that nothing hangs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,7 +14,7 @@
 #include "p2pdma_util.h"
 
 #define ROUNDS		10
-#define LAST_ROUND	100		/* for a race to have been one */
+#define LAST_ROUND	100		/* of a race that must happen by then */
 #define THREADS		2
 #define PIECE		(64 * 1024UL)
 #define CPU_ONLINE	"/sys/devices/system/cpu/cpu1/online"
@@ -47,7 +47,7 @@ FIXTURE_TEARDOWN(hammered)
 	EXPECT_FALSE(p2pmem_exists(self->bdf));
 }
 
-/* Allocations that the threads had so far. */
+/* Allocations of the threads so far. */
 static long had(int hammer)
 {
 	char answer[64];
@@ -98,7 +98,7 @@ static void map_until_refused(struct racer *racer)
 	close(fd);
 }
 
-/* The same while user space maps and unmaps. */
+/* As above, while user space maps and unmaps. */
 TEST_F(hammered, unbind_with_mappings)
 {
 	struct race race;
@@ -125,8 +125,8 @@ TEST_F(hammered, unbind_with_mappings)
 }
 
 /*
- * CPUs leave and come back while they allocate and free.  Whatever they had of
- * the pool when they left, all of it can be had in one piece then.
+ * A CPU goes offline and online while it allocates and frees.  Memory that it
+ * caches isn't lost: afterwards the whole pool can be allocated in one piece.
  */
 TEST_F(hammered, cpu_offline)
 {
@@ -163,7 +163,7 @@ TEST_F(hammered, cpu_offline)
 	EXPECT_LT(0, during);
 }
 
-/* When all is quiet again, all is there. */
+/* After the threads have ended, all memory is available. */
 TEST_F(hammered, nothing_is_lost)
 {
 	ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));

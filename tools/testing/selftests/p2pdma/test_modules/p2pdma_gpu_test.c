@@ -4,17 +4,17 @@
  *
  * Such a module isn't the driver that the PCI device is bound to.  It registers
  * a BAR of that device, puts page map operations of its own in place of the
- * core's, writes page->zone_device_data, and gives the pages away itself, to
- * programs here.  When it is unloaded, it takes the struct pages away by
+ * core's, writes page->zone_device_data, and allocates the pages itself, here
+ * for programs.  When it is unloaded, it removes the struct pages by
  * devm_memunmap_pages().
  *
  * Parameters: "device" and "bar" say which BAR; "freed" counts the pages that
- * came back by the page map operation.  mmap() of /dev/p2pdma_gpu_test takes as
- * many free pages as the mapping is long.  Where the bound driver leaves, the
- * memory is gone, and loading the module again brings it back; nobody may have
- * it mapped at that moment.
+ * the page map operation got back.  mmap() of /dev/p2pdma_gpu_test takes free
+ * pages for the length of the mapping.  When the bound driver is unbound, the
+ * memory is gone, and loading the module again brings it back; it must not be
+ * mapped at that moment.
  *
- * It uses nothing that is not in the interface of Linux 6.12.
+ * It uses only the interface of Linux 6.12.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -51,7 +51,7 @@ static struct pci_dev *pdev;
 static unsigned long first_pfn, nr_pages;
 static unsigned long *used;		/* a bit for each page */
 
-/* Covers pgmap, which the bound driver takes along. */
+/* Protects pgmap, which goes when the bound driver is unbound. */
 static DEFINE_MUTEX(lock);
 static struct dev_pagemap *pgmap;	/* NULL: gone */
 
@@ -105,7 +105,7 @@ static int gpu_mmap(struct file *file, struct vm_area_struct *vma)
 			percpu_ref_put(&pgmap->ref);
 			return ret;
 		}
-		/* From here on the mapping's reference is the only one. */
+		/* Leave the mapping's reference as the only one. */
 		put_page(page);
 	}
 	return 0;
@@ -135,7 +135,7 @@ static struct notifier_block gpu_notifier = {
 	.notifier_call = gpu_event,
 };
 
-/* Take over what pci_p2pdma_add_resource() made */
+/* Take over the page map that pci_p2pdma_add_resource() made */
 static int gpu_take_over(void)
 {
 	struct page *page;

@@ -2,10 +2,10 @@
 /*
  * Lets user-space tests import dma-bufs for a PCI device, and export memory.
  *
- * No device does DMA for it: it attaches, maps and tells the addresses. Each
+ * No device does DMA for it: it attaches, maps and reports the addresses. Each
  * open file is one importer. Write one line, and read the answer; write() fails
- * with the errno of the call it stands for. What is left when the file is closed
- * is undone.
+ * with the errno of the call it stands for. Closing the file undoes what is
+ * left to undo.
  *
  * /sys/kernel/debug/p2pdma_importer/importer
  *   "attach FD DEVICE KIND"  dma_buf_dynamic_attach() of the dma-buf FD. KIND is
@@ -17,11 +17,11 @@
  *   "pin", "unpin", "detach"
  *   "vmap", "peek OFFSET", "poke OFFSET VALUE", "vunmap"  one word of 8 bytes
  *   The answer is "notified signaled value address length ...": how often
- *   move_notify() was called, whether the fence of a slow one has signaled, what
- *   was peeked, and what the last map gave.
+ *   move_notify() was called, whether the fence of a slow one has signaled, the
+ *   word of the last "peek", and the DMA ranges of the last "map".
  * /sys/kernel/debug/p2pdma_importer/exporter
- *   "DEVICE BAR OFFSET SIZE"  p2pdma_export() of a part of a BAR, of which the
- *                             device needs no pages; answers the file descriptor
+ *   "DEVICE BAR OFFSET SIZE"  p2pdma_export() of a part of a BAR, which needs
+ *                             no struct pages; answers the file descriptor
  * /sys/kernel/debug/p2pdma_importer/released
  *   How many exported buffers were released.
  */
@@ -84,7 +84,7 @@ static struct dentry *root;
 static DEFINE_SPINLOCK(fence_lock);
 static atomic_t released = ATOMIC_INIT(0);
 
-/* ---- A device that isn't done at once ---- */
+/* ---- A device that is busy after move_notify() ---- */
 
 static const char *fence_name(struct dma_fence *fence)
 {
@@ -266,9 +266,9 @@ static int run_poke(struct importer *imp, char *args)
 }
 
 /*
- * The fence's operations go with this module, so it can't stay with others: the
- * reservation gets one of the kernel's in its place, and whoever waits for it,
- * or looks at it, drops it soon.
+ * The fence's operations go with this module, so no reference to it may stay:
+ * a stub fence of the kernel replaces it in the reservation, and a waiter drops
+ * its reference soon.
  */
 static void drop_fence(struct importer *imp)
 {
@@ -314,7 +314,7 @@ static void detach(struct importer *imp)
 	imp->attach = NULL;
 }
 
-/* All but attach and detach: with the reservation lock */
+/* Called with the reservation lock; attach and detach aren't */
 static const struct {
 	const char *name;
 	int (*run)(struct importer *imp, char *args);
@@ -444,7 +444,7 @@ static int export_bar(struct pci_dev *pdev, int bar, u64 offset, size_t size)
 	struct dma_buf *dmabuf;
 	int fd;
 
-	/* So that its driver doesn't leave, if it has one */
+	/* Keeps the driver, if there is one, from being unbound */
 	guard(device)(&pdev->dev);
 	if (!pdev->dev.driver)
 		return -ENXIO;
@@ -459,7 +459,7 @@ static int export_bar(struct pci_dev *pdev, int bar, u64 offset, size_t size)
 			       size, O_RDWR, export_released, NULL);
 	if (IS_ERR(dmabuf))
 		return PTR_ERR(dmabuf);
-	/* For export_released(); the dma-buf core puts it, after the call. */
+	/* For export_released(); the dma-buf core puts the module after it. */
 	__module_get(THIS_MODULE);
 	dmabuf->owner = THIS_MODULE;
 	fd = dma_buf_fd(dmabuf, O_CLOEXEC);

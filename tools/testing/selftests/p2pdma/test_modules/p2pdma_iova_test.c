@@ -3,14 +3,13 @@
  * KUnit tests of IOVA space (<linux/dma-iova.h>) and of lists of physical memory
  * (<linux/p2pdma-phys-list.h>) on a real device.
  *
- * The parameters client and provider name two PCI devices, the provider one with
- * a CMB.  Each case wants a machine of its own kind, and fails on others: one is
- * chosen with kunit.filter_glob, as selftests/p2pdma/iova.c does.
+ * The parameters client and provider name two PCI devices, the provider one
+ * with a CMB.  Each case needs a certain kind of machine, and fails on others:
+ * selftests/p2pdma/iova.c selects one by kunit.filter_glob.
  *
- * Addresses are compared with what the IOMMU's page tables say.  Cases that
- * change a device, or let it move data, want QEMU's edu device as a client,
- * which this is the driver of: it copies 4 KiB at a time from and to its own
- * memory.
+ * Addresses are compared with the IOMMU's page tables.  Cases that change a
+ * device, or let it do DMA, need QEMU's edu device as the client.  This module
+ * is its driver; edu copies between its own memory of 4 KiB and other memory.
  */
 
 #include <kunit/test.h>
@@ -38,31 +37,31 @@ module_param(provider, charp, 0444);
 MODULE_PARM_DESC(provider, "PCI device with published memory");
 
 #define MEMORY_SIZE	SZ_128K		/* of each kind */
-#define FEW_BITS	24		/* of addresses, to run out of soon */
-#define MOST		SZ_8M		/* in one piece, if nothing is in the way */
+#define FEW_BITS	24		/* of a small DMA mask */
+#define MOST		SZ_8M		/* in one piece, if all IOVAs are free */
 
 /* The devices of a case, and memory for it */
 struct iova_test {
 	struct device *dev;		/* the client */
 	struct iommu_domain *domain;	/* NULL: no IOMMU that the DMA API drives */
 	void __iomem *edu;		/* NULL: it is another device */
-	u64 dma_mask;			/* before it had few bits */
-	struct dma_iova_state space;	/* that is freed with the case */
+	u64 dma_mask;			/* before limit_mask() */
+	struct dma_iova_state space;	/* freed at the end of the case */
 	struct p2pdma_provider *provider;
 	struct pci_dev *owner;
-	void *bar_addr;			/* memory of it */
+	void *bar_addr;			/* memory of @owner */
 	phys_addr_t bar;
 	void *ram_addr;
 	phys_addr_t ram;
 };
 
-/* What is behind an address of the client's; 0 where nothing is */
+/* The physical address behind a DMA address of the client, or 0 */
 static phys_addr_t behind(struct iova_test *t, dma_addr_t addr)
 {
 	return t->domain ? iommu_iova_to_phys(t->domain, addr) : addr;
 }
 
-/* Is [addr, +size) the memory at @phys?  With @phys 0, is it nothing at all? */
+/* Is [addr, +size) mapped to @phys?  With @phys 0: is it unmapped? */
 static bool is_mapped(struct iova_test *t, dma_addr_t addr, phys_addr_t phys,
 		      size_t size)
 {
@@ -92,7 +91,7 @@ static int link_bar(struct iova_test *t, struct dma_iova_state *state,
 			     DMA_ATTR_MMIO);
 }
 
-/* ---- What ends with the case, even where that is aborted ---- */
+/* ---- Cleanup at the end of a case, even if it is aborted ---- */
 
 static void add_action(struct kunit *test, kunit_action_t *action, void *data)
 {
@@ -190,8 +189,8 @@ static void alloc(struct kunit *test)
 					  SZ_8K));
 }
 
-/* Space of 0x3010 bytes, from 0x80 behind the begin of a page on */
-#define HEAD	(SZ_4K - 0x80)		/* what comes before the next page */
+/* IOVA space of 0x3010 bytes that starts 0x80 bytes into a page */
+#define HEAD	(SZ_4K - 0x80)		/* up to the next page */
 #define SPACE	(HEAD + SZ_8K + 0x90)
 
 static void refused(struct kunit *test)
@@ -245,7 +244,7 @@ static void link(struct kunit *test)
 	third = second + SZ_4K;
 	last = second + SZ_8K;
 
-	/* In any order, from anywhere */
+	/* Link pages in any order, from any memory */
 	KUNIT_EXPECT_EQ(test, link_at(t, &state, ram + SZ_64K, HEAD, SZ_4K), 0);
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, addr, 0, HEAD));
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, second, ram + SZ_64K, SZ_4K));
@@ -261,7 +260,7 @@ static void link(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, third, bar + SZ_8K, SZ_4K));
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, last, ram + SZ_32K, 0x90));
 
-	/* What is in the middle goes, and something else comes. */
+	/* Unlink the middle, and link other memory there. */
 	dma_iova_unlink(t->dev, &state, HEAD, SZ_8K, DMA_BIDIRECTIONAL,
 			DMA_ATTR_MMIO);
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, addr, ram + 0x80, HEAD));
@@ -271,7 +270,7 @@ static void link(struct kunit *test)
 				       DMA_BIDIRECTIONAL), 0);
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, second, bar, SZ_8K));
 
-	/* At the start, which isn't aligned, too */
+	/* The same at the start, which isn't page-aligned */
 	dma_iova_unlink(t->dev, &state, 0, HEAD, DMA_BIDIRECTIONAL, 0);
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, addr - 0x80, 0, SZ_4K));
 	KUNIT_EXPECT_EQ(test, link_at(t, &state, ram + SZ_16K + 0x80, 0, HEAD),
@@ -282,7 +281,7 @@ static void link(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_mapped(t, addr - 0x80, 0, 4 * SZ_4K));
 }
 
-/* Does it get @size bytes of space?  What was freed may come back later. */
+/* Retries, as freed IOVA space may become available a little later */
 static bool gets_space(struct iova_test *t, phys_addr_t phys, size_t size,
 		       struct dma_iova_state *state)
 {
@@ -296,7 +295,7 @@ static bool gets_space(struct iova_test *t, phys_addr_t phys, size_t size,
 	return false;
 }
 
-/* Space comes back whole: it would run out soon. */
+/* All IOVA space is freed: otherwise these rounds would run out of it. */
 static void freed(struct kunit *test)
 {
 	struct iova_test *t = test->priv;
@@ -305,7 +304,7 @@ static void freed(struct kunit *test)
 
 	limit_mask(test);
 	for (i = 0; i < 100; i++) {
-		/* From the last byte of a page on: the others count, too. */
+		/* The rest of the first page counts as allocated, too. */
 		KUNIT_ASSERT_TRUE_MSG(test, gets_space(t, 0xfff, MOST - 0xfff,
 						       &state), "round %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, state.addr,
@@ -326,7 +325,7 @@ static void freed(struct kunit *test)
 
 /* ---- Lists ---- */
 
-/* Memory of a list, by its place in the case's */
+/* Part of a list, by its offset in the case's peer or system memory */
 struct part {
 	bool peer;
 	size_t offset, size;
@@ -344,7 +343,7 @@ static const struct part mixed[] = {
 	{ false, PAGES(8), 0x123 },
 };
 
-/* All that there is of both */
+/* All of the case's system and peer memory */
 static const struct part aligned[] = {
 	{ false, 0, MEMORY_SIZE }, { true, 0, MEMORY_SIZE },
 };
@@ -352,7 +351,7 @@ static const struct part aligned[] = {
 KUNIT_DEFINE_ACTION_WRAPPER(free_list, p2pdma_phys_list_free,
 			    struct p2pdma_phys_list *);
 
-/* All parts in their order, again and again */
+/* A list of all parts in their order, repeated @times */
 static struct p2pdma_phys_list *make_list(struct kunit *test,
 					  const struct part *parts, int count,
 					  int times)
@@ -416,7 +415,7 @@ static void unmap(struct kunit *test, struct p2pdma_phys_mapping *mapping)
 	kunit_release_action(test, unmap_action, mapping);
 }
 
-/* All of list @nr is mapped, one byte after the other, through the IOMMU. */
+/* The ranges cover all memory of list @nr, in its order. */
 static void expect_mapped(struct kunit *test, int nr,
 			  const struct p2pdma_phys_list *list,
 			  const struct p2pdma_phys_mapping *mapping)
@@ -446,7 +445,7 @@ static void expect_mapped(struct kunit *test, int nr,
 	KUNIT_EXPECT_EQ_MSG(test, at, range->size, "list %d", nr);
 }
 
-/* List @nr is mapped as @ranges ranges, and nothing is left of it. */
+/* List @nr is mapped as @ranges ranges, and unmapped completely. */
 static void expect_maps(struct kunit *test, int nr, const struct part *parts,
 			int count, unsigned int ranges)
 {
@@ -455,7 +454,7 @@ static void expect_maps(struct kunit *test, int nr, const struct part *parts,
 	struct p2pdma_phys_mapping *mapping;
 	struct p2pdma_dma_range first;
 
-	/* A kernel that checks mappings lets what is only read be mapped twice. */
+	/* CONFIG_DMA_API_DEBUG accepts overlaps only for DMA_TO_DEVICE. */
 	mapping = make_mapping(test, list, DMA_TO_DEVICE);
 	first = mapping->ranges[0];
 	KUNIT_EXPECT_EQ_MSG(test, mapping->count, ranges, "list %d", nr);
@@ -467,7 +466,7 @@ static void expect_maps(struct kunit *test, int nr, const struct part *parts,
 				      "list %d", nr);
 }
 
-/* One contiguous range, whatever memory it is and wherever */
+/* Any mix of memory is mapped as one contiguous range. */
 static void list(struct kunit *test)
 {
 	static const struct part peers[] = {
@@ -481,7 +480,7 @@ static void list(struct kunit *test)
 	expect_maps(test, 3, peers, 1, 1);
 }
 
-/* What would leave a gap is mapped range by range. */
+/* A list with unaligned inner borders is mapped range by range. */
 static void list_gap(struct kunit *test)
 {
 	static const struct part gaps[][3] = {
@@ -496,7 +495,7 @@ static void list_gap(struct kunit *test)
 		expect_maps(test, i, gaps[i], 3, 3);
 }
 
-/* The root complex forwards writes alone: an IOMMU would hide what is lost. */
+/* The root complex forwards only writes, also for IOVAs. */
 static void list_writes(struct kunit *test)
 {
 	static const enum dma_data_direction lost[] = {
@@ -517,7 +516,7 @@ static void list_writes(struct kunit *test)
 	expect_mapped(test, 0, list, mapping);
 }
 
-/* Without an IOMMU: addresses as they are, and what touches is one range */
+/* Without an IOMMU: physical addresses, and each part is a range */
 static void list_without(struct kunit *test)
 {
 	struct iova_test *t = test->priv;
@@ -526,7 +525,7 @@ static void list_without(struct kunit *test)
 	expect_maps(test, 0, mixed, ARRAY_SIZE(mixed), ARRAY_SIZE(mixed));
 }
 
-/* Its own memory goes by bus address; what is around it is contiguous. */
+/* The client's own memory has bus addresses; the rest is contiguous. */
 static void list_own(struct kunit *test)
 {
 	static const struct part parts[] = {
@@ -559,7 +558,7 @@ static void list_own(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, is_mapped(t, last.addr, 0, last.size));
 }
 
-/* Is there room for one piece?  What was freed may come back later. */
+/* Retries, as freed IOVA space may become available a little later */
 static bool maps_whole(struct iova_test *t, const struct p2pdma_phys_list *list)
 {
 	int i;
@@ -577,7 +576,7 @@ static struct p2pdma_phys_list *make_most(struct kunit *test)
 	return make_list(test, aligned, 2, MOST / (2 * MEMORY_SIZE));
 }
 
-/* The IOMMU runs out of space on the way: all of it is there afterwards. */
+/* IOVA space runs out during a mapping: all of it is free afterwards. */
 static void list_full(struct kunit *test)
 {
 	static const struct part apart[] = {
@@ -595,7 +594,7 @@ static void list_full(struct kunit *test)
 		KUNIT_EXPECT_EQ_MSG(test, map_once(t, pieces, DMA_TO_DEVICE),
 				    -ENOMEM, "round %d", i);
 		KUNIT_EXPECT_TRUE_MSG(test, maps_whole(t, most), "round %d", i);
-		/* Too much for one piece, and then too much at all */
+		/* Too large for one piece, and too large range by range */
 		KUNIT_EXPECT_EQ_MSG(test, map_once(t, whole, DMA_TO_DEVICE),
 				    -ENOMEM, "round %d", i);
 		KUNIT_EXPECT_TRUE_MSG(test, maps_whole(t, most), "round %d", i);
@@ -605,9 +604,9 @@ static void list_full(struct kunit *test)
 #ifdef CONFIG_FAULT_INJECTION
 
 /*
- * Each allocation of a mapping fails in turn, and each mapping takes the only
- * place that there is for it.  Which allocations count as one is up to
- * /sys/kernel/debug/{failslab,fail_page_alloc}.
+ * Each allocation of a mapping fails in turn, and each mapping needs all of the
+ * IOVA space.  /sys/kernel/debug/{failslab,fail_page_alloc} say which
+ * allocations can fail.
  */
 static void no_memory(struct kunit *test)
 {
@@ -622,7 +621,7 @@ static void no_memory(struct kunit *test)
 	list = make_most(test);
 	for (nth = 1; failed; nth++) {
 		KUNIT_ASSERT_LT(test, nth, 1000);
-		/* Space that comes back late must not be what it lacks. */
+		/* Wait for IOVA space that is freed late. */
 		KUNIT_ASSERT_TRUE_MSG(test, gets_space(t, 0, MOST, &room),
 				      "allocation %d", nth);
 		dma_iova_free(t->dev, &room);
@@ -632,7 +631,7 @@ static void no_memory(struct kunit *test)
 		failed = !current->fail_nth;
 		current->fail_nth = 0;
 
-		/* What can do without is free to succeed. */
+		/* It may succeed without an allocation it can do without. */
 		if (IS_ERR(mapping)) {
 			KUNIT_EXPECT_TRUE_MSG(test, failed, "allocation %d",
 					      nth);
@@ -642,7 +641,7 @@ static void no_memory(struct kunit *test)
 		} else {
 			p2pdma_phys_list_unmap(mapping);
 		}
-		/* Nothing is left of it. */
+		/* A failed or undone mapping keeps no IOVA space. */
 		KUNIT_EXPECT_TRUE_MSG(test, maps_whole(t, list),
 				      "allocation %d", nth);
 	}
@@ -661,7 +660,7 @@ static void no_memory(struct kunit *test)
 
 #endif
 
-/* A device that isn't trusted is bounced: no peer memory, and no IOVA space. */
+/* DMA of an untrusted device is bounced: no peer memory, and no IOVA space. */
 static void untrusted(struct kunit *test)
 {
 	static const struct part ram = { false, 0, MEMORY_SIZE };
@@ -695,7 +694,7 @@ static void untrusted(struct kunit *test)
 			-EREMOTEIO);
 	kunit_release_action(test, trust, pdev);
 
-	/* Nothing has changed. */
+	/* The refusals have no effect on ordinary mappings. */
 	KUNIT_ASSERT_EQ(test, dma_map_sgtable(t->dev, &table, DMA_TO_DEVICE, 0),
 			0);
 	dma_unmap_sgtable(t->dev, &table, DMA_TO_DEVICE, 0);
@@ -710,7 +709,7 @@ static void untrusted(struct kunit *test)
 #define EDU_START	BIT(0)
 #define EDU_WRITE	BIT(1)		/* from its own memory */
 #define EDU_MEMORY	0x40000
-#define EDU_SIZE	SZ_2K		/* half of it; QEMU 7.2 dies of all of it */
+#define EDU_SIZE	SZ_2K		/* half: all of it crashes QEMU 7.2 */
 
 static void edu_transfer(struct kunit *test, u64 source, u64 target,
 			 u64 command)
@@ -736,8 +735,8 @@ static void edu_copy(struct kunit *test, dma_addr_t from, dma_addr_t to)
 }
 
 /*
- * The device reads and writes one contiguous range: RAM, peer, RAM, of a page
- * each.  Some transfers go across from one to the other.
+ * The device reads and writes one contiguous range: a page of RAM, of the peer,
+ * and of RAM.  Some transfers cross a border between two of these pages.
  */
 static void transfer(struct kunit *test)
 {

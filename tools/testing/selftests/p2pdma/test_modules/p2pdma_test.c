@@ -5,8 +5,9 @@
  * Binds to QEMU's ivshmem, pci-testdev and qxl devices, whose memory has no
  * other user, and does nothing with them by itself. Every call is a debugfs
  * file: open it, write one line of arguments, read one line of answer. write()
- * fails with the errno of the call it stands for; what the call took is given
- * back when the file is closed, also when the driver was unbound before that.
+ * fails with the errno of the call it stands for; memory that the call
+ * allocated is freed when the file is closed, even if the driver was unbound
+ * before.
  *
  * /sys/kernel/debug/p2pdma_test/<device>/
  *   add       "bar size offset"  pci_p2pdma_add_resource()
@@ -18,14 +19,14 @@
  *   distance  "client"           pci_p2pdma_distance() to that PCI device
  * /sys/kernel/debug/p2pdma_test/
  *   find      "client ..."       pci_p2pmem_find_many(); answers a name or "none"
- *   enable    (a setting)        pci_p2pdma_enable_store(), answers what
- *                                pci_p2pdma_enable_show() makes of it
+ *   enable    (a setting)        pci_p2pdma_enable_store(); answers what
+ *                                pci_p2pdma_enable_show() shows then
  *   hammer    "device threads"   threads that allocate and free one page of the
  *                                device in a loop until the file is closed, with
  *                                no regard to its driver; answers how many
- *                                allocations were had and how many refused
+ *                                allocations succeeded and how many failed
  *
- * It uses nothing that is not in the interface of Linux 6.12.
+ * It uses only the interface of Linux 6.12.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -55,7 +56,7 @@ struct hammer {
 	atomic_long_t refused;
 };
 
-/* One open file: what it may act on, what it holds, what it answers. */
+/* One open file: its device, the memory it holds, and its answer */
 struct request {
 	const struct command *cmd;
 	struct pci_dev *pdev;		/* NULL for files of the module itself */
@@ -74,7 +75,7 @@ struct command {
 	void (*end)(struct request *req);
 };
 
-/* What debugfs keeps for a device's file; a file of the module has no device. */
+/* Data of a debugfs file; files of the module itself have no device. */
 struct file_data {
 	const struct command *cmd;
 	struct pci_dev *pdev;
@@ -124,7 +125,7 @@ static int run_alloc(struct request *req, char *args)
 	if (!req->addr)
 		return -ENOMEM;
 
-	/* The last word of it is memory, too. */
+	/* The memory works up to its last word. */
 	word = req->addr + round_down(req->size - 1, sizeof(*word));
 	WRITE_ONCE(*word, (unsigned long)word);
 	if (READ_ONCE(*word) != (unsigned long)word)
@@ -275,7 +276,7 @@ static int run_hammer(struct request *req, char *args)
 	if (!hammer)
 		return -ENOMEM;
 
-	/* From here on end_hammer() gives back whatever there is. */
+	/* From here on end_hammer() cleans up. */
 	req->hammer = hammer;
 	hammer->pdev = get_device_named(name);
 	if (!hammer->pdev)
@@ -350,7 +351,7 @@ static ssize_t request_write(struct file *file, const char __user *buf,
 
 	guard(mutex)(&req->lock);
 
-	/* What a request holds, it holds once; others may be repeated. */
+	/* A command that holds something can be run only once per file. */
 	if (req->used && req->cmd->end)
 		return -EALREADY;
 	req->used = true;
@@ -397,7 +398,7 @@ static const struct file_operations request_fops = {
 	.release = request_release,
 };
 
-/* What a device's driver data points to; here so that nothing else is needed. */
+/* Driver data of a device */
 struct device_files {
 	struct dentry *dir;
 	struct file_data data[ARRAY_SIZE(device_commands)];
@@ -413,7 +414,7 @@ static int p2pdma_test_probe(struct pci_dev *pdev,
 	if (error)
 		return error;
 
-	/* What it is asked about may lie above 4 GiB. */
+	/* Peer memory may lie above 4 GiB. */
 	error = dma_set_mask(&pdev->dev, DMA_BIT_MASK(64));
 	if (error)
 		return error;
