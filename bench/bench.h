@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What the parts of the benchmark module share. */
+/* Declarations that the parts of the benchmark module share. */
 
 #ifndef _BENCH_H
 #define _BENCH_H
@@ -20,7 +20,7 @@ u64 bench_median(u64 *values, unsigned int count);
 bool bench_where(const char *name, void *call);
 bool bench_symbol_is(unsigned long address, const char *name);
 
-/* The parts; each is for a guest of its own */
+/* The parts; each runs in its own guest */
 int bench_paths(void);
 int bench_pool(void);
 int bench_user(void);

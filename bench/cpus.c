@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Part "cpus" of the benchmark: what a pool costs that many CPUs have used.
+ * Part "cpus" of the benchmark: a pool that many CPUs have used.
  *
- * Counts refusals, by one CPU, after all of them have allocated and freed; and
- * what is left in pieces of 2 MiB while each has one page.  The figures' names
- * end in the number of CPUs.
+ * Counts instructions of refusals on one CPU, after all CPUs have allocated and
+ * freed; and how many pieces of 2 MiB are free while each CPU has one page.
+ * The figures' names end in the number of CPUs.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -32,7 +32,7 @@ static struct pci_dev *provider;
 static void *held[NR_CPUS];
 static void *pages[CPUS_POOL / PAGE_SIZE];
 
-/* Of several sizes, so that whatever can be kept of them is */
+/* Allocate and free several sizes, so that the CPU caches what it can */
 static void use(void *unused)
 {
 	static const size_t sizes[] = { SZ_4K, SZ_64K, SZ_128K };
@@ -61,7 +61,7 @@ static void on_each(void (*what)(void *unused))
 		smp_call_function_single(cpu, what, NULL, true);
 }
 
-/* How many allocations of @size there are, up to @most */
+/* Allocate @size bytes until the pool is empty, at most @most times */
 static unsigned int take(void **piece, unsigned int most, size_t size)
 {
 	unsigned int count;
@@ -115,7 +115,7 @@ static bool count_all(void)
 	count = take(pages, ARRAY_SIZE(pages), PAGE_SIZE);
 	good = count == ARRAY_SIZE(pages) &&
 	       count_refusals("refused_full", SZ_4K);
-	/* The first and the last: two pages far apart */
+	/* Free the first and the last page, which are far apart */
 	swap(pages[1], pages[count - 1]);
 	give(pages, 2, PAGE_SIZE);
 	good = good && count_refusals("refused_two", SZ_128K);
@@ -143,7 +143,7 @@ static const struct pci_fabric_node nodes[] = {
 };
 
 /**
- * bench_cpus - count what many CPUs make of a pool
+ * bench_cpus - count refusals and free pieces of a pool that all CPUs use
  *
  * Return: 0 or what went wrong.
  */
@@ -159,7 +159,7 @@ int bench_cpus(void)
 	error = pci_p2pdma_add_resource(provider, 0, 0, 0);
 	if (!error && !count_all())
 		error = -ENOMEM;
-	/* What couldn't be freed, the fabric would wait for. */
+	/* With memory still allocated, destroying the fabric would hang. */
 	if (!error)
 		pci_fabric_destroy(fabric);
 	return error;

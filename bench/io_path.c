@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Counts the instructions of reading 128 KiB from an NVMe disk, O_DIRECT, into
- * memory of a device and into system memory: of the system call, of the
- * interrupt that completes it, and of whatever the kernel does in between.
+ * memory of a device and into system memory: from the system call to the
+ * interrupt that completes the read.
  *
  *	io_path IMAGE [NAME]
  *
  * The guest has a disk whose serial number is DISK, and whose bytes are those of
  * the file IMAGE, one device with p2pmem/allocate, and one CPU, whose time stamp
- * counter counts instructions.  With the NAME of a figure it reads for ever and
+ * counter counts instructions.  With the NAME of a figure it reads forever and
  * counts nothing, for bench/where.
  *
- * How long the disk takes must not count, and an idle CPU's time is none of
- * instructions.  So the CPU never idles, nor goes it to another process: the
- * read is submitted by io_submit(2), and the program watches the ring in its
- * own memory where the completion appears.  The instructions of watching are
- * known, and taken off.  The median of the reads is one without a timer tick.
+ * The time that the disk takes must not count, and the counter also advances on
+ * an idle CPU.  So the CPU never idles or switches to another process:
+ * io_submit(2) submits the read, and the program polls the completion ring in
+ * its own memory.  The instructions of polling are known, and are subtracted.
+ * The median of the reads is one without a timer tick.
  *
  * The figures go to the kernel's log, as those of the module do.
  */
@@ -41,7 +41,7 @@
 #define READS		501
 #define DISK		"disk"		/* the id in io_path.toml */
 
-/* What io_setup() maps into the program; a contract of the kernel with libaio */
+/* The ring that io_setup() maps into the program; ABI that libaio uses, too */
 static struct {
 	unsigned int id, nr, head, tail;
 	unsigned int magic, compat_features, incompat_features, header_length;
@@ -52,7 +52,7 @@ static int disk, image;
 static off_t disk_size;
 static FILE *kernel_log;
 
-/* The only file there is of this name, opened */
+/* Open the only file that matches @pattern */
 static int open_only(const char *pattern, int flags)
 {
 	glob_t found;
@@ -67,7 +67,7 @@ static int open_only(const char *pattern, int flags)
 	return fd;
 }
 
-/* The disk to read; the controller whose memory is mapped has another one. */
+/* Open the disk to read; the controller with peer memory has another disk. */
 static int open_disk(void)
 {
 	static const char pattern[] = "/sys/block/nvme*/device/serial";
@@ -107,7 +107,7 @@ static char *map(size_t size, int flags, int fd)
 	return memory;
 }
 
-/* Bytes of the device that nobody has */
+/* Free bytes of peer memory */
 static long free_bytes(void)
 {
 	int fd = open_only("/sys/bus/pci/devices/*/p2pmem/available", O_RDONLY);
@@ -119,7 +119,7 @@ static long free_bytes(void)
 	return atol(text);
 }
 
-/* Of the device */
+/* Memory of the device */
 static char *map_peer(void)
 {
 	int fd = open_only("/sys/bus/pci/devices/*/p2pmem/allocate", O_RDWR);
@@ -132,7 +132,7 @@ static char *map_peer(void)
 	return memory;
 }
 
-/* No two of its pages are neighbours, as if the system had run for long */
+/* Pages that aren't physically adjacent, as after a long uptime */
 static char *map_system(void)
 {
 	char *memory = map(SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -146,7 +146,7 @@ static char *map_system(void)
 	return memory;
 }
 
-/* All of its pages are, as in a system just booted */
+/* Physically adjacent pages, as just after boot */
 static char *map_adjacent(void)
 {
 	char *memory = map(LARGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
@@ -210,7 +210,7 @@ static void count(const char *name, char *memory, bool forever)
 	for (i = -WARM_UP; forever || i < READS; i++) {
 		__u64 instructions;
 
-		/* Each another place, so that the last read is seen */
+		/* Another place each time, so that stale data would show */
 		at = (at + SIZE) % disk_size;
 		instructions = read_into(memory, at);
 		if (i >= 0 && !forever)
@@ -243,7 +243,7 @@ int main(int argc, char **argv)
 	bool found = false;
 	unsigned int i;
 
-	/* Each write is a line of the kernel's log, where stderr goes too. */
+	/* stderr goes to the kernel's log, where each write() is a line. */
 	setlinebuf(stderr);
 	if (argc < 2 || argc > 3)
 		errx(2, "usage: %s IMAGE [NAME]", argv[0]);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Part "irqs" of the benchmark: requests of all sizes, of a pool that all CPUs use.
+ * Part "irqs" of the benchmark: requests of all sizes to a pool that all CPUs
+ * use.
  *
- * Counts nothing itself: repeats the requests for ever, for bench/irqs.py, which
- * sees each instruction.
+ * Counts nothing itself: repeats the requests forever, for bench/irqs.py, which
+ * traces each instruction.
  */
 
 #include <linux/cpumask.h>
@@ -28,7 +29,7 @@ static void alloc_free(size_t size)
 		pci_free_p2pmem(provider, addr, size);
 }
 
-/* So that this CPU keeps something */
+/* Leaves memory in this CPU's cache */
 static long use(void *unused)
 {
 	alloc_free(SZ_4K);
@@ -45,7 +46,7 @@ static noinline void request_all(void)
 		work_on_cpu(cpu, use, NULL);
 	for (size = PAGE_SIZE; size <= IRQS_POOL; size *= 4)
 		alloc_free(size);
-	/* A page more, so that it isn't made of whole leaves */
+	/* One page more, so that it isn't a multiple of a leaf */
 	alloc_free(SZ_1G + SZ_4K);
 }
 
@@ -57,7 +58,7 @@ static const struct pci_fabric_node nodes[] = {
 };
 
 /**
- * bench_irqs - have requests watched, for ever
+ * bench_irqs - repeat requests forever, to be traced
  *
  * Return: what went wrong.
  */

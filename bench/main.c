@@ -2,16 +2,16 @@
 /*
  * Counts what P2PDMA costs, on PCI fabrics made in software.
  *
- * Loading the module runs one part of it once and logs one line for each
- * figure: its name, the median of the rounds, and how many calls a round has.
- * It takes time stamp counters, which count instructions in a QEMU machine
- * with "-icount shift=0" (see bench/boot.py); on any other machine the figures
- * mean little.  Nothing is subtracted, neither loops nor the calls through a
- * pointer.  Figures whose names end in _ram are bytes instead.
+ * Loading the module runs one part once and logs one line for each figure: its
+ * name, the median of the rounds, and how many calls a round has.  It reads the
+ * time stamp counter, which counts instructions in a QEMU machine with "-icount
+ * shift=0" (see bench/boot.py); on any other machine the figures mean little.
+ * The instructions of loops and of calls through a pointer are not subtracted.
+ * Figures whose names end in _ram are bytes instead.
  *
- * The module builds and runs on this P2PDMA as well as on the one that comes
- * with Linux 6.12, where the figures of what that can't do are left out.  It
- * doesn't compare.
+ * The module builds and runs on this P2PDMA core and on that of Linux 6.12,
+ * where it leaves out the figures of functions that core lacks.  It doesn't
+ * compare.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -48,8 +48,8 @@ static const struct {
 /**
  * bench_log - log a figure
  * @name: of the figure
- * @total: of all calls
- * @calls: how many
+ * @total: sum over all calls
+ * @calls: number of calls
  */
 void bench_log(const char *name, s64 total, unsigned int calls)
 {
@@ -59,9 +59,10 @@ void bench_log(const char *name, s64 total, unsigned int calls)
 /**
  * bench_where - is this the figure to show function by function?
  * @name: of a figure
- * @call: what is called for it; tells those who watch where a call begins
+ * @call: the function to call; its address tells bench/where.py where calls
+ *	begin
  *
- * Return: whether to repeat it for ever.
+ * Return: whether to repeat it forever.
  */
 bool bench_where(const char *name, void *call)
 {
@@ -80,8 +81,8 @@ static int compare(const void *a, const void *b)
 
 /**
  * bench_median - median of some values
- * @values: sorted afterwards
- * @count: how many; odd
+ * @values: the values, which this sorts
+ * @count: number of @values; odd
  *
  * Return: the median.
  */
@@ -92,11 +93,11 @@ u64 bench_median(u64 *values, unsigned int count)
 }
 
 /**
- * bench_symbol_is - is this where a function begins?
- * @address: as a module parameter gives it; a wrong one would be called
+ * bench_symbol_is - does a function begin at an address?
+ * @address: from a module parameter, checked as it is going to be called
  * @name: of the function
  *
- * Return: true if so; otherwise the log says what is there.
+ * Return: true if so; otherwise the symbol at @address is logged.
  */
 bool bench_symbol_is(unsigned long address, const char *name)
 {

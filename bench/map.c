@@ -26,12 +26,12 @@
 #endif
 
 #define BENCH_FUNCTIONS		8	/* of each endpoint */
-#define BENCH_PORTS		32	/* with providers below; one more has the client */
+#define BENCH_PORTS		32	/* with providers; + 1 for the client */
 #define BENCH_PROVIDERS		(BENCH_PORTS * BENCH_FUNCTIONS)
 
 #define BENCH_BAR		0	/* of each provider; with pages */
 #define BENCH_BAR_SIZE		SZ_2M
-#define BENCH_HUGE_BAR		2	/* without */
+#define BENCH_HUGE_BAR		2	/* of each provider; without pages */
 #define BENCH_HUGE_BAR_SIZE	SZ_1G
 
 #define BENCH_SEGMENT		SZ_128K
@@ -47,27 +47,26 @@ static enum pci_p2pdma_map_type
 (*map_function)(struct pci_p2pdma_map_state *state, struct device *dev,
 		struct scatterlist *segment);
 static struct pci_dev *providers[BENCH_PROVIDERS];
-static void *memory[2];			/* all of BENCH_BAR of the first ones */
-static struct device *near, *far;	/* below the same switch, and not */
-static struct device *client;		/* one of these */
+static void *memory[2];			/* BENCH_BAR of the first providers */
+static struct device *near, *far;	/* client below their switch, or not */
+static struct device *client;		/* near or far */
 static struct scatterlist segments[BENCH_SEGMENTS];
 static struct pci_p2pdma_map_state map_state;
 
 /**
  * struct bench - one figure
  * @name: in the log
- * @calls: in a round; a round is far shorter than a timer tick, and the median
- *	of the rounds is one without a tick.  (Registering pages takes many
- *	ticks, which are little beside it.)
- * @call: what is counted; false where it didn't work
+ * @calls: in a round; a round is far shorter than the period of timer ticks, so
+ *	the median of the rounds is one without a tick.  (Registering pages
+ *	takes many ticks, whose cost is small in comparison.)
+ * @call: the function to count; false if it failed
  * @far: the client is behind the same host bridge, but not below the switch
  * @segments: length of the scatterlist, for mappings
  * @ranges: length of the list of physical memory, for mappings
- * @providers: what is in the list lies in these by turns
+ * @providers: number of providers that segments or ranges alternate between
  * @size: bytes mapped, or of each segment or range, 0 for BENCH_SEGMENT
- * @spare: name of the device that is registered, and not any more after each
- *	round
- * @ram: name of another figure, memory that a GiB of it takes, in bytes
+ * @spare: name of the device to register, and to unregister after each round
+ * @ram: name of another figure: bytes of RAM for each GiB registered
  * @rounds: 0 for BENCH_ROUNDS
  */
 struct bench {
@@ -84,7 +83,7 @@ struct bench {
 	unsigned int rounds;
 };
 
-/* Of system memory, in bytes; with what the CPUs have set aside */
+/* Bytes of free system memory, with the pages on per-CPU lists */
 static s64 free_memory(void)
 {
 	struct zone *zones = NODE_DATA(first_online_node)->node_zones;
@@ -147,9 +146,9 @@ static bool register_pages(const struct bench *bench)
 }
 
 #if BENCH_OURS
-static struct p2pdma_provider *huge[2];	/* BENCH_HUGE_BAR of the first ones */
+static struct p2pdma_provider *huge[2];	/* BENCH_HUGE_BAR of the first two */
 static phys_addr_t huge_start[2];
-static dma_addr_t huge_addr;		/* where the first one is for the client */
+static dma_addr_t huge_addr;		/* expected DMA address of huge[0] */
 static struct p2pdma_phys_list *list;
 
 static bool map_p2p(const struct bench *bench)
@@ -184,7 +183,7 @@ static bool register_bars(const struct bench *bench)
 	return !pcim_p2pdma_init(spare);
 }
 
-/* What calls without pages work on */
+/* Set up providers and the list for mappings without pages */
 static int prepare_huge(const struct bench *bench)
 {
 	unsigned int i, of;
@@ -213,7 +212,7 @@ static int prepare_huge(const struct bench *bench)
 	return error;
 }
 
-/* All BARs, as they are */
+/* Register all BARs without pages */
 static int register_huge(void)
 {
 	s64 before = free_memory();
@@ -282,7 +281,7 @@ static const struct bench benches[] = {
 #endif
 };
 
-/* What @bench's calls work on */
+/* Set up what @bench's calls work on */
 static int prepare(const struct bench *bench, struct pci_fabric *fabric)
 {
 	unsigned int i;
@@ -317,7 +316,7 @@ static int run(const struct bench *bench, struct pci_fabric *fabric)
 			;
 	}
 
-	/* The one before the first fills caches of routes, and of memory */
+	/* A round that isn't counted warms the caches of routes and memory */
 	for (round = -1; !error && round < (int)rounds; round++) {
 		s64 before = free_memory();
 		u64 start;
@@ -347,12 +346,12 @@ static int run(const struct bench *bench, struct pci_fabric *fabric)
 	return 0;
 }
 
-/* What there is one of, or two */
+/* The nodes that aren't generated */
 static const struct pci_fabric_node single_nodes[] = {
-	/* An offset, so that bus addresses are no CPU addresses */
+	/* The offset makes bus addresses differ from CPU addresses */
 	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1, .node = 1,
 	  .offset = 8ULL * SZ_1G },
-	/* A device that says that the host bridge forwards */
+	/* By this ID, P2PDMA knows that the host bridge forwards */
 	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
 	  .vendor = PCI_VENDOR_ID_INTEL, .device_id = 0x3c00 },
 	{ .name = "up", .below = "root", .kind = PCI_FABRIC_UPSTREAM },
@@ -423,7 +422,7 @@ static struct pci_fabric *build(void)
 	return fabric;
 }
 
-/* All BARs as they are, where the core can do that, then some with pages */
+/* Register all BARs without pages if the core can, then some with pages */
 static int register_all(void)
 {
 	unsigned int i;

@@ -3,11 +3,11 @@
  * Part "pool" of the benchmark: allocating and freeing, for pools of several
  * sizes that are more or less full.
  *
- * A pool is either full at the front, or it is a checkerboard: used and free by
- * turns, each free piece just as large as what is asked for.  A figure is named
- * after what is done, the pool, how it is full, and the percentage of it, such
- * as alloc_4k_8g_board_90.  Where there is no room, the log has "none" instead
- * of a figure.
+ * A pool is either full at the front, or a checkerboard: used and free pieces
+ * alternate, each free piece just as large as the request.  A figure is named
+ * after the operation, the pool, the kind of filling, and its percentage, such
+ * as alloc_4k_8g_board_90.  If there is no room, the log has "none" instead of
+ * a figure.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -28,10 +28,10 @@
 #define POOL_BATCH	32
 
 /*
- * Interrupts are off, so that no timer tick is counted.  Lists are allocated by
- * what may sleep: their rounds are short beside a tick, and the median is one
- * without.  Where a single call takes long, on a nearly full pool of the stock
- * core, a tick is little beside it.
+ * Interrupts are off, so that no timer tick is counted.  Allocating a list may
+ * sleep: its rounds are short compared to the period of ticks, so the median is
+ * one without a tick.  If a single call takes long, on a nearly full pool of
+ * the stock core, the cost of a tick is small in comparison.
  */
 #define POOL_ROUNDS	31
 #define POOL_ROUNDS_FEW	5
@@ -39,9 +39,9 @@
 #define POOL_CALLS	100	/* in a round, at most */
 
 /**
- * struct operation - what is counted
+ * struct operation - the operation to count
  * @name: in the log
- * @call: does it some times; false where it didn't work
+ * @call: repeats it @times; false if it failed
  * @size: bytes of each allocation
  * @count: allocations at the same time
  * @pairs: allocations, with their frees, in a call; 0 for @count
@@ -85,7 +85,7 @@ static bool alloc_free_sgl(struct pci_dev *pdev, const struct operation *op,
 	return true;
 }
 
-/* There is free memory, but no such piece of it. */
+/* There is free memory, but no free piece of this size. */
 static bool be_refused(struct pci_dev *pdev, const struct operation *op,
 		       unsigned int times)
 {
@@ -96,7 +96,7 @@ static bool be_refused(struct pci_dev *pdev, const struct operation *op,
 	return true;
 }
 
-/* The first is freed when all are allocated */
+/* Allocate all of a batch, then free all of it */
 static bool alloc_free_batch(struct pci_dev *pdev, const struct operation *op,
 			     unsigned int times)
 {
@@ -117,7 +117,7 @@ static bool alloc_free_batch(struct pci_dev *pdev, const struct operation *op,
 	return good;
 }
 
-/* Each time another size: all of them there are up to op->size */
+/* Another size each time, up to op->size */
 static bool alloc_free_mixed(struct pci_dev *pdev, const struct operation *op,
 			     unsigned int times)
 {
@@ -172,8 +172,8 @@ static const struct fill fills[] = {
 };
 
 /*
- * In this order, each only frees more than the one before: every hundredth
- * block, then every tenth, then every second one.
+ * In this order, each step only has to free more blocks: every hundredth block,
+ * then every tenth, then every second one.
  */
 static const unsigned int percents[] = { 99, 90, 50, 0 };
 
@@ -184,7 +184,7 @@ struct pool {
 	size_t size;
 };
 
-/* Is a block used in a pool that is so full? */
+/* Is this block used in a pool that is @percent full? */
 static bool is_used(const struct pool *pool, const struct fill *fill,
 		    unsigned int percent, size_t block)
 {
@@ -209,7 +209,7 @@ static size_t free_blocks(const struct pool *pool, const struct fill *fill,
 	return blocks - blocks * percent / 100;
 }
 
-/* Can the operation do in such a pool what it is for? */
+/* Is there room for the operation in such a pool? */
 static bool has_room(const struct pool *pool, const struct fill *fill,
 		     unsigned int percent, const struct operation *op)
 {
@@ -222,7 +222,7 @@ static bool has_room(const struct pool *pool, const struct fill *fill,
 	return room >= op->count;
 }
 
-/* Is all free?  Allocating that much also makes one piece of it again. */
+/* Is all free?  Allocating it in one piece also merges its fragments. */
 static bool is_empty(const struct pool *pool)
 {
 	void *all = pci_alloc_p2pmem(pool->pdev, pool->size);
@@ -235,9 +235,9 @@ static bool is_empty(const struct pool *pool)
 
 /*
  * Allocate all of a pool, so that each block can be freed by itself.  The core
- * of Linux 6.12 looks at the pool from its beginning each time, which would
- * take days: it gets one allocation, and lets go of it piece by piece, but for
- * the reference that each of these drops.
+ * of Linux 6.12 searches the pool from its start for each allocation, which
+ * would take days.  There, allocate the pool in one piece: that core can free
+ * it block by block, given a reference for each block.
  */
 static bool take_all(const struct pool *pool, const struct fill *fill)
 {
@@ -252,7 +252,7 @@ static bool take_all(const struct pool *pool, const struct fill *fill)
 		return addr == pool->start;
 	}
 
-	/* In any order: when there are as many as fit, they are all there are. */
+	/* The order doesn't matter: as many blocks as fit are all blocks. */
 	for (i = 0; i < blocks; i++) {
 		addr = pci_alloc_p2pmem(pool->pdev, fill->block);
 		if (addr < pool->start ||
@@ -278,7 +278,7 @@ static void release(const struct pool *pool, const struct fill *fill,
 	}
 }
 
-/* Instructions that it takes, or 0 where it didn't work */
+/* Instructions of @times calls, or 0 if they failed */
 static u64 count_calls(const struct pool *pool, const struct operation *op,
 		       unsigned int times)
 {
@@ -334,7 +334,7 @@ static bool count(const struct pool *pool, const struct fill *fill,
 	return true;
 }
 
-/* Is this what holes of @fill are for? */
+/* Does the size of @fill's holes suit this operation? */
 static bool matches(const struct fill *fill, const struct operation *op)
 {
 	if (op->call == be_refused)
@@ -355,7 +355,7 @@ static bool count_all(const struct pool *pool, const struct fill *fill,
 	return true;
 }
 
-/* Of a fill, from nearly full to empty */
+/* Count all operations for a fill, from nearly full to empty */
 static bool count_fill(const struct pool *pool, const struct fill *fill)
 {
 	unsigned int from = 100, i;
@@ -446,8 +446,8 @@ int bench_pool(void)
 			good = count_pool(fabric, &nodes[i]);
 	}
 	/*
-	 * What couldn't be freed, the fabric would wait for; the guest ends
-	 * either way.
+	 * With memory still allocated, destroying the fabric would hang; the
+	 * guest ends either way.
 	 */
 	if (good)
 		pci_fabric_destroy(fabric);

@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How much more two CPUs do than one, where both allocate from one provider.
+ * How much more two CPUs do than one when both allocate from one provider.
  *
- * Here time is measured, not instructions: only in real time do CPUs wait for
- * each other.  A host with something else to do makes any single window of
- * time shorter than it seems, so there are many, of one CPU and of two by
- * turns, and the best of them are the ones that nothing disturbed.  Work in
- * which CPUs share nothing is done in the same way, by turns with the others;
- * what two CPUs gain there is all that this host has to give.
+ * This measures time, not instructions: CPUs wait for each other only in real
+ * time.  A busy host takes CPU time away from single windows, so there are
+ * many, alternately of one CPU and of two, and the best are those that weren't
+ * disturbed.  Work in which CPUs share nothing alternates with the others; the
+ * gain of two CPUs there is the most that this host can give.
  *
- * Logs what is done in a second, not ratios.
+ * Logs rates per second, not ratios.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -32,21 +31,21 @@
 
 #define SCALING_CPUS		2
 #define SCALING_WINDOWS		30	/* of each kind of work, for one CPU and for two */
-#define SCALING_BEST		5	/* of these count */
+#define SCALING_BEST		5	/* windows that count */
 #define SCALING_WINDOW_MS	150
-#define SCALING_BURST		64	/* pieces of work between two looks at the clock */
+#define SCALING_BURST		64	/* pieces between checks of the time */
 #define SCALING_BITS		512
 
 static struct pci_dev *provider;
 static unsigned long end;		/* of the window; jiffies */
 
-/* What one CPU has to itself */
+/* Data of one CPU, not shared */
 static struct scaling_private {
 	spinlock_t lock;	/* of @used */
 	DECLARE_BITMAP(used, SCALING_BITS);
 } ____cacheline_aligned private[SCALING_CPUS];
 
-/* From the CPU that allocates to the one that frees; NULL is an empty place */
+/* From the CPU that allocates to the CPU that frees; NULL is an empty slot */
 static void *handed[SCALING_BURST];
 
 /**
@@ -75,7 +74,7 @@ static bool allocate(const struct scaling_work *work, unsigned int cpu,
 	return true;
 }
 
-/* The first CPU allocates, the other frees what that one did */
+/* The first CPU allocates, the other CPU frees */
 static bool hand_over(const struct scaling_work *work, unsigned int cpu,
 		      unsigned int i)
 {
@@ -88,7 +87,7 @@ static bool hand_over(const struct scaling_work *work, unsigned int cpu,
 			cpu_relax();
 		}
 		memory = pci_alloc_p2pmem(provider, work->size);
-		/* The other's free comes after the allocation. */
+		/* The other CPU frees it after the allocation is complete. */
 		smp_store_release(&handed[i], memory);
 		return memory;
 	}
@@ -104,7 +103,7 @@ static bool hand_over(const struct scaling_work *work, unsigned int cpu,
 	return true;
 }
 
-/* About as many instructions as an allocation, with a lock of its own */
+/* About as many instructions as an allocation, with a lock for each CPU */
 static bool work_apart(const struct scaling_work *work, unsigned int cpu,
 		       unsigned int i)
 {
@@ -131,11 +130,11 @@ static const struct scaling_work works[] = {
 
 /**
  * struct scaling_worker - one CPU in one window
- * @work: what it does
- * @cpu: which one
- * @rate: pieces in a second
- * @failed: one could not be done
- * @done: it has stopped
+ * @work: the kind of work
+ * @cpu: number of the CPU
+ * @rate: pieces per second
+ * @failed: a piece could not be done
+ * @done: completed when the worker has stopped
  */
 struct scaling_worker {
 	const struct scaling_work *work;
@@ -162,7 +161,7 @@ static int worker(void *data)
 	return 0;
 }
 
-/* One window; @rate: pieces in a second, of all CPUs */
+/* One window; @rate: pieces per second of all CPUs */
 static int window(const struct scaling_work *work, unsigned int cpus, u64 *rate)
 {
 	struct scaling_worker workers[SCALING_CPUS] = { };
@@ -258,7 +257,7 @@ static const struct pci_fabric_node nodes[] = {
 /**
  * bench_scaling - measure how much more two CPUs do than one
  *
- * Return: 0; -ENODEV there are no two CPUs; otherwise what failed.
+ * Return: 0; -ENODEV without two CPUs; or another negative error code.
  */
 int bench_scaling(void)
 {

@@ -3,8 +3,8 @@
  * Part "user" of the benchmark: memory for programs.
  *
  * It maps as a program does, in the address space of the program that loads the
- * module; only the way into the kernel and back isn't counted.  Nothing faults
- * later, on neither core.
+ * module; only entering and leaving the kernel isn't counted.  There are no
+ * page faults later, on either core.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -38,7 +38,7 @@ static bool map_unmap(struct file *file, size_t size)
 	return !IS_ERR_VALUE(addr) && !vm_munmap(addr, size);
 }
 
-/* The file that gives memory to programs */
+/* Open p2pmem/allocate */
 static struct file *open_allocate(struct pci_dev *pdev)
 {
 	char *device = kobject_get_path(&pdev->dev.kobj, GFP_KERNEL);
@@ -68,7 +68,7 @@ static int count(struct pci_dev *pdev, const char *name, size_t size)
 			;
 	}
 
-	/* The one before the first makes page tables. */
+	/* A round that isn't counted allocates page tables. */
 	for (round = -1; good && round < USER_ROUNDS; round++) {
 		start = get_cycles();
 		good = map_unmap(file, size);
@@ -82,7 +82,7 @@ static int count(struct pci_dev *pdev, const char *name, size_t size)
 	return 0;
 }
 
-/* What of the above is clearing the memory: nothing in the core of Linux 6.12 */
+/* The share of clearing the memory: nothing in the core of Linux 6.12 */
 static int count_zero(struct pci_dev *pdev, const char *name, size_t size)
 {
 	int (*clear)(void *addr, size_t size) = (void *)zero;
