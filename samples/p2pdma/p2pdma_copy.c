@@ -3,16 +3,16 @@
  * A client: copies from one DMA buffer to another by a DMA engine.
  *
  * User space names both by file descriptor; see P2PDMA_COPY in
- * p2pdma_samples.h.  Where their memory lies is no business of this driver:
- * system memory and memory of PCI devices come as DMA addresses alike.  What
- * it takes to be such a client:
+ * p2pdma_samples.h.  This driver doesn't need to know where their memory lies:
+ * system memory and memory of PCI devices are both given as DMA addresses.  A
+ * client must do the following:
  *
  * - It attaches as a dynamic importer that allows peer-to-peer.  The exporter
  *   then refuses in dma_buf_dynamic_attach() what the engine can't reach.
- * - It looks at the DMA addresses and lengths of the sg_table alone: peer
- *   memory may have no struct pages.
- * - Memory may move or go while it is in use.  move_notify() stops the copy:
- *   when it returns the engine no longer accesses the buffer.
+ * - It uses only the DMA addresses and lengths of the sg_table: peer memory may
+ *   have no struct pages.
+ * - Memory may move or be revoked while it is in use.  move_notify() stops the
+ *   copy: when it returns, the engine no longer accesses the buffer.
  *
  * An engine is taken for one copy; copies take turns.
  */
@@ -38,7 +38,7 @@ static unsigned int timeout_ms = 60 * MSEC_PER_SEC;
 module_param(timeout_ms, uint, 0644);
 MODULE_PARM_DESC(timeout_ms, "how long the engine may take, in milliseconds");
 
-/* Takes turns with the engine */
+/* Held during a copy: copies use the engine in turn */
 static DEFINE_MUTEX(copy_turn);
 
 /* One end of a copy */
@@ -56,17 +56,17 @@ struct copy {
 	struct copy_end destination;
 	u64 length;
 	struct dma_chan *chan;
-	/* For @moved and @running; taken inside of reservation locks */
+	/* Protects @moved and @running; nests inside reservation locks */
 	struct mutex lock;
 	bool moved;		/* since the ends were mapped */
-	bool running;		/* the engine has descriptors of ours */
+	bool running;		/* the engine has descriptors of this copy */
 	unsigned int pending;	/* descriptors, counted down by callbacks */
 	enum dmaengine_tx_result result;
 	struct completion ended;
 };
 
 /*
- * Both ends are in one buffer.  It is attached and mapped once, for both
+ * Are both ends in one buffer?  It is attached and mapped once, for both
  * directions: mappings of the same memory for one device mustn't overlap.
  */
 static bool copy_within(struct copy *copy)
@@ -74,7 +74,7 @@ static bool copy_within(struct copy *copy)
 	return copy->source.dmabuf == copy->destination.dmabuf;
 }
 
-/* Where the walk through the DMA addresses of one end is */
+/* Position in the DMA addresses of one end */
 struct copy_cursor {
 	struct scatterlist *sg;
 	u64 offset;		/* in @sg, in bytes */
@@ -109,7 +109,7 @@ static void copy_cursor_advance(struct copy_cursor *cursor, u64 length)
 	}
 }
 
-/* The engine is through with one descriptor; called one after the other. */
+/* The engine is done with one descriptor; calls are serialized. */
 static void copy_callback(void *data, const struct dmaengine_result *result)
 {
 	struct copy *copy = data;
@@ -120,7 +120,7 @@ static void copy_callback(void *data, const struct dmaengine_result *result)
 		complete(&copy->ended);
 }
 
-/* The engine stops; no callback comes any more. */
+/* Stop the engine; no callback runs afterwards. */
 static void copy_stop(struct copy *copy)
 {
 	lockdep_assert_held(&copy->lock);
@@ -131,7 +131,7 @@ static void copy_stop(struct copy *copy)
 	copy->running = false;
 }
 
-/* The exporter is about to take the memory away; it holds the reservation. */
+/* The exporter is about to move the memory; it holds the reservation lock. */
 static void copy_move_notify(struct dma_buf_attachment *attachment)
 {
 	struct copy *copy = attachment->importer_priv;
@@ -182,7 +182,7 @@ static int copy_submit(struct copy *copy)
 	return 0;
 }
 
-/* Start, unless what is mapped has moved: -ESTALE */
+/* Start the copy; -ESTALE if a buffer has moved since it was mapped */
 static int copy_start(struct copy *copy)
 {
 	int ret;
@@ -205,7 +205,7 @@ static int copy_start(struct copy *copy)
 	return 0;
 }
 
-/* Wait for the end, or bring it about */
+/* Wait until the copy has ended, or stop it */
 static int copy_finish(struct copy *copy)
 {
 	unsigned long most = msecs_to_jiffies(READ_ONCE(timeout_ms));
@@ -214,7 +214,7 @@ static int copy_finish(struct copy *copy)
 	left = wait_for_completion_interruptible_timeout(&copy->ended, most);
 
 	guard(mutex)(&copy->lock);
-	copy_stop(copy);	/* leaves nothing behind, done or not */
+	copy_stop(copy);	/* no descriptor stays, whether done or not */
 
 	if (left < 0)
 		return -EINTR;
@@ -243,7 +243,7 @@ static int copy_map(struct copy_end *end)
 		goto out_unlock;
 	}
 
-	/* Wait for writers to what we read, and for all users of what we overwrite. */
+	/* Wait for writers of the source, or for all users of the target. */
 	left = dma_resv_wait_timeout(resv, dma_resv_usage_rw(end->dir !=
 							     DMA_TO_DEVICE),
 				     true, MAX_SCHEDULE_TIMEOUT);
@@ -261,7 +261,7 @@ static void copy_unmap(struct copy_end *end)
 	dma_buf_unmap_attachment_unlocked(end->attachment, end->sgt, end->dir);
 }
 
-/* -ESTALE: memory has moved meanwhile, and it may be tried again. */
+/* -ESTALE: a buffer has moved in the meantime, so the copy can be retried. */
 static int copy_once(struct copy *copy)
 {
 	int ret;
@@ -299,7 +299,7 @@ static int copy_attach(struct copy *copy, struct copy_end *end)
 	return PTR_ERR_OR_ZERO(end->attachment);
 }
 
-/* With the engine */
+/* Copy, with the buffers attached to the engine */
 static int copy_attached(struct copy *copy)
 {
 	int ret;
@@ -391,7 +391,7 @@ static int copy_request(const struct p2pdma_copy *request)
 	if (ret)
 		goto out_source;
 
-	/* What overlaps couldn't be tried again after a move. */
+	/* An overlapping copy couldn't be repeated after a move. */
 	if (copy_within(&copy) &&
 	    abs_diff(copy.source.offset, copy.destination.offset) <
 	    copy.length) {

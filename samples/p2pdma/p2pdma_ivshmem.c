@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A provider: gives other devices the memory in a BAR.
+ * A provider: lets other devices use the memory in a BAR.
  *
- * For two devices that QEMU has, and whose memory no other driver manages: ivshmem,
- * and the display bochs-display.  There are two ways to offer memory, and this
+ * For two devices of QEMU whose memory no other driver manages: ivshmem, and
+ * the display bochs-display.  There are two ways to offer memory, and this
  * driver shows both:
  *
- * With struct pages (ivshmem, unless pages=0).  Memory with pages goes wherever
- * system memory goes: user space maps it and reads files into it with O_DIRECT,
+ * With struct pages (ivshmem, unless pages=0).  Such memory can be used like
+ * system memory: user space maps it and reads files into it with O_DIRECT,
  * kernel users allocate from its pool, and /dev/dma_heap has a heap of it.
- * Two calls in probe() do all that, and the driver's leaving undoes it.  The
+ * Two calls in probe() do all that, and unbinding the driver undoes it.  The
  * cost is RAM for the pages, 16 MiB for each GiB.
  *
- * Without pages (the display, and ivshmem with pages=0).  That costs nothing;
- * the memory is the driver's to manage, and it goes to others as DMA buffers
- * that the driver exports.  Here user space asks for them, by P2PDMA_EXPORT on
- * /dev/p2pdma-<PCI device>, and says which part of the BAR it wants.
+ * Without pages (the display, and ivshmem with pages=0).  That takes no RAM;
+ * the driver manages the memory, and exports it as DMA buffers.  Here user
+ * space asks for a buffer of a part of the BAR, by P2PDMA_EXPORT on
+ * /dev/p2pdma-<PCI device>.
  *
- * What becomes of buffers when the device goes, and whether another device can
- * reach them, is the core's business.
+ * The core revokes buffers when the device goes, and decides whether another
+ * device can reach them.
  */
 
 #include <linux/cleanup.h>
@@ -60,15 +60,15 @@ static const struct ivshmem_model display_model = {
 };
 
 /*
- * A device that exports its memory without pages.  Open files keep it; what
- * they ask for is refused once the driver has left.
+ * A device that exports its memory without pages.  Open files hold a reference;
+ * their requests are refused once the driver is unbound.
  */
 struct ivshmem {
 	struct kref ref;
 	struct miscdevice misc;
 	char name[32];
-	struct mutex lock;		/* for @provider, against its leaving */
-	struct p2pdma_provider *provider;	/* NULL: has left */
+	struct mutex lock;		/* protects @provider */
+	struct p2pdma_provider *provider;	/* NULL: driver is unbound */
 	phys_addr_t start;
 	u64 size;
 };
@@ -81,7 +81,7 @@ static void ivshmem_free(struct kref *ref)
 	kfree(shm);
 }
 
-/* misc_open() holds its lock, so the driver can't leave meanwhile. */
+/* misc_open() holds misc_mtx, so the driver can't deregister meanwhile. */
 static int ivshmem_open(struct inode *inode, struct file *file)
 {
 	struct ivshmem *shm = container_of(file->private_data, struct ivshmem,
@@ -221,7 +221,7 @@ static void ivshmem_remove(struct pci_dev *pdev)
 	kref_put(&shm->ref, ivshmem_free);
 }
 
-/* Not for the module loader: others have better use for these devices. */
+/* No MODULE_DEVICE_TABLE(): other drivers use these devices, too. */
 static const struct pci_device_id ivshmem_ids[] = {
 	{ PCI_DEVICE(PCI_VENDOR_ID_REDHAT_QUMRANET, 0x1110),
 	  .driver_data = (kernel_ulong_t)&ivshmem_model },

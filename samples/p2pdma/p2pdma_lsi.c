@@ -2,18 +2,18 @@
 /*
  * A DMA engine: the memory moves of an LSI 53C895A SCSI controller.
  *
- * The controller runs programs of its own, called SCRIPTS, which it fetches by
- * DMA.  One of their instructions copies memory, and that one is all this
- * driver uses: a DMA_MEMCPY engine that addresses 32 bits, and a simple bus
- * master for samples and tests of peer-to-peer DMA.  It knows nothing of peers:
- * it is given DMA addresses.  It doesn't do SCSI.
+ * The controller runs programs, called SCRIPTS, which it fetches by DMA.  This
+ * driver uses only the instruction that copies memory: that makes a DMA_MEMCPY
+ * engine with 32-bit addresses, a simple bus master for samples and tests of
+ * peer-to-peer DMA.  The driver only sees DMA addresses, of any memory.  It
+ * doesn't do SCSI.
  *
  * There is one channel, and one program: it holds as many moves as fit, ends
- * with an interrupt, and is then written anew for what is left of a copy.
+ * with an interrupt, and is then rewritten for the rest of the copy.
  *
  * A client's mappings are for this device, so they must not outlive the
- * driver: remove() aborts what runs, and waits until the client has let go of
- * the channel.
+ * driver: remove() aborts a running copy, and waits until the client has
+ * released the channel.
  */
 
 #include <linux/delay.h>
@@ -42,7 +42,7 @@
 #define LSI_ISTAT0	0x14
 #define   LSI_ISTAT0_ABRT	BIT(7)
 #define   LSI_ISTAT0_SRST	BIT(6)
-#define   LSI_ISTAT0_DIP	BIT(0)	/* DSTAT has something */
+#define   LSI_ISTAT0_DIP	BIT(0)	/* DSTAT has a pending interrupt */
 #define LSI_DSP		0x2c		/* write: runs the program there */
 #define LSI_DIEN	0x39
 
@@ -71,10 +71,10 @@ struct lsi_desc {
 	u32 destination;
 	size_t length;
 	size_t done;
-	size_t program_end;		/* what will be done after the program */
+	size_t program_end;		/* @done after the program has run */
 };
 
-/* A controller.  vc.lock is for all that changes. */
+/* A controller.  vc.lock protects all fields that change. */
 struct lsi {
 	struct virt_dma_chan vc;
 	struct dma_device dma;
@@ -82,7 +82,7 @@ struct lsi {
 	__le32 *program;
 	dma_addr_t program_dma;
 	struct lsi_desc *active;	/* first of vc.desc_issued, or NULL */
-	bool gone;			/* the driver leaves */
+	bool gone;			/* the driver is being unbound */
 	bool in_use;			/* a client has the channel */
 	wait_queue_head_t unused;
 };
@@ -112,7 +112,7 @@ static void lsi_reset(struct lsi *lsi)
 	       lsi->regs + LSI_DIEN);
 }
 
-/* Stop what runs; afterwards the controller accesses no memory. */
+/* Stop the program; afterwards the controller accesses no memory. */
 static void lsi_stop(struct lsi *lsi)
 {
 	u8 status;
@@ -127,13 +127,13 @@ static void lsi_stop(struct lsi *lsi)
 	readb_poll_timeout_atomic(lsi->regs + LSI_ISTAT0, status,
 				  status & LSI_ISTAT0_DIP, 1, 1000);
 	writeb(0, lsi->regs + LSI_ISTAT0);
-	/* Also what a program said that ended just now */
+	/* Also acknowledge the interrupt of a program that has just ended */
 	readb(lsi->regs + LSI_DSTAT);
-	/* QEMU's goes on a little later, unless it is reset. */
+	/* QEMU's controller goes on a little later, unless it is reset. */
 	lsi_reset(lsi);
 }
 
-/* Write a program for what is left of a copy, and run it. */
+/* Write a program for the rest of a copy, and run it. */
 static void lsi_run(struct lsi *lsi, struct lsi_desc *desc)
 {
 	u32 most = clamp(ALIGN_DOWN(READ_ONCE(move_bytes), 4), 4,
@@ -168,7 +168,7 @@ static void lsi_end(struct lsi_desc *desc, enum dmaengine_tx_result result)
 	vchan_cookie_complete(&desc->vd);
 }
 
-/* Begin the next copy, if there is one; all end at once when we leave. */
+/* Start the next copy, if any; end all of them if the driver is leaving. */
 static void lsi_next(struct lsi *lsi)
 {
 	struct virt_dma_desc *vd;
@@ -204,7 +204,7 @@ static irqreturn_t lsi_ended(struct lsi *lsi)
 		dev_err_ratelimited(lsi->dma.dev,
 				    "copy failed: DMA status %#x\n", status);
 		lsi_reset(lsi);
-		/* Source or destination: it doesn't tell. */
+		/* The controller doesn't tell reads from writes. */
 		lsi_end(desc, DMA_TRANS_READ_FAILED);
 	} else {
 		desc->done = desc->program_end;
@@ -228,7 +228,7 @@ static irqreturn_t lsi_interrupt(int irq, void *data)
 	return ret;
 }
 
-/* ---- What dmaengine asks for ---- */
+/* ---- dmaengine callbacks ---- */
 
 static int lsi_alloc_chan_resources(struct dma_chan *chan)
 {
@@ -339,7 +339,7 @@ static void lsi_init_dma(struct lsi *lsi, struct device *dev)
 
 	dma->dev = dev;
 	dma_cap_set(DMA_MEMCPY, dma->cap_mask);
-	/* Not for copies that a CPU does faster. */
+	/* Only for clients that ask for it: a CPU copies faster. */
 	dma_cap_set(DMA_PRIVATE, dma->cap_mask);
 	dma->copy_align = DMAENGINE_ALIGN_4_BYTES;
 	dma->residue_granularity = DMA_RESIDUE_GRANULARITY_SEGMENT;
@@ -417,7 +417,7 @@ static void lsi_remove(struct pci_dev *pdev)
 	pci_clear_master(pdev);
 }
 
-/* Not for the module loader: SCSI disks want another driver. */
+/* No MODULE_DEVICE_TABLE(): SCSI disks need another driver. */
 static const struct pci_device_id lsi_ids[] = {
 	{ PCI_VDEVICE(LSI_LOGIC, PCI_DEVICE_ID_LSI_53C895A) },
 	{ }

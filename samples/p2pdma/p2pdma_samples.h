@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note */
 /*
- * What user space may ask of the peer-to-peer DMA samples.
+ * User-space interface of the peer-to-peer DMA samples.
  */
 #ifndef _P2PDMA_SAMPLES_H
 #define _P2PDMA_SAMPLES_H
@@ -25,20 +25,20 @@ struct p2pdma_copy {
 };
 
 /*
- * On /dev/p2pdma_copy: copy by DMA, and return when it is done.  0, or -1 and
+ * On /dev/p2pdma_copy: copy by DMA, and return when it is done.  0, or -1 and:
  *
  * EBADF, EINVAL	no DMA buffers; a range outside of them, or empty, or
  *			overlapping the other; alignment that the engine lacks
  * EACCES		a source not opened to be read, a destination not opened
  *			to be written
- * ENODEV		no DMA engine, or it left, or a buffer's memory did
+ * ENODEV		no DMA engine, or it is unbound, or a buffer is revoked
  * EREMOTEIO		the engine can't reach a buffer; nothing was copied
  * EIO			the engine failed
- * ETIMEDOUT		the engine didn't come to an end, and was stopped
- * EINTR		a signal came; what the destination has is anything
+ * ETIMEDOUT		the engine didn't finish in time, and was stopped
+ * EINTR		a signal came; the destination's content is undefined
  * ENOMEM		no memory
  *
- * and whatever else the driver says that made a buffer.
+ * or another error of the driver that exported a buffer.
  */
 #define P2PDMA_COPY	_IOW('P', 0xd0, struct p2pdma_copy)
 
@@ -55,8 +55,8 @@ struct p2pdma_export {
 };
 
 /*
- * On /dev/p2pdma-<PCI device>: make a DMA buffer.  Its file descriptor, or -1
- * and EINVAL (the range), ENODEV (the device is gone), EMFILE, ENOMEM.
+ * On /dev/p2pdma-<PCI device>: make a DMA buffer.  Returns a file descriptor,
+ * or -1 and EINVAL (bad range), ENODEV (the device is gone), EMFILE, ENOMEM.
  */
 #define P2PDMA_EXPORT	_IOW('P', 0xd1, struct p2pdma_export)
 
