@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * KUnit tests of PCI peer-to-peer DMA: memory without struct pages as dma-bufs,
- * and the ways that it is taken back.  Programs and heaps are for tests in user
- * space.
+ * and the ways to revoke it.  Selftests in user space cover programs and heaps.
  */
 
 #include <linux/delay.h>
@@ -27,7 +26,7 @@
 #define SIZE	SZ_64K
 #define OFFSET	SZ_8K
 
-/* Memory of b, exported; its importers */
+/* Exported memory of device b, and its importers */
 struct export {
 	struct kunit *test;
 	struct pci_fabric *fabric;
@@ -63,7 +62,7 @@ static const struct dma_buf_attach_ops importer_of_pages = {
 	.move_notify = notified,
 };
 
-/* A driver that exports memory first of all */
+/* The probe() of a driver, which exports memory */
 static void probe(struct export *export)
 {
 	struct kunit *test = export->test;
@@ -89,7 +88,7 @@ static void create(struct kunit *test, struct export *export,
 	probe(export);
 }
 
-/* What put off its end until now has come to it. */
+/* Put the dma-buf, and wait for its delayed release. */
 static void drop(struct export *export)
 {
 	dma_buf_put(export->dmabuf);
@@ -118,7 +117,7 @@ static void unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
 	dma_buf_unmap_attachment_unlocked(attachment, sgt, dir);
 }
 
-/* The client a has all of it mapped, to write there */
+/* Attach client a and map all of the buffer, for the client to write */
 static struct sg_table *attach_and_map(struct export *export,
 				       struct dma_buf_attachment **attachment)
 {
@@ -139,7 +138,7 @@ static void unmap_and_detach(struct export *export, struct sg_table *sgt,
 	dma_buf_detach(export->dmabuf, attachment);
 }
 
-/* Every operation fails, and only the dma-buf itself is left. */
+/* The buffer is revoked: every operation fails. */
 static void expect_gone(struct export *export,
 			struct dma_buf_attachment *attachment)
 {
@@ -170,7 +169,7 @@ static void mapped(struct kunit *test)
 			pci_bus_address(export.owner, 0) + OFFSET);
 	unmap_and_detach(&export, sgt, attachment);
 
-	/* The last user frees the memory, and the driver stays. */
+	/* The last put frees the memory; the driver stays bound. */
 	KUNIT_EXPECT_EQ(test, export.released, 0);
 	drop(&export);
 	KUNIT_EXPECT_EQ(test, export.released, 1);
@@ -190,11 +189,11 @@ static void revoked(struct kunit *test)
 
 	p2pdma_revoke(export.dmabuf);
 	expect_gone(&export, attachment);
-	/* Once is enough. */
+	/* A second revocation has no effect. */
 	p2pdma_revoke(export.dmabuf);
 	expect_gone(&export, attachment);
 
-	/* Its own, it can still undo. */
+	/* The importer can still unmap and detach. */
 	unmap_and_detach(&export, sgt, attachment);
 	drop(&export);
 	p2pdma_test_leave(test, export.owner, export.driver);
@@ -220,7 +219,7 @@ static void driver_leaves(struct kunit *test)
 #define DRIVERS	1000
 #define ALIVE	16
 
-/* Buffers outlive their drivers, with attachments and what they have mapped. */
+/* Buffers outlive their drivers, with attachments and mappings. */
 static void drivers_leave(struct kunit *test)
 {
 	struct dma_buf_attachment *attachments[ALIVE] = { };
@@ -258,14 +257,14 @@ static void drivers_leave(struct kunit *test)
 /* ---- Fences ---- */
 
 /*
- * It signals in the end, so that a wait that shouldn't be makes a test fail,
- * rather than hang.
+ * Fences signal in the end, so that an unwanted wait makes a test fail instead
+ * of hang.
  */
 #define LIMIT	(60 * HZ)
 
 struct fence {
 	struct dma_fence base;
-	spinlock_t lock;		/* of base */
+	spinlock_t lock;		/* for base */
 	struct delayed_work signal;
 };
 
@@ -315,7 +314,7 @@ static void end_fence(struct fence *fence)
 	dma_fence_put(&fence->base);
 }
 
-/* Nothing is mapped: no fence is waited for. */
+/* Without mappings, release doesn't wait for fences. */
 static void closed_with_fence(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -347,7 +346,7 @@ static void revoke_work(struct work_struct *work)
 	p2pdma_revoke(revocation->export->dmabuf);
 }
 
-/* A revocation that has told importers, and waits for a fence */
+/* Start a revocation that notifies importers and then waits for a fence */
 static void begin_revocation(struct revocation *revocation,
 			     struct export *export)
 {
@@ -364,7 +363,7 @@ static void end_revocation(struct revocation *revocation)
 	destroy_work_on_stack(&revocation->work);
 }
 
-/* A fence is waited for, and the reservation is free meanwhile. */
+/* Revocation waits for a fence, without holding the reservation lock. */
 static void revoked_with_fence(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -387,7 +386,7 @@ static void revoked_with_fence(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&fence->base));
 	KUNIT_EXPECT_EQ(test, export.released, 0);
 
-	/* Whose fence comes now isn't an importer's. */
+	/* Revocation ignores fences that are added after move_notify(). */
 	late = add_fence(&export, &fence_ops, LIMIT);
 	dma_fence_signal(&fence->base);
 	end_revocation(&revocation);
@@ -401,7 +400,7 @@ static void revoked_with_fence(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* When all have unmapped, no device is left to wait for. */
+/* When all importers have unmapped, revocation stops waiting. */
 static void revoked_and_unmapped(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -425,7 +424,7 @@ static void revoked_and_unmapped(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* Waits as radeon's does while its GPU hangs */
+/* Fails as radeon's wait does while its GPU hangs */
 static signed long fail_to_wait(struct dma_fence *base, bool intr,
 				signed long timeout)
 {
@@ -438,7 +437,7 @@ static const struct dma_fence_ops failing_fence_ops = {
 	.wait = fail_to_wait,
 };
 
-/* A wait that fails isn't a device that is done. */
+/* A failed wait doesn't mean that the device is done: revocation waits on. */
 static void waiting_fails(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -493,12 +492,12 @@ static void refused(struct kunit *test)
 	create(test, &export, NULL, NULL);
 	a = p2pdma_test_dev(test, export.fabric, "a");
 
-	/* No way through the root complex: said at once, with the reason. */
+	/* No route through the root complex: attach fails, and logs why. */
 	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "e", &importer)),
 			-EREMOTEIO);
 	KUNIT_EXPECT_EQ(test, 1, p2pdma_test_said(test, log,
 						  "host-bridge-not-listed"));
-	/* An importer that wants pages, or has no move_notify() */
+	/* Importers that need pages or have no move_notify() */
 	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "a",
 					     &importer_of_pages)),
 			-EOPNOTSUPP);
@@ -517,7 +516,7 @@ static void refused(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* Nothing but writes: it attaches, and is refused the other direction. */
+/* Only writes have a route: attach works, mapping for reads is refused. */
 static void one_direction(struct kunit *test)
 {
 	static const struct p2pdma_test_change changes[] = {
@@ -598,7 +597,7 @@ static struct p2pdma_phys_list *make_list(struct kunit *test,
 	return list;
 }
 
-/* Parts in any order; each is an entry, and those that touch are one. */
+/* Parts in any order: each is an entry, and adjacent ones are merged. */
 static void several_parts(struct kunit *test)
 {
 	static const struct {
@@ -654,7 +653,7 @@ static void several_parts(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* A list that can't be exported stays the caller's. */
+/* If a list can't be exported, the caller keeps it. */
 static void bad_lists(struct kunit *test)
 {
 	struct p2pdma_provider *provider, *other;
@@ -674,7 +673,7 @@ static void bad_lists(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, other);
 	ram = alloc_page(GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, ram);
-	/* Behind one page that is fine, but for the first */
+	/* Each but the first case follows a valid page in the list. */
 	const struct {
 		struct p2pdma_provider *provider;
 		phys_addr_t start;
@@ -712,7 +711,7 @@ static void bad_lists(struct kunit *test)
 
 /* ---- No memory ---- */
 
-#define MANY	200	/* allocations, which nothing here needs */
+#define MANY	200	/* more allocations than any call here makes */
 
 /* Each allocation of p2pdma_export() fails in turn. */
 static void export_without_memory(struct kunit *test)
@@ -731,7 +730,7 @@ static void export_without_memory(struct kunit *test)
 		hit = p2pdma_test_failed();
 		p2pdma_test_fail_nth(0);
 		if (!IS_ERR(dmabuf)) {
-			/* What checks memory can do without some of its own. */
+			/* Memory checkers' own allocations may fail. */
 			dma_buf_put(dmabuf);
 			made++;
 			continue;
@@ -742,8 +741,8 @@ static void export_without_memory(struct kunit *test)
 	}
 	KUNIT_EXPECT_FALSE(test, hit);
 	/*
-	 * A list, the buffer, and the dma-buf with its inode and file; for the
-	 * list's ranges kvrealloc() tries twice.
+	 * A list, the buffer, and the dma-buf with its inode and file.  For the
+	 * list's ranges kvrealloc() allocates twice: one failure is no refusal.
 	 */
 	KUNIT_EXPECT_GE(test, refused, 5);
 	drop(&export);
@@ -751,7 +750,7 @@ static void export_without_memory(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* Those of a mapping do. */
+/* Each allocation of a mapping fails in turn. */
 static void map_without_memory(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -762,7 +761,7 @@ static void map_without_memory(struct kunit *test)
 
 	p2pdma_test_inject_faults(test);
 	create(test, &export, NULL, NULL);
-	/* While it is there, what checks mappings needs no memory. */
+	/* While this exists, CONFIG_DMA_API_DEBUG needs no memory. */
 	held = attach_and_map(&export, &attachment);
 	for (nth = 1; hit && nth < MANY; nth++) {
 		p2pdma_test_fail_nth(nth);
@@ -778,7 +777,7 @@ static void map_without_memory(struct kunit *test)
 		refused++;
 	}
 	KUNIT_EXPECT_FALSE(test, hit);
-	/* The mapping, that of its list in two parts, and its table */
+	/* The mapping, the two parts of its list's mapping, and its table */
 	KUNIT_EXPECT_EQ(test, refused, 4);
 	unmap_and_detach(&export, held, attachment);
 	drop(&export);
@@ -786,7 +785,7 @@ static void map_without_memory(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
-/* Taking memory back can't fail: it is tried again, and devices are waited for. */
+/* Revocation can't fail: it retries, and still waits for devices. */
 static void revoked_without_memory(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment;
@@ -798,7 +797,7 @@ static void revoked_without_memory(struct kunit *test)
 	create(test, &export, NULL, NULL);
 	sgt = attach_and_map(&export, &attachment);
 	fence = add_fence(&export, &fence_ops, HZ / 10);
-	/* The list of fences is all that needs memory. */
+	/* Only the list of fences needs memory. */
 	p2pdma_test_fail_nth(1);
 	p2pdma_revoke(export.dmabuf);
 	KUNIT_EXPECT_TRUE(test, p2pdma_test_failed());

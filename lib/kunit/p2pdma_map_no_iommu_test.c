@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit test of DMA mapping in two steps where the DMA API drives no IOMMU.
+ * KUnit test of two-step DMA mapping in kernels without CONFIG_IOMMU_DMA.
  *
- * Kernels that PCI fabrics can be made in have IOMMU_DMA, so a suite can't run
- * on one without.  What drivers get there is all in the header, though: this file
- * sees it as they do, and passes no device to any other code.
+ * Kernels with PCI fabrics have IOMMU_DMA, so the suite can't run on a kernel
+ * without.  But there all functions are stubs in the header: this file includes
+ * them without the option, and passes no device to any other code.
  */
 
 #undef CONFIG_IOMMU_DMA
@@ -16,7 +16,7 @@
 #include <linux/sizes.h>
 #include <linux/string.h>
 
-/* There is no IOVA space, whatever was in @state before. */
+/* Allocating IOVA space fails, whatever @state holds. */
 static void no_iova_space(struct kunit *test)
 {
 	struct dma_iova_state state;

@@ -2,16 +2,16 @@
 /*
  * KUnit test: ranges of BARs mapped at random, against a naive computation.
  *
- * Fabrics are those of p2pdma_test.h, with host bridges, offsets, ACS control,
- * payload sizes and DMA masks at random.  Where a BAR is stands in its register;
- * with the host bridge's offset from the table that makes its CPU addresses.
- * Which way packets go, and whether they arrive, says p2pdma_router.c.  From
- * these, in wide arithmetic, follows what p2pdma_map() has to return for a
- * client, a BAR, a range (also one that isn't in it) and a direction.
+ * Fabrics are those of p2pdma_test.h, with random host bridges, offsets, ACS
+ * control, payload sizes and DMA masks.  A BAR's bus address is read from its
+ * register; its CPU address is that plus the host bridge's offset in the table.
+ * p2pdma_router.c says which way packets go, and whether they arrive.  The
+ * expected result of p2pdma_map() for a client, a BAR, a range (not always in
+ * the BAR) and a direction is computed from these in 128-bit arithmetic.
  *
- *	p2pdma_map_random.seed=N	everything follows from it; printed, and
- *					a new one each time where it isn't given
- *	p2pdma_map_random.rounds=N	how many fabrics
+ *	p2pdma_map_random.seed=N	seed of all random numbers; printed, and
+ *					a new one each time if not given
+ *	p2pdma_map_random.rounds=N	number of fabrics
  *
  * Providers have no struct pages here, and there is no IOMMU.
  */
@@ -45,7 +45,7 @@ MODULE_PARM_DESC(seed, "Seed of the random mappings");
 module_param(rounds, uint, 0444);
 MODULE_PARM_DESC(rounds, "How many fabrics to map on");
 
-/* What comes of a question */
+/* Possible results of a question */
 enum outcome {
 	BY_BUS_ADDRESS,
 	BY_CPU_ADDRESS,
@@ -62,17 +62,17 @@ static const char * const outcome_name[OUTCOMES] = {
 };
 
 /**
- * struct world - a fabric, and what is known of it
- * @state: of the random numbers
+ * struct world - a fabric, its model, and the state of the test
+ * @state: of the random number generator
  * @seed: of this fabric
  * @cpu_allows: whether the processor forwards
  * @fabric: the fabric
  * @nodes: its table
  * @router: the model of it
  * @ends: functions with a BAR, as indices into the model
- * @count: of @ends
+ * @count: number of @ends
  * @dev: their devices, by index into the model
- * @seen: how often each outcome was
+ * @seen: how often each outcome occurred
  */
 struct world {
 	u64 state;
@@ -87,7 +87,7 @@ struct world {
 	unsigned int seen[OUTCOMES];
 };
 
-/* An address range and what is to be done with it */
+/* A client, a provider, an address range and a direction to map */
 struct question {
 	int client;
 	int provider;
@@ -157,7 +157,7 @@ static void random_setting(struct world *world)
 	world->cpu_allows = !below(world, 4);
 	pci_p2pdma_fabric_changed();
 
-	/* Mostly all; else up to somewhere in one of the BARs, by one address */
+	/* Mostly all bits; else up to a bus or CPU address in some BAR */
 	for (i = 0; i < world->count; i++) {
 		pdev = world->dev[world->ends[i]];
 		mask = DMA_BIT_MASK(64);
@@ -171,7 +171,7 @@ static void random_setting(struct world *world)
 	}
 }
 
-/* More often at an edge than not */
+/* A range that often begins or ends at an edge of the BAR, or of 64 bits */
 static void random_question(struct world *world, struct question *question)
 {
 	const struct p2pdma_router_function *f;
@@ -233,7 +233,7 @@ static void random_question(struct world *world, struct question *question)
 	question->size = size;
 }
 
-/* What there is to be answered, and by what address */
+/* The expected outcome and DMA address */
 static enum outcome expected(struct world *world,
 			     const struct question *question, u64 *addr)
 {
@@ -431,14 +431,14 @@ static void ranges_agree(struct kunit *test)
 
 	for (round = 0; round < rounds; round++) {
 		world->seed = seed + round;
-		/* Neighbours shall differ, and nothing may be 0. */
+		/* Spread neighbouring seeds; xorshift needs a nonzero state. */
 		world->state = world->seed * 0x9e3779b97f4a7c15ULL ?: 1;
 		if (!map_on_random_fabric(test, world))
 			return;
 	}
 	for (i = 0; i < OUTCOMES; i++) {
 		kunit_info(test, "%s: %u\n", outcome_name[i], world->seen[i]);
-		/* With few rounds somebody looks at one of them. */
+		/* A few rounds, to debug single fabrics, miss some outcomes. */
 		if (rounds >= 10)
 			KUNIT_EXPECT_GT_MSG(test, world->seen[i], 0, "%s",
 					    outcome_name[i]);

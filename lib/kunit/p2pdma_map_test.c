@@ -4,7 +4,7 @@
  * (dma_map_p2p() and mainline's functions), and what limits that.
  *
  * Providers here have no struct pages unless a test is about those.  There is
- * no IOMMU: what needs one is for tests in user space.
+ * no IOMMU: tests that need one are selftests in user space.
  */
 
 #include <linux/array_size.h>
@@ -40,14 +40,14 @@ static struct p2pdma_provider *provider_of(struct kunit *test,
 	return provider;
 }
 
-/* Where BAR 0 is, as the device knows it; all have 64 bits here. */
+/* The address in the register of BAR 0, a 64-bit BAR */
 static u64 bar_register(struct pci_fabric *fabric, const char *name)
 {
 	return (pci_fabric_read(fabric, name, PCI_BASE_ADDRESS_0, 4) & ~0xfU) |
 	       (u64)pci_fabric_read(fabric, name, PCI_BASE_ADDRESS_1, 4) << 32;
 }
 
-/* Map, see that dma_map_p2p() says the same, and unmap */
+/* Map by p2pdma_map(), compare with dma_map_p2p(), and unmap */
 static int map(struct kunit *test, struct device *dev,
 	       struct p2pdma_provider *provider, phys_addr_t phys, size_t size,
 	       enum dma_data_direction dir, dma_addr_t *addr)
@@ -71,13 +71,13 @@ static int map(struct kunit *test, struct device *dev,
 /**
  * struct route_case - a client, a provider, and what can be mapped
  * @name: what is special
- * @fabric: where
+ * @fabric: the fabric to start from
  * @client: device that maps
- * @provider: whose memory
- * @type: how, where anything can be
+ * @provider: device whose memory is mapped
+ * @type: expected mapping type if any direction is possible
  * @directions: P2PDMA_READ, P2PDMA_WRITE
- * @reason: why not more, NULL where all goes
- * @change: what is different in the fabric
+ * @reason: why not both directions, NULL if both are possible
+ * @change: changes to the fabric
  * @cpu_allows: the processor forwards between all its root ports
  * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
@@ -143,7 +143,7 @@ static const struct route_case route_cases[] = {
 	  .change = { MPS("a", 256), MPS("b", 256) } },
 };
 
-/* Of the windows behind all host bridges */
+/* Offsets of the host bridges' windows */
 static const u64 offsets[] = { 0, SZ_4G };
 
 /* Each case with each offset */
@@ -189,7 +189,7 @@ static void routes(struct kunit *test)
 	const struct route_case *param =
 		&route_cases[number / ARRAY_SIZE(offsets)];
 	const u64 offset = offsets[number % ARRAY_SIZE(offsets)];
-	/* Of a BAR of 4 MiB */
+	/* Parts of a BAR of 4 MiB */
 	static const struct {
 		u64 at;
 		size_t size;
@@ -233,7 +233,7 @@ static void routes(struct kunit *test)
 		}
 	}
 
-	/* Once for all of them */
+	/* A refusal is logged once for all parts. */
 	KUNIT_EXPECT_EQ(test, !log->count, param->directions == P2PDMA_BOTH);
 	if (param->reason)
 		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log,
@@ -249,7 +249,7 @@ static void routes(struct kunit *test)
 
 /* ---- Arguments ---- */
 
-/* What is no part of the BAR, or no direction */
+/* Ranges outside of the BAR, and invalid directions */
 static void arguments(struct kunit *test)
 {
 	struct p2pdma_test_log *log = p2pdma_test_log(test);
@@ -279,9 +279,9 @@ static void arguments(struct kunit *test)
 		{ start, SIZE_MAX }, { start + 1, SIZE_MAX },
 		{ start, -start }, { end, SIZE_MAX }, { end, -end },
 		{ end, -end + 1 }, { U64_MAX, 2 },
-		/* Bus addresses are no CPU addresses. */
+		/* A bus address instead of a CPU address */
 		{ bar_register(fabric, "b"), 1 },
-		/* Another BAR's are another provider's. */
+		/* An address in the BAR of another provider */
 		{ pci_resource_start(a, 0), 1 },
 	};
 	static const enum dma_data_direction no_directions[] = {
@@ -310,7 +310,7 @@ static void arguments(struct kunit *test)
 				     DMA_TO_DEVICE, &addr));
 }
 
-/* ---- Clients that are no PCI devices, or parts of one ---- */
+/* ---- Clients that aren't PCI devices, or are a part of one ---- */
 
 static void child(struct kunit *test)
 {
@@ -334,14 +334,14 @@ static void child(struct kunit *test)
 				     DMA_BIDIRECTIONAL, &addr));
 	KUNIT_EXPECT_EQ(test, addr, bar_register(fabric, "b"));
 
-	/* Its own mask is what counts, where it has one. */
+	/* If the child has a DMA mask, that mask counts. */
 	KUNIT_ASSERT_EQ(test, dma_set_mask(child, DMA_BIT_MASK(32)), 0);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, child), REFUSED);
 	KUNIT_EXPECT_EQ(test, -EREMOTEIO, map(test, child, provider, start, 1,
 					      DMA_BIDIRECTIONAL, &addr));
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &a->dev), BUS);
 
-	/* Without one it may ask, by its parent's, but not attach or map. */
+	/* Without, queries use the parent's, but it can't attach or map. */
 	mask = child->dma_mask;
 	child->dma_mask = NULL;
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, child), BUS);
@@ -377,7 +377,7 @@ static void not_pci(struct kunit *test)
 
 /* ---- Addresses that the client can't send ---- */
 
-/* Nothing of @pdev's, if it has pages, or the BAR's, and why */
+/* @client can't reach @pdev, for @reason */
 static void expect_refused(struct kunit *test, struct pci_dev *pdev,
 			   struct pci_dev *client, enum p2pdma_reason reason)
 {
@@ -402,7 +402,7 @@ static void expect_route(struct kunit *test, struct pci_dev *pdev,
 	KUNIT_EXPECT_EQ(test, route.map_type, type);
 }
 
-/* As far as the mask goes, whatever else the BAR has */
+/* The part of a BAR that the DMA mask covers can be mapped. */
 static void dma_mask_within_bar(struct kunit *test)
 {
 	struct p2pdma_test_log *log = p2pdma_test_log(test);
@@ -436,7 +436,7 @@ static void dma_mask_within_bar(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &a->dev), REFUSED);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-mask"), 1);
 
-	/* So do pages. */
+	/* A route of pages must cover all registered pages, and no more. */
 	KUNIT_ASSERT_EQ(test, pci_p2pdma_add_resource(b, 0, SZ_2M, 0), 0);
 	expect_route(test, b, a, BUS);
 	KUNIT_ASSERT_EQ(test, pci_p2pdma_add_resource(b, 0, SZ_2M, SZ_2M), 0);
@@ -446,7 +446,7 @@ static void dma_mask_within_bar(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &a->dev), BUS);
 }
 
-/* It is CPU addresses that a host bridge takes, and those must fit then. */
+/* Host bridges get CPU addresses, so these must fit into the mask. */
 static void dma_mask_of_cpu_addresses(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = {
@@ -477,7 +477,7 @@ static void dma_mask_of_cpu_addresses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_test_map(test, f, &e->dev), REFUSED);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-mask"), 1);
 
-	/* The bus address of the last byte would do, but isn't what is sent. */
+	/* A mask for the last byte's bus address isn't enough. */
 	KUNIT_ASSERT_EQ(test, dma_set_mask(&e->dev, end - SZ_4G), 0);
 	expect_refused(test, f, e, P2PDMA_REASON_DMA_MASK);
 	KUNIT_ASSERT_EQ(test, dma_set_mask(&e->dev, end - 1), 0);
@@ -490,7 +490,7 @@ static void dma_mask_of_cpu_addresses(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &e->dev), ROOT);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_map(test, f, &e->dev), ROOT);
 
-	/* What is between the device and memory may have less. */
+	/* A bus above the device may have a lower limit. */
 	e->dev.bus_dma_limit = end - 1;
 	expect_refused(test, f, e, P2PDMA_REASON_DMA_MASK);
 	e->dev.bus_dma_limit = end;
@@ -502,11 +502,11 @@ static void clear_dma_ranges(void *data)
 {
 	struct device *dev = data;
 
-	/* It would be freed with the device. */
+	/* Static, so it must not be freed with the device. */
 	dev->dma_range_map = NULL;
 }
 
-/* Map the first page of @provider as a list: 0 or an error, and its address */
+/* Map one page at @phys as a list: 0 or an error, and its DMA address */
 static int map_list(struct kunit *test, struct device *dev,
 		    struct p2pdma_provider *provider, phys_addr_t phys,
 		    dma_addr_t *addr)
@@ -528,8 +528,8 @@ static int map_list(struct kunit *test, struct device *dev,
 }
 
 /*
- * Where firmware says that DMA addresses aren't CPU addresses, pages and what has
- * none are mapped to the same address or not at all.
+ * If firmware says that DMA addresses differ from CPU addresses, memory with
+ * and without pages is mapped to the same address or not at all.
  */
 static void dma_ranges(struct kunit *test)
 {
@@ -559,7 +559,7 @@ static void dma_ranges(struct kunit *test)
 							   &a->dev));
 	a->dev.dma_range_map = ranges;
 
-	/* All is somewhere else, or nowhere. */
+	/* The BAR is translated by an offset, or outside of all ranges. */
 	ranges[0].dma_start = SZ_4G;
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		ranges[0].size = sizes[i];
@@ -576,23 +576,23 @@ static void dma_ranges(struct kunit *test)
 				p2pdma_test_map_page(test, page, &a->dev, NULL));
 		pci_p2pdma_distance(e, &a->dev, true);
 		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "fix:"), 0);
-		/* The first time; it is the same reason the second time. */
+		/* Logged in the first round; the reason doesn't change. */
 		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "dma-ranges"),
 				!i);
 
-		/* A switch takes what the BAR has. */
+		/* Below a switch the BAR's bus address is used. */
 		KUNIT_EXPECT_EQ(test, 0, map(test, &a->dev, near,
 					     pci_resource_start(b, 0), SZ_4K,
 					     DMA_BIDIRECTIONAL, &addr));
 		KUNIT_EXPECT_EQ(test, addr, bar_register(fabric, "b"));
 		expect_route(test, b, a, BUS);
-		/* An IOMMU has addresses of its own. */
+		/* With an IOMMU, DMA addresses are IOVAs. */
 		a->dev.dma_iommu = true;
 		KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(far, &a->dev), ROOT);
 		a->dev.dma_iommu = false;
 	}
 
-	/* Nothing is. */
+	/* No offset */
 	ranges[0].dma_start = 0;
 	ranges[0].size = BIT_ULL(52);
 	expect_route(test, e, a, ROOT);
@@ -605,7 +605,7 @@ static void dma_ranges(struct kunit *test)
 							 &addr));
 	KUNIT_EXPECT_EQ(test, addr, page_to_phys(virt_to_page(page)));
 
-	/* The end of the BAR is. */
+	/* The second half of the BAR is outside of all ranges. */
 	ranges[0].size = start + SZ_2M;
 	expect_refused(test, e, a, P2PDMA_REASON_DMA_RANGES);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(far, &a->dev), REFUSED);
@@ -616,7 +616,7 @@ static void dma_ranges(struct kunit *test)
 					      &addr));
 }
 
-/* Distance is of pages, and without any there is nothing to be too far up. */
+/* Distance is about pages: without any, no address exceeds the DMA mask. */
 static void dma_mask_without_pages(struct kunit *test)
 {
 	struct p2pdma_provider *provider;
@@ -634,9 +634,9 @@ static void dma_mask_without_pages(struct kunit *test)
 }
 
 /*
- * An IOMMU's addresses fit into the mask, whatever is behind them; bus addresses
- * don't come from there, and aren't given back to it.  (There is no IOMMU: who
- * asks it crashes.)
+ * IOVAs fit into the mask, whatever memory is behind them; bus addresses aren't
+ * IOVAs, and unmapping them doesn't involve the IOMMU.  (There is no IOMMU:
+ * using it would crash.)
  */
 static void translated(struct kunit *test)
 {
@@ -667,7 +667,7 @@ static void translated(struct kunit *test)
 	expect_refused(test, e, a, P2PDMA_REASON_DMA_MASK);
 }
 
-/* Bus addresses of a client are what its own host bridge's windows have. */
+/* A client's bus addresses are those in its own host bridge's windows. */
 static void bus_addresses(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -695,7 +695,7 @@ static void bus_addresses(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, p2pdma_is_bus_addr(&g->dev,
 						   bar_register(fabric, "g")));
 
-	/* After a move the old one is no less a bus address. */
+	/* The old address of a moved BAR is still a bus address. */
 	KUNIT_ASSERT_EQ(test, pci_fabric_move_bar(fabric, "b", 0), 0);
 	KUNIT_ASSERT_NE(test, bar_register(fabric, "b"), first);
 	KUNIT_EXPECT_TRUE(test, p2pdma_is_bus_addr(&a->dev, first));
@@ -723,7 +723,7 @@ static void untrusted(struct kunit *test)
 	c = p2pdma_test_dev(test, fabric, "c");
 	e = p2pdma_test_dev(test, fabric, "e");
 	pdev[0] = b;	/* by a switch, with pages */
-	pdev[1] = c;	/* without */
+	pdev[1] = c;	/* by a switch, without pages */
 	pdev[2] = e;	/* by the host bridge */
 	for (i = 0; i < ARRAY_SIZE(pdev); i++)
 		provider[i] = provider_of(test, pdev[i], 0);
@@ -747,7 +747,7 @@ static void untrusted(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, p2pdma_test_map(test, b, &a->dev), REFUSED);
 
-	/* It isn't the provider that has to be trusted. */
+	/* The provider doesn't have to be trusted. */
 	KUNIT_EXPECT_EQ(test, 0, map(test, &b->dev, provider_of(test, a, 0),
 				     pci_resource_start(a, 0), 1,
 				     DMA_TO_DEVICE, &addr));
@@ -756,9 +756,9 @@ static void untrusted(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_test_map(test, b, &a->dev), BUS);
 }
 
-/* ---- A driver of mainline's ---- */
+/* ---- A driver that uses mainline's API ---- */
 
-/* How one would map a part of a peer's BAR on Linux 6.19, without its pages */
+/* Map a part of a peer's BAR without pages, as a driver does on Linux 6.19 */
 static int mainline_map(struct device *dev, struct pci_dev *peer, int bar,
 			phys_addr_t phys, size_t size,
 			struct dma_iova_state *state, dma_addr_t *addr)

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of PCI peer-to-peer DMA: devices registered as memory without
- * struct pages, and what becomes of that when pages are added, when a BAR moves,
- * when there is no memory, and when the driver leaves.
+ * KUnit tests of PCI peer-to-peer DMA: registration of devices as providers
+ * without struct pages, and its state after pages are added, a BAR moves, an
+ * allocation fails, or the driver is unbound.
  *
- * What is mapped, and how, is p2pdma_map_test.c's business.
+ * Mapping is tested in p2pdma_map_test.c.
  */
 
 #include <linux/array_size.h>
@@ -20,7 +20,7 @@
 
 /*
  * BARs of 64 bits, of 32 bits, of I/O ports, and one that is too small for
- * struct pages; BARs 1 and 4 aren't there.
+ * struct pages; BARs 1 and 4 don't exist.
  *
  *	host -- rp1 -- up --+-- d1 -- client
  *	                    `-- d2 -- provider
@@ -46,7 +46,7 @@ static const struct p2pdma_test_fabric test_fabric = {
 	nodes, ARRAY_SIZE(nodes)
 };
 
-/* Which of its BARs are memory */
+/* The memory BARs of the provider */
 #define MEMORY_BARS	(BIT(0) | BIT(2) | BIT(5))
 
 static bool has_p2pmem(struct pci_dev *pdev)
@@ -71,7 +71,7 @@ static unsigned int providers(struct pci_dev *pdev)
 	return found;
 }
 
-/* Is @pdev a provider of all its BARs, and of no pages? */
+/* Is @pdev a provider of all its memory BARs, without pages? */
 static void expect_pageless(struct kunit *test, struct pci_dev *pdev)
 {
 	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS);
@@ -116,7 +116,7 @@ static void bars(struct kunit *test)
 			continue;
 		KUNIT_EXPECT_PTR_EQ(test, provider->owner, &pdev->dev);
 
-		/* What the device itself compares addresses with */
+		/* The bus address in the BAR's register */
 		bus = pci_fabric_read(fabric, "provider",
 				      PCI_BASE_ADDRESS_0 + 4 * bar, 4) & ~0xfU;
 		if (bar == 0)
@@ -131,7 +131,7 @@ static void bars(struct kunit *test)
 			KUNIT_EXPECT_NE(test, provider->bus_offset, -SZ_4G);
 	}
 
-	/* Once is enough. */
+	/* A second registration has no effect. */
 	first = pcim_p2pdma_provider(pdev, 0);
 	KUNIT_EXPECT_EQ(test, pcim_p2pdma_init(pdev), 0);
 	KUNIT_EXPECT_PTR_EQ(test, pcim_p2pdma_provider(pdev, 0), first);
@@ -158,14 +158,14 @@ static void bar_without_address(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(pdev), 0);
 	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS & ~BIT(2));
 
-	/* It is given one, which is noted when its pages are registered. */
+	/* An address assigned later is found when pages are registered. */
 	clear_unset(&pdev->resource[2]);
 	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS & ~BIT(2));
 	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(pdev, 2, 0, 0));
 	KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS);
 }
 
-/* A bridge or a device without memory may be registered; it just has none. */
+/* A device without memory BARs may be registered, and has no providers. */
 static void no_bars(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -177,7 +177,7 @@ static void no_bars(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, providers(pdev), 0);
 }
 
-/* Pages bring providers of all BARs with them, and the directory. */
+/* Registering pages also makes providers of all BARs, and the directory. */
 static void pages_alone(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -210,7 +210,7 @@ static void pages_later(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, pcim_p2pdma_init(pdev), 0);
 	before = pcim_p2pdma_provider(pdev, 0);
 
-	/* What is refused makes no directory. */
+	/* A refused registration doesn't make the directory. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 3, 0, 0), -EINVAL);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 5, 0, 0), -EINVAL);
 	expect_pageless(test, pdev);
@@ -229,7 +229,7 @@ static void pages_later(struct kunit *test)
 	expect_nothing(test, pdev);
 }
 
-/* The device stays, and the next driver finds it as the first one did. */
+/* The device stays, and the next driver finds it unregistered. */
 static void next_driver(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -261,7 +261,7 @@ static void publish(struct kunit *test)
 	expect_pageless(test, pdev);
 	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&pdev->dev));
 
-	/* Nor is it kept for later. */
+	/* Publishing before pages exist has no later effect, either. */
 	KUNIT_ASSERT_EQ(test, pci_p2pdma_add_resource(pdev, 0, 0, 0), 0);
 	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(pdev));
 	pci_p2pmem_publish(pdev, true);
@@ -308,7 +308,7 @@ static const struct registration registrations[] = {
 
 KUNIT_ARRAY_PARAM_DESC(registration, registrations, name);
 
-/* Is BAR 0, as it is known, where it is now? */
+/* Does BAR 0's provider have its current address? */
 static bool in_place(struct pci_dev *pdev)
 {
 	struct p2pdma_provider *provider = pcim_p2pdma_provider(pdev, 0);
@@ -316,7 +316,7 @@ static bool in_place(struct pci_dev *pdev)
 	return provider && p2pdma_bar_in_place(p2pdma_bar(provider));
 }
 
-/* Each allocation fails in turn, until none is left to. */
+/* Each allocation fails in turn. */
 static void no_memory(struct kunit *test)
 {
 	const struct registration *param = test->param_value;
@@ -353,7 +353,7 @@ static void no_memory(struct kunit *test)
 				expect_nothing(test, pdev);
 			KUNIT_EXPECT_EQ(test, in_place(pdev),
 					param->initialised);
-			/* It isn't spoilt. */
+			/* A retry works. */
 			KUNIT_EXPECT_EQ(test, param->register_it(pdev), 0);
 		}
 		KUNIT_EXPECT_EQ(test, providers(pdev), MEMORY_BARS);
@@ -371,7 +371,7 @@ static void no_memory(struct kunit *test)
 	if (param->initialised && param->register_it == pcim_p2pdma_init)
 		KUNIT_EXPECT_EQ(test, nth, 1);
 	else
-		/* A page for slabs, in one round alone, may hide one of three. */
+		/* One round may hit the allocation of a slab page instead. */
 		KUNIT_EXPECT_GE(test, refused, 2);
 }
 
@@ -387,7 +387,7 @@ static struct kunit_suite memory_suite = {
 
 /* ---- BARs that move ---- */
 
-/* The first four bytes of BAR 0, where it is now */
+/* Map the first four bytes of BAR 0 at its current address */
 static int map_start(struct p2pdma_provider *provider, struct pci_dev *client,
 		     dma_addr_t *addr)
 {
@@ -418,7 +418,7 @@ static void bar_moves(struct kunit *test)
 	dma_unmap_p2p(&client->dev, provider, before, 4, DMA_BIDIRECTIONAL, 0);
 	p2pdma_test_log_empty(log);
 
-	/* Neither where it was nor where it is */
+	/* Neither the old nor the new address can be mapped. */
 	KUNIT_ASSERT_EQ(test, pci_fabric_move_bar(fabric, "provider", 0), 0);
 	KUNIT_ASSERT_NE(test, pci_resource_start(pdev, 0), start);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &client->dev),
@@ -430,18 +430,18 @@ static void bar_moves(struct kunit *test)
 	KUNIT_EXPECT_NE(test, map_start(provider, client, &addr), 0);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "bar-moved"), 1);
 
-	/* It is the only one. */
+	/* The other BAR isn't affected. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(other, &client->dev),
 			PCI_P2PDMA_MAP_BUS_ADDR);
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 2, 0, 0), 0);
 
-	/* An address from before must not lead to another BAR's memory. */
+	/* Refused: an old address must not lead to another BAR's memory. */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_add_resource(pdev, 0, SZ_2M, 0),
 			-EBUSY);
 	KUNIT_EXPECT_NE(test, map_start(provider, client, &addr), 0);
 }
 
-/* With pages it can only wait for the BAR to come back. */
+/* Pages keep the old address: usable again only when the BAR is back there. */
 static void moved_with_pages(struct kunit *test)
 {
 	struct p2pdma_test_log *log = p2pdma_test_log(test);

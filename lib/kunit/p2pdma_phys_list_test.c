@@ -2,13 +2,13 @@
 /*
  * KUnit tests of PCI peer-to-peer DMA: lists of physical memory.
  *
- * Lists are built and cut at random beside an array of all their bytes, and
- * mapped on fabrics beside mappings of each piece by itself.  Fabrics have no
- * IOMMU: what lists do with one is tested by selftests/p2pdma/iova.c.
+ * Lists are built and cut at random and compared with an array of their pieces,
+ * and list mappings are compared with mappings of each piece by itself.
+ * Fabrics have no IOMMU: selftests/p2pdma/iova.c tests lists with one.
  *
- *	p2pdma_phys_list.seed=N	seed of what is random, the next list has N + 1;
- *				every message names it.  A new one each time
- *				where it isn't given.
+ *	p2pdma_phys_list.seed=N	seed of the first list, the next one has N + 1;
+ *				every message names it.  A new one each time if
+ *				not given.
  */
 
 #include <linux/array_size.h>
@@ -113,18 +113,18 @@ static void merge(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_phys_list_size(list), 0);
 	KUNIT_EXPECT_FALSE(test, p2pdma_phys_list_next(list, &iter));
 
-	/* What touches is one range, whatever its alignment. */
+	/* Adjacent memory is one range, whatever its alignment. */
 	KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram + 1, 99));
 	KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram + 100, PAGE_SIZE));
 	KUNIT_EXPECT_EQ(test, count_ranges(list), 1);
-	/* A hole, or what comes in front, is another. */
+	/* Memory after a hole, or in front, is another range. */
 	KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram + 101 + PAGE_SIZE, 7));
 	KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram, 1));
 	KUNIT_EXPECT_EQ(test, count_ranges(list), 3);
 	/* So is the same memory once more. */
 	KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram, 1));
 	KUNIT_EXPECT_EQ(test, count_ranges(list), 4);
-	/* Another kind doesn't touch, even if its addresses do. */
+	/* Memory of different providers isn't merged, even if adjacent. */
 	KUNIT_EXPECT_EQ(test, 0, add(list, b, bar, SZ_1M));
 	KUNIT_EXPECT_EQ(test, 0, add(list, c, bar + SZ_1M, SZ_1M));
 	KUNIT_EXPECT_EQ(test, 0, add(list, b, bar + SZ_2M, SZ_64K));
@@ -163,7 +163,7 @@ static void add_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, -EINVAL, add(list, b, bar_start(b), 0));
 	KUNIT_EXPECT_EQ(test, -EINVAL, add(list, b, U64_MAX - 7, 16));
 	KUNIT_EXPECT_EQ(test, -EINVAL, add(list, b, 16, SIZE_MAX));
-	/* A BAR is no system memory, with pages or without. */
+	/* A BAR isn't system memory, with pages or without. */
 	KUNIT_EXPECT_EQ(test, -EINVAL, add(list, NULL, bar_start(b), 16));
 	KUNIT_EXPECT_EQ(test, -EINVAL, add(list, NULL, pages, 16));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
@@ -192,15 +192,15 @@ static void split_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_phys_list_size(list), 16);
 }
 
-/* ---- At random ---- */
+/* ---- Random lists ---- */
 
 #define MOST_RANGES	300
-#define MOST_PIECES	8	/* of one addition */
+#define MOST_PIECES	8	/* in one addition */
 #define PIECE		SZ_512
 #define PROVIDERS	3
 
 /*
- * A list, and what it must be: for each PIECE bytes of it where they are.
+ * A list, and its expected content: where each PIECE bytes of it are.
  * Memory number 0 is system memory, the others are the providers'.
  */
 struct random_list {
@@ -247,7 +247,7 @@ static void random_add(struct kunit *test, struct random_list *random,
 	u32 i, memory = 0, at = 0, pieces;
 
 	while (ranges--) {
-		/* Often more of the same, and then often what comes next */
+		/* Often the same memory, and often the following address */
 		if (!random->count || below(random, 100) < 30)
 			memory = below(random, memories);
 		if (below(random, 100) < 60)
@@ -269,7 +269,7 @@ static void random_add(struct kunit *test, struct random_list *random,
 	}
 }
 
-/* @list is what pieces from @first to before @end are, and no more ranges than needed */
+/* @list has the pieces from @first to @end - 1, in as few ranges as possible */
 static void expect_pieces(struct kunit *test, struct random_list *random,
 			  const struct p2pdma_phys_list *list,
 			  unsigned int first, unsigned int end)
@@ -336,7 +336,7 @@ static void random_split(struct kunit *test)
 			p2pdma_phys_list_free(rest);
 		}
 
-		/* What is left is as good as new. */
+		/* The rest of a cut list can be extended. */
 		random->count = end;
 		random_add(test, random, MOST_RANGES / 2, 1 + PROVIDERS);
 		expect_pieces(test, random, random->list, 0, random->count);
@@ -344,7 +344,7 @@ static void random_split(struct kunit *test)
 	}
 }
 
-/* What comes after a cut can be added to, as well as what is in front. */
+/* Both parts of a cut list can be extended. */
 static void split_and_add(struct kunit *test)
 {
 	struct p2pdma_phys_list *list = create(test), *rest;
@@ -354,7 +354,7 @@ static void split_and_add(struct kunit *test)
 	for (i = 0; i < 8; i++)
 		KUNIT_EXPECT_EQ(test, 0, add(list, NULL, ram + i * SZ_4K,
 					     SZ_1K));
-	/* At the border of ranges, and of what is allocated together */
+	/* Cut at the border of ranges and of allocations */
 	rest = p2pdma_phys_list_split(list, 4 * SZ_1K, GFP_KERNEL);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, rest);
 	KUNIT_EXPECT_EQ(test, count_ranges(list), 4);
@@ -384,7 +384,7 @@ static void expect_not_mapped(struct kunit *test, struct device *dev,
 		p2pdma_phys_list_unmap(mapping);
 }
 
-/* One piece by itself; and no longer mapped, as without IOMMU that is the same */
+/* DMA address of one piece; valid after unmapping, as there is no IOMMU */
 static dma_addr_t naive(struct kunit *test, struct device *dev,
 			struct random_list *random, unsigned int piece)
 {
@@ -400,7 +400,7 @@ static dma_addr_t naive(struct kunit *test, struct device *dev,
 		dma_unmap_p2p(dev, provider, addr, PIECE, DMA_BIDIRECTIONAL,
 			      0);
 	} else {
-		/* What is mapped twice, as this is, must not be synced. */
+		/* No sync, as the list has this memory mapped, too. */
 		addr = dma_map_page_attrs(dev, pfn_to_page(PHYS_PFN(phys)),
 					  offset_in_page(phys), PIECE,
 					  DMA_BIDIRECTIONAL,
@@ -412,7 +412,7 @@ static dma_addr_t naive(struct kunit *test, struct device *dev,
 	return addr;
 }
 
-/* The mapping of @random's list is that of all pieces, in as few ranges as can be */
+/* The mapping has the address of each piece, in as few ranges as possible */
 static void expect_mapping(struct kunit *test, struct device *dev,
 			   struct random_list *random,
 			   const struct p2pdma_phys_mapping *mapping)
@@ -428,7 +428,7 @@ static void expect_mapping(struct kunit *test, struct device *dev,
 					    "seed %llu", random->seed);
 			addr = naive(test, dev, random, at);
 			wrong += mapping->ranges[i].addr + done != addr;
-			/* Nothing goes on in another device. */
+			/* No range spans two kinds of memory. */
 			ranges += !at || addr != next ||
 				  random->piece[at].memory != last;
 			last = random->piece[at++].memory;
@@ -459,7 +459,7 @@ static const struct offset_case offset_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(offset, offset_cases, name);
 
-/* Its own memory, a neighbour's, one's across root ports, and the system's */
+/* The client's own memory, a neighbour's, memory across root ports, and RAM */
 static void random_map(struct kunit *test)
 {
 	static const char * const names[PROVIDERS] = { "a", "b", "e" };
@@ -483,7 +483,7 @@ static void random_map(struct kunit *test)
 		random_restart(test, random, i);
 		random_add(test, random, 1 + below(random, MOST_RANGES),
 			   1 + below(random, 1 + PROVIDERS));
-		/* A kernel that checks mappings lets what is only read be mapped twice. */
+		/* DMA_API_DEBUG accepts overlaps only for DMA_TO_DEVICE. */
 		mapping = p2pdma_phys_list_map(a, random->list, DMA_TO_DEVICE, 0,
 					       GFP_KERNEL);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mapping);
@@ -536,7 +536,7 @@ static void map_arguments(struct kunit *test)
 	p2pdma_phys_list_free(NULL);
 }
 
-/* The root complex forwards writes, and nothing else. */
+/* The root complex forwards only writes. */
 static void map_direction(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = {
@@ -565,7 +565,7 @@ static void map_direction(struct kunit *test)
 	p2pdma_phys_list_unmap(mapping);
 }
 
-/* What the client can't send to, and what it may not: only for peer memory */
+/* DMA masks, and untrusted clients: limits of peer memory */
 static void map_limits(struct kunit *test)
 {
 	struct p2pdma_phys_list *list = create(test), *ram;
@@ -585,7 +585,7 @@ static void map_limits(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, dma_set_mask(&a->dev, bar_start(b) + SZ_1M +
 					      SZ_4K - SZ_4G - 2));
 	expect_not_mapped(test, &a->dev, list, DMA_TO_DEVICE, -EREMOTEIO);
-	/* One address more, and that is all of it. */
+	/* A mask of one address more covers all of it. */
 	KUNIT_EXPECT_EQ(test, 0, dma_set_mask(&a->dev, bar_start(b) + SZ_1M +
 					      SZ_4K - SZ_4G - 1));
 	mapping = p2pdma_phys_list_map(&a->dev, list, DMA_TO_DEVICE, 0,
@@ -609,10 +609,10 @@ static void map_limits(struct kunit *test)
 
 #define FAIL_RANGES	16
 
-/* Allocations that may not wait are those that fail. */
+/* Allocations that may wait don't fail here. */
 #define FAIL_GFP	(GFP_NOWAIT | __GFP_NOWARN)
 
-/* Build, cut and map a list: 0, or -ENOMEM and nothing is left */
+/* Build, cut and map a list, then free all of it: 0 or -ENOMEM */
 static int build_and_map(struct kunit *test, struct device *dev,
 			 struct p2pdma_provider *provider, phys_addr_t ram)
 {
@@ -668,7 +668,7 @@ static void no_memory(struct kunit *test)
 	a = &p2pdma_test_dev(test, fabric, "a")->dev;
 	b = provider_of(test, fabric, "b");
 	ram = get_ram(test);
-	/* While it is there, what checks mappings needs no memory. */
+	/* While this exists, CONFIG_DMA_API_DEBUG needs no memory. */
 	addr = dma_map_p2p(a, b, bar_start(b), SZ_4K, DMA_TO_DEVICE, 0);
 	KUNIT_ASSERT_EQ(test, 0, dma_mapping_error(a, addr));
 
@@ -677,13 +677,13 @@ static void no_memory(struct kunit *test)
 		ret = build_and_map(test, a, b, ram);
 		left = current->fail_nth;
 		current->fail_nth = 0;
-		/* What checks memory can do without some of its own. */
+		/* Memory checkers' own allocations may fail. */
 		KUNIT_EXPECT_TRUE(test, !ret || (ret == -ENOMEM && !left));
 		refused += !!ret;
 	} while (!left && nth < 200);
 	dma_unmap_p2p(a, b, addr, SZ_4K, DMA_TO_DEVICE, 0);
 	KUNIT_EXPECT_GT(test, left, 0);
-	/* Two lists, what was cut off, and the mapping; kvrealloc() tries twice. */
+	/* Two lists, the part cut off, and the mapping; kvrealloc() retries. */
 	KUNIT_EXPECT_GE(test, refused, 2 + 1 + 1);
 }
 

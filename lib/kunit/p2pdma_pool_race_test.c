@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of PCI peer-to-peer DMA: the pool, with many users at once.
+ * KUnit tests of PCI peer-to-peer DMA: the pool, with concurrent users.
  *
  * On each CPU a thread, a timer in soft interrupts and one in hard interrupts
- * allocate and free, and pass memory on to each other.  Each allocation marks its
- * pages as taken, and so shows whether another one has them.  Races depend on the
- * machine: no run is like another.
+ * allocate and free, and pass memory on to each other.  Each user marks the
+ * pages of its allocation as taken, which detects pages that are allocated twice.
+ * Races depend on the machine: runs aren't reproducible.
  */
 
 #include <kunit/test.h>
@@ -40,19 +40,19 @@ static unsigned int steps = 20000;
 module_param(steps, uint, 0444);
 MODULE_PARM_DESC(steps, "How many steps a thread does at least, timers a tenth of it");
 
-/* Of a double free */
+/* Rounds of double frees */
 #define ROUNDS		max(steps / 7, 100U)
 
 enum { TASK, SOFT_IRQ, HARD_IRQ, CONTEXTS };
 
 static const char * const context_name[] = { "task", "soft irq", "hard irq" };
 
-/* An allocation, or room to note one */
+/* An allocation, or an unused slot */
 struct piece {
 	void *addr;
 	size_t size;
 	struct p2pdma_test_chunk *chunk;
-	bool each;		/* page by itself */
+	bool each;		/* allocated page by page */
 };
 
 struct race;
@@ -75,7 +75,7 @@ struct race {
 	atomic_t running;		/* threads */
 	struct completion ended;
 	bool stop;
-	const char *wrong;		/* the first thing */
+	const char *wrong;		/* the first error */
 };
 
 static unsigned int below(struct racer *user, unsigned int n)
@@ -85,7 +85,7 @@ static unsigned int below(struct racer *user, unsigned int n)
 
 /* ---- A user ---- */
 
-/* Note of all the pages of a piece that they are taken, or no longer are */
+/* Mark all pages of a piece as taken or not taken */
 static bool mark(struct race *race, const struct piece *p, bool taken)
 {
 	size_t offset = p->addr - p->chunk->start, page = offset / PAGE_SIZE;
@@ -177,7 +177,7 @@ static enum hrtimer_restart timer_step(struct hrtimer *timer)
 	return HRTIMER_RESTART;
 }
 
-/* Has this CPU's share been done? */
+/* Have all users of this CPU done their steps? */
 static bool enough(struct racer *users)
 {
 	return READ_ONCE(users[TASK].steps) >= steps &&
@@ -208,14 +208,14 @@ static int run(void *data)
 	return 0;
 }
 
-/* ---- All of them ---- */
+/* ---- Users on all CPUs ---- */
 
 struct race_case {
 	const char *name;
 	unsigned int pages[P2PDMA_TEST_CHUNKS + 1];
 	unsigned int most;	/* pages in one piece */
-	unsigned int grow;	/* chunks that come in the meantime, ... */
-	unsigned int remove;	/* ... and how often a CPU goes */
+	unsigned int grow;	/* chunks to add meanwhile */
+	unsigned int remove;	/* how often to take a CPU offline */
 };
 
 static const struct race_case race_cases[] = {
@@ -270,7 +270,7 @@ static void off_and_on(struct kunit *test, unsigned int cpu)
 static void off_and_on(struct kunit *test, unsigned int cpu) { }
 #endif
 
-/* What goes on while they are at it */
+/* Check, add chunks and take a CPU offline until the threads have ended */
 static void meanwhile(struct kunit *test, struct race *race, unsigned int cpu)
 {
 	const struct race_case *param = test->param_value;
@@ -323,7 +323,7 @@ static void all_at_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count, min(num_online_cpus(), MAX_CPUS));
 	if (!count)
 		return;
-	/* Not in an earlier loop: no thread must see a number too low. */
+	/* Before any thread runs: each one decrements it at its end. */
 	atomic_set(&race->running, count);
 	for (i = 0; i < count; i++)
 		wake_up_process(threads[i]);
@@ -349,16 +349,16 @@ static void all_at_once(struct kunit *test)
 		KUNIT_EXPECT_GT(test, refused, 0);
 }
 
-/* ---- Two free the same ---- */
+/* ---- Double frees ---- */
 
 struct double_free {
 	struct kunit *test;
 	struct p2pdma_test_pool *t;
 	void *addr;
 	size_t size;
-	unsigned int round;		/* the other one may free */
-	unsigned int answered;		/* it has */
-	bool freed;			/* and succeeded */
+	unsigned int round;		/* in which the other thread may free */
+	unsigned int answered;		/* last round in which it has freed */
+	bool freed;			/* whether its free succeeded */
 	bool stop;
 	struct completion ended;
 };
@@ -368,10 +368,10 @@ static int other(void *data)
 	struct double_free *d = data;
 	unsigned int round = 0;
 
-	/* Warnings are for this test to count. */
+	/* For the stub that counts warnings. */
 	current->kunit_test = d->test;
 	while (!READ_ONCE(d->stop)) {
-		/* Behind it, the address is this round's. */
+		/* Pairs with the release of @round: orders reading @addr. */
 		if (smp_load_acquire(&d->round) == round) {
 			cpu_relax();
 			cond_resched();
@@ -380,7 +380,7 @@ static int other(void *data)
 		round++;
 		d->freed = p2pdma_pool_free(d->t->chunks[0].chunk, d->addr,
 					    d->size);
-		/* With it, @freed is there to be read. */
+		/* Publishes @freed. */
 		smp_store_release(&d->answered, round);
 	}
 	current->kunit_test = NULL;
@@ -401,7 +401,7 @@ static const struct double_case double_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(double_case, double_cases, name);
 
-/* One wins, and the other one is refused with a warning. */
+/* Of two concurrent frees one succeeds, the other is refused with a warning. */
 static void two_free_it(struct kunit *test)
 {
 	static const unsigned int pages[] = { 2 * AREA, 0 };
@@ -427,11 +427,11 @@ static void two_free_it(struct kunit *test)
 		d->addr = p2pdma_pool_alloc(d->t->pool, d->size, &owner);
 		if (!d->addr)
 			break;
-		/* The address is there before. */
+		/* Publishes @addr. */
 		smp_store_release(&d->round, round);
 		freed = p2pdma_pool_free(d->t->chunks[0].chunk, d->addr,
 					 d->size);
-		/* Behind it, what became of the other one is this round's. */
+		/* Pairs with the release of @answered: orders @freed. */
 		while (smp_load_acquire(&d->answered) != round) {
 			cpu_relax();
 			cond_resched();

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit test of PCI peer-to-peer DMA: the pool, in random sequences beside a
- * naive model.
+ * KUnit test of PCI peer-to-peer DMA: the pool, in random sequences compared
+ * with a naive model.
  *
- * The model has a flag for each page, and looks at one after the other.  It
- * doesn't say where memory is to be found: what the pool hands out must be free
- * in it, and what the pool refuses must not be there.  Everything follows from
- * the seed:
+ * The model has a flag for each page, and scans the pages one by one.  It
+ * doesn't predict where the pool allocates: memory that the pool allocates must
+ * be free in the model, and for a request that the pool refuses the model must
+ * have no room.  The seed determines everything:
  *
  *	p2pdma_pool_random.seed=N	seed of the first sequence, the next one
  *					has N + 1; a message names it.  A new
- *					one each time where it isn't given.
- *	p2pdma_pool_random.operations=N	how many, over all sequences
+ *					one each time if not given.
+ *	p2pdma_pool_random.operations=N	number of operations in all sequences
  */
 
 #include <kunit/test.h>
@@ -36,7 +36,7 @@
 #define PHASE		200		/* in which a pool fills, or empties */
 
 static unsigned long long seed;
-/* There are no races here, and some kernels slow down each look at a pool. */
+/* Fewer with sanitizers, which are slow; there are no races for KCSAN here. */
 static unsigned int operations = IS_ENABLED(CONFIG_KCSAN) ? 10000 :
 				 IS_ENABLED(CONFIG_KASAN) ? 100000 : 1000000;
 
@@ -71,10 +71,10 @@ struct model {
 	struct allocation live[MAX_LIVE];
 	unsigned int count;		/* of @live */
 	unsigned int fill;		/* percent of operations that allocate */
-	unsigned int large;		/* percent of those that want much */
+	unsigned int large;		/* percent of these that are large */
 	unsigned int seen[KINDS];
 	const char *wrong;
-	struct allocation last;		/* that something was done with */
+	struct allocation last;		/* of the last operation */
 };
 
 static unsigned int below(struct model *m, unsigned int n)
@@ -122,7 +122,7 @@ static void give_back(struct model *m, const struct allocation *a)
 	}
 }
 
-/* Are there as many free pages in a row? */
+/* Are there @pages free pages in a row? */
 static bool has_run(const struct model *m, size_t pages)
 {
 	unsigned int i, page;
@@ -139,7 +139,7 @@ static bool has_run(const struct model *m, size_t pages)
 	return false;
 }
 
-/* Is this what could be freed? */
+/* Would this be a valid free? */
 static bool is_live(const struct model *m, unsigned int chunk, void *addr,
 		    size_t size)
 {
@@ -302,7 +302,7 @@ static void operation(struct model *m)
 
 /* ---- The test ---- */
 
-/* Have the next operations on some CPU, and of some kind */
+/* Choose a CPU and a mix of operations for the next phase */
 static void new_phase(struct model *m)
 {
 	static const unsigned int fills[] = { 0, 0, 30, 48, 52, 70, 95 };
@@ -313,7 +313,7 @@ static void new_phase(struct model *m)
 						    cpu_online_mask)));
 	m->fill = fills[below(m, ARRAY_SIZE(fills))];
 	m->large = larges[below(m, ARRAY_SIZE(larges))];
-	/* Or there would seldom be room for a large one. */
+	/* Otherwise there would seldom be room for a large allocation. */
 	while (!m->wrong && !m->fill && m->count)
 		free_one(m, below(m, m->count));
 	cond_resched();
@@ -374,7 +374,7 @@ static bool sequence(struct model *m, u64 first, unsigned int count)
 	return sound;
 }
 
-/* Each run of the test case takes its share, or it would time out */
+/* Each run of the test case does a share, as one long run would time out */
 static const void *random_gen_params(const void *prev, char *desc)
 {
 	unsigned long chunk = prev ? (unsigned long)prev : 0;

@@ -2,9 +2,9 @@
 /*
  * KUnit tests of PCI peer-to-peer DMA: the pool by itself, without PCI.
  *
- * Named cases: where memory is found, what is refused, what becomes of what a
- * CPU holds.  Random sequences are in p2pdma_pool_random_test.c, and several
- * users at once in p2pdma_pool_race_test.c.
+ * Named cases: where memory is found, which calls are refused, and memory that
+ * CPUs cache.  Random sequences are in p2pdma_pool_random_test.c, concurrent
+ * users in p2pdma_pool_race_test.c.
  */
 
 #include <kunit/static_stub.h>
@@ -32,13 +32,13 @@
 
 /* ---- Invariants ---- */
 
-/* What a node should say, by the bits of the pages below it */
+/* The runs that a node should have, by the bits of the pages below it */
 static struct p2pdma_runs count_runs(const struct p2pdma_chunk *chunk, size_t at,
 				     size_t size)
 {
 	size_t page, end = chunk->size >> PAGE_SHIFT;
 	struct p2pdma_runs runs = { };
-	bool begun = false;		/* there was a used page */
+	bool begun = false;		/* a used page was seen */
 	u32 run = 0;
 
 	for (page = at; page < at + size; page++) {
@@ -58,7 +58,7 @@ static struct p2pdma_runs count_runs(const struct p2pdma_chunk *chunk, size_t at
 	return runs;
 }
 
-/* Does each node that isn't stale say what it should? */
+/* Does each node that isn't stale agree with the bits below it? */
 static const char *tree_invalid(const struct p2pdma_chunk *chunk)
 {
 	size_t level, size, node;
@@ -89,7 +89,7 @@ static bool is_used(const struct p2pdma_chunk *chunk, size_t page, size_t pages)
 	return find_next_zero_bit(chunk->used, page + pages, page) == page + pages;
 }
 
-/* Do marks agree with the bits?  Counts pages that are allocated. */
+/* Do marks agree with the bits?  Counts allocated pages. */
 static const char *marks_invalid(const struct p2pdma_chunk *chunk,
 				 size_t *allocated)
 {
@@ -111,7 +111,7 @@ static const char *marks_invalid(const struct p2pdma_chunk *chunk,
 	return NULL;
 }
 
-/* Is a piece that a CPU keeps used, and not allocated? */
+/* Is a piece that a CPU caches marked as used, but not as allocated? */
 static bool is_kept(struct p2pdma_pool *pool, void *addr, size_t pages)
 {
 	struct p2pdma_chunk *chunk;
@@ -127,7 +127,7 @@ static bool is_kept(struct p2pdma_pool *pool, void *addr, size_t pages)
 	return false;
 }
 
-/* Is what a CPU keeps used, and will others find it?  Counts its pages. */
+/* Is a CPU's cache valid, and visible to other CPUs?  Counts its pages. */
 static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 				size_t *kept)
 {
@@ -168,7 +168,7 @@ static const char *kept_invalid(struct p2pdma_pool *pool, unsigned int nr,
 	return NULL;
 }
 
-/* Which invariant of a pool without concurrent users doesn't hold?  Or NULL */
+/* A violated invariant of a pool without concurrent users, or NULL */
 const char *p2pdma_test_pool_check(struct p2pdma_pool *pool)
 {
 	size_t used = 0, allocated = 0, kept = 0;
@@ -195,7 +195,7 @@ const char *p2pdma_test_pool_check(struct p2pdma_pool *pool)
 
 /* ---- A pool ---- */
 
-/* Of the pool that the running test has made last */
+/* The pool that the running test has made last */
 static struct p2pdma_test_pool *current_pool;
 
 static void count_warning(const char *what, void *addr, size_t size)
@@ -210,7 +210,7 @@ static void destroy(void *data)
 	p2pdma_pool_destroy(t->pool);
 }
 
-/* A pool with chunks of as many pages as @pages says, up to a 0 */
+/* A pool with a chunk for each number in @pages, which ends with 0 */
 struct p2pdma_test_pool *p2pdma_test_pool(struct kunit *test, int nid,
 					  const unsigned int *pages)
 {
@@ -227,7 +227,7 @@ struct p2pdma_test_pool *p2pdma_test_pool(struct kunit *test, int nid,
 		KUNIT_ASSERT_LT(test, t->count, P2PDMA_TEST_CHUNKS);
 		c = &t->chunks[t->count++];
 		c->pages = *pages;
-		/* Not in order, and not at a multiple of any size */
+		/* Addresses not ascending, and not aligned to large sizes */
 		c->start = (void *)(16 * SZ_1T - t->count * SZ_1T + SZ_4K);
 		KUNIT_ASSERT_EQ(test, 0, p2pdma_pool_add(t->pool, c->start,
 							 c->pages * PAGE_SIZE,
@@ -248,7 +248,7 @@ void p2pdma_test_pool_destroy(struct kunit *test, struct p2pdma_test_pool *t)
 	kunit_release_action(test, destroy, t);
 }
 
-/* The largest chunk, leaving out those that @taken says */
+/* The largest chunk that isn't in @taken */
 static unsigned int largest(const struct p2pdma_test_pool *t,
 			    unsigned long taken)
 {
@@ -264,8 +264,8 @@ static unsigned int largest(const struct p2pdma_test_pool *t,
 }
 
 /*
- * Nothing is allocated any more, and each chunk is in one piece again.
- * Return: false if not so.
+ * Check that nothing is allocated, and that each chunk is free in one piece.
+ * Return: false if not.
  */
 bool p2pdma_test_pool_all_free(struct kunit *test, struct p2pdma_test_pool *t)
 {
@@ -316,7 +316,7 @@ static void *alloc_each(struct p2pdma_test_pool *t, unsigned int pages)
 	return p2pdma_pool_alloc_pages(t->pool, pages * PAGE_SIZE, &owner);
 }
 
-/* In the first chunk */
+/* Free memory of the first chunk */
 static bool give(struct p2pdma_test_pool *t, void *addr, size_t size)
 {
 	return p2pdma_pool_free(t->chunks[0].chunk, addr, size);
@@ -328,7 +328,7 @@ static void *page_at(const struct p2pdma_test_pool *t, unsigned int index)
 	return t->chunks[0].start + index * PAGE_SIZE;
 }
 
-/* A pool that isn't would only go on to say so. */
+/* Aborts, as a broken pool would fail all later checks, too. */
 static void assert_sound(struct kunit *test, struct p2pdma_test_pool *t,
 			 unsigned int available)
 {
@@ -396,7 +396,7 @@ static void sizes(struct kunit *test)
 
 /* ---- Where memory is found ---- */
 
-/* All but one run of pages are taken: it is found, wherever it is. */
+/* The only free run of pages is found, wherever it is. */
 static void last_hole(struct kunit *test)
 {
 	static const unsigned int holes[] = {
@@ -449,7 +449,7 @@ static const struct order orders[] = {
 
 KUNIT_ARRAY_PARAM_DESC(order, orders, name);
 
-/* Page by page to the last one, and back */
+/* Allocate page by page to the last one, and free all */
 static void exhaustion(struct kunit *test)
 {
 	const struct order *order = test->param_value;
@@ -485,7 +485,7 @@ static void exhaustion(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
 }
 
-/* What is contiguous ends with its chunk, even if the next one follows it. */
+/* No allocation spans two chunks, even if they are adjacent. */
 static void chunks(struct kunit *test)
 {
 	static const unsigned int pages[] = { AREA + 1, 5, 3 * AREA, 64, 0 };
@@ -497,7 +497,7 @@ static void chunks(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, alloc(t, 3 * AREA * PAGE_SIZE + 1));
 	p2pdma_test_pool_all_free(test, t);
 
-	/* Each fits into but one of those that are left. */
+	/* Each fits into only one of the chunks that are still free. */
 	for (i = 0; i < t->count; i++) {
 		at = by_size[i];
 		addr[at] = p2pdma_pool_alloc(t->pool, pages[at] * PAGE_SIZE,
@@ -507,7 +507,7 @@ static void chunks(struct kunit *test)
 	}
 	assert_sound(test, t, 0);
 	for (i = 0; i < t->count; i++) {
-		/* Another chunk's is foreign to this one. */
+		/* Memory of another chunk is refused. */
 		KUNIT_EXPECT_FALSE(test, p2pdma_pool_free(t->chunks[(i + 1) % 4].chunk,
 							  addr[i],
 							  pages[i] * PAGE_SIZE));
@@ -519,7 +519,7 @@ static void chunks(struct kunit *test)
 	p2pdma_test_pool_all_free(test, t);
 }
 
-/* Chunks may come while memory of others is in use. */
+/* Chunks can be added while memory of other chunks is in use. */
 static void chunk_added(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, 3);
@@ -528,7 +528,7 @@ static void chunk_added(struct kunit *test)
 
 	KUNIT_EXPECT_NOT_NULL(test, alloc(t, 3 * PAGE_SIZE));
 	KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
-	/* It follows the first one, and yet is another one. */
+	/* Adjacent to the first chunk, but a chunk of its own */
 	KUNIT_ASSERT_EQ(test, 0, p2pdma_pool_add(t->pool, start,
 						 (AREA + 1) * PAGE_SIZE,
 						 &second, &second.chunk));
@@ -548,7 +548,7 @@ static void chunk_added(struct kunit *test)
 	assert_sound(test, t, AREA + 4);
 }
 
-/* ---- What CPUs hold ---- */
+/* ---- Memory that CPUs cache ---- */
 
 struct on_cpu {
 	struct p2pdma_test_pool *t;
@@ -588,7 +588,7 @@ static bool give_on(int cpu, struct p2pdma_test_pool *t, void *addr,
 	       request.addr;
 }
 
-/* A CPU besides 0, which can't go offline */
+/* A CPU other than 0, as CPU 0 can't go offline */
 static int other_cpu(struct kunit *test)
 {
 	unsigned int cpu = cpumask_next(0, cpu_online_mask);
@@ -598,7 +598,7 @@ static int other_cpu(struct kunit *test)
 	return cpu;
 }
 
-/* Have @cpu hold what it can: it has allocated, and freed again */
+/* Allocate and free on @cpu, so that it caches memory */
 static void hold(struct kunit *test, int cpu, struct p2pdma_test_pool *t,
 		 size_t size)
 {
@@ -608,7 +608,7 @@ static void hold(struct kunit *test, int cpu, struct p2pdma_test_pool *t,
 	KUNIT_ASSERT_TRUE(test, give_on(cpu, t, addr, size));
 }
 
-/* The last page is found, whichever CPU keeps it. */
+/* The last page is found, whichever CPU caches it. */
 static void last_page_elsewhere(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, AREA);
@@ -638,9 +638,9 @@ static void last_page_elsewhere(struct kunit *test)
 
 struct held {
 	const char *name;
-	unsigned int pages;	/* that the chunk has */
-	unsigned int few;	/* that both CPUs have had, ... */
-	unsigned int many;	/* ... and the other one has had as well */
+	unsigned int pages;	/* in the chunk */
+	unsigned int few;	/* allocated and freed by both CPUs */
+	unsigned int many;	/* allocated and freed by the other CPU, too */
 	unsigned int wanted;	/* in one piece */
 };
 
@@ -655,7 +655,7 @@ static const struct held held[] = {
 
 KUNIT_ARRAY_PARAM_DESC(held, held, name);
 
-/* A free range in one piece is found, whichever CPU keeps parts of it. */
+/* A contiguous free range is found, whichever CPU caches parts of it. */
 static void range_elsewhere(struct kunit *test)
 {
 	const struct held *param = test->param_value;
@@ -664,7 +664,7 @@ static void range_elsewhere(struct kunit *test)
 	void *addr;
 
 	for (i = 0; i < 4; i++) {
-		/* Both hold something, in either order. */
+		/* Both CPUs cache memory, in either order. */
 		hold(test, i % 2 ? 0 : cpu, t, param->few * PAGE_SIZE);
 		if (param->many)
 			hold(test, cpu, t, param->many * PAGE_SIZE);
@@ -682,7 +682,7 @@ static void range_elsewhere(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, atomic_read(&t->warnings));
 }
 
-/* A range in one piece, of which two CPUs keep one half each */
+/* A contiguous range, half of which is cached by each of two CPUs */
 static void range_of_both(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, 2 * AREA);
@@ -718,7 +718,7 @@ static void cpu_off(struct kunit *test, long cpu)
 							   (void *)cpu));
 }
 
-/* What a CPU keeps is still found when the CPU is gone. */
+/* Memory that a CPU caches is still found after it has gone offline. */
 static void cpu_removed(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, 3 * AREA);
@@ -735,7 +735,7 @@ static void cpu_removed(struct kunit *test)
 	assert_sound(test, t, 3 * AREA - 2);
 	rest = alloc_on(0, t, (3 * AREA - 2) * PAGE_SIZE);
 	KUNIT_EXPECT_PTR_EQ(test, rest, page_at(t, 2));
-	/* The dead CPU's memory can still be given back. */
+	/* Memory allocated on the offline CPU can still be freed. */
 	KUNIT_EXPECT_TRUE(test, give_on(0, t, first, PAGE_SIZE));
 	KUNIT_EXPECT_TRUE(test, give_on(0, t, second, PAGE_SIZE));
 	KUNIT_EXPECT_TRUE(test, give_on(0, t, rest, (3 * AREA - 2) * PAGE_SIZE));
@@ -760,10 +760,10 @@ static void cpu_removed(struct kunit *test)
 
 struct bad_free {
 	const char *name;
-	size_t size;		/* that was allocated, */
-	bool pages;		/* each page by itself */
-	long offset;		/* from there on, ... */
-	size_t freed;		/* ... as much is freed */
+	size_t size;		/* of the allocation */
+	bool pages;		/* allocated page by page */
+	long offset;		/* of the bad free in the allocation */
+	size_t freed;		/* size of the bad free */
 };
 
 static const struct bad_free bad_frees[] = {
@@ -803,8 +803,8 @@ static const struct bad_free bad_frees[] = {
 KUNIT_ARRAY_PARAM_DESC(bad_free, bad_frees, name);
 
 /*
- * One between two of its kind; a fresh pool makes allocations side by side, or
- * it would be other mistakes that are looked at.
+ * A bad free of the middle one of three allocations.  The pool is fresh, so
+ * that these are adjacent: otherwise the cases would test other errors.
  */
 static void bad_free(struct kunit *test)
 {
@@ -828,7 +828,7 @@ static void bad_free(struct kunit *test)
 		assert_sound(test, t, available);
 	}
 
-	/* The right ones aren't refused, but are the second time. */
+	/* Correct frees aren't refused, but are when repeated. */
 	for (i = 0; i < 3; i++) {
 		for (k = 0; k < (param->pages ? pages : 1); k++)
 			KUNIT_EXPECT_TRUE(test, give(t, addr[i] + k * PAGE_SIZE,
@@ -844,7 +844,7 @@ static void bad_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 5, atomic_read(&t->warnings));
 }
 
-/* A size that is rounded up to the same is the same. */
+/* A free may have any size that rounds up to the allocated pages. */
 static void rounded_free(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, 4);
@@ -858,7 +858,7 @@ static void rounded_free(struct kunit *test)
 	p2pdma_test_pool_all_free(test, t);
 }
 
-/* Nothing has been allocated from the chunk, or from all of the pool. */
+/* Frees in a chunk, or a pool, without any allocation */
 static void never_allocated(struct kunit *test)
 {
 	struct p2pdma_test_pool *t = POOL(test, AREA + 1, 1);
@@ -879,7 +879,7 @@ static void never_allocated(struct kunit *test)
 
 /* ---- No memory ---- */
 
-/* Each allocation fails in turn, until none is left to. */
+/* Each allocation fails in turn. */
 static void no_memory(struct kunit *test)
 {
 	unsigned int nth, no_pool = 0, no_chunk = 0;
@@ -918,7 +918,7 @@ static void no_memory(struct kunit *test)
 			KUNIT_EXPECT_NULL(test, alloc(t, PAGE_SIZE));
 			assert_sound(test, t, 0);
 			no_chunk++;
-			/* It isn't spoilt. */
+			/* A retry works. */
 			KUNIT_ASSERT_EQ(test, 0,
 					p2pdma_pool_add(t->pool, c->start,
 							4 * PAGE_SIZE, c,
@@ -955,7 +955,7 @@ static void bad_chunk(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, p2pdma_pool_size(t->pool));
 }
 
-/* A chunk gets another owner: of what was free, what is kept, and what is used. */
+/* A chunk's new owner owns its free, cached and allocated memory. */
 static void owner_changed(struct kunit *test)
 {
 	static const unsigned int pages[] = { 2 * AREA, 0 };
@@ -989,7 +989,7 @@ static int node_of(void *addr)
 						   virt_to_page(addr));
 }
 
-/* What the pool keeps lies on the node that was asked for. */
+/* The pool's data structures lie on the requested node. */
 static void lies_on_node(struct kunit *test)
 {
 	static const unsigned int pages[] = { 1, SZ_64G / PAGE_SIZE, 0 };
@@ -1009,7 +1009,7 @@ static void lies_on_node(struct kunit *test)
 	}
 }
 
-/* Pieces that are more than a row of slots is for, of several sizes */
+/* Pieces that are too large for a CPU's slots, of several sizes */
 static void large_pieces(struct kunit *test)
 {
 	static const unsigned int pages[] = { 512, 33, 100, 4095, 4096 };
@@ -1035,7 +1035,7 @@ static void large_pieces(struct kunit *test)
 			KUNIT_EXPECT_TRUE(test, give(t, addr[k], size));
 		wrong = p2pdma_test_pool_check(t->pool);
 		KUNIT_ASSERT_NULL_MSG(test, wrong, "%u pages: %s", pages[i], wrong);
-		/* All in one piece again, wherever some were kept */
+		/* All is free in one piece again, including cached pieces */
 		KUNIT_ASSERT_TRUE_MSG(test, p2pdma_test_pool_all_free(test, t),
 				      "%u pages", pages[i]);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites of the pool of PCI peer-to-peer DMA share: a pool with
- * chunks at invented addresses, as the pool never touches memory.
+ * Shared by the KUnit suites of the PCI peer-to-peer DMA pool: a pool with
+ * chunks at invented addresses, as the pool never accesses the memory.
  */
 
 #ifndef _LIB_KUNIT_P2PDMA_POOL_TEST_H
@@ -16,7 +16,7 @@
 
 #define P2PDMA_TEST_CHUNKS	4
 
-/* A chunk of a pool, which is its own owner as the pool has it */
+/* A chunk of a pool; the pool gets this as the chunk's owner */
 struct p2pdma_test_chunk {
 	struct p2pdma_chunk *chunk;
 	void *start;
@@ -27,7 +27,7 @@ struct p2pdma_test_pool {
 	struct p2pdma_pool *pool;
 	struct p2pdma_test_chunk chunks[P2PDMA_TEST_CHUNKS];
 	unsigned int count;		/* of chunks */
-	atomic_t warnings;		/* that p2pdma_pool_warn() was to give */
+	atomic_t warnings;		/* calls of p2pdma_pool_warn() */
 };
 
 struct p2pdma_test_pool *p2pdma_test_pool(struct kunit *test, int nid,

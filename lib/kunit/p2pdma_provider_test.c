@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of PCI peer-to-peer DMA: providers, their memory, and how one of
- * them is chosen.
+ * KUnit tests of PCI peer-to-peer DMA: providers, their memory, and the choice
+ * of a provider.
  */
 
 #include <linux/array_size.h>
@@ -56,8 +56,8 @@ struct argument_case {
 	size_t size;
 	u64 offset;
 	int result;
-	const char *unsafe;	/* why another core is better not asked */
-	bool warns;		/* that core does, with a WARN() */
+	const char *unsafe;	/* why to skip the case on another core */
+	bool warns;		/* another core reports it by a WARN() */
 };
 
 static const struct argument_case argument_cases[] = {
@@ -104,7 +104,7 @@ static void add_resource(struct kunit *test)
 
 	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
 	provider = p2pdma_test_dev(test, fabric, "provider");
-	/* A driver's mistake is no kernel bug.  That is only seen once. */
+	/* A driver's mistake must not WARN(); the taint shows just the first. */
 	warned = test_taint(TAINT_WARN);
 	if (!P2PDMA_TEST_INTERNAL && param->warns && warned)
 		kunit_skip(test, "the kernel has warned before");
@@ -118,7 +118,7 @@ static void add_resource(struct kunit *test)
 		return;
 	}
 
-	/* After a refusal nothing has changed. */
+	/* A refusal changes nothing. */
 	p2pdma_test_none_left(test, provider, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(provider, 0, 0, 0));
 	p2pdma_test_alloc(test, provider, PAGE_SIZE);
@@ -147,7 +147,7 @@ static void registered_twice(struct kunit *test)
 
 /* ---- Memory ---- */
 
-/* Take all there is, page by page; in @taken, one after the other */
+/* Allocate all memory page by page, into @taken */
 static unsigned int take_all(struct pci_dev *provider, void **taken,
 			     unsigned int most)
 {
@@ -184,7 +184,7 @@ static void several_bars_in_one_pool(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, 0, pci_p2pdma_add_resource(provider,
 								 bars[j], 0, 0));
 
-	/* The windows' offsets differ, so one must not do for both. */
+	/* The windows have different offsets. */
 	KUNIT_EXPECT_NE(test,
 			pci_resource_start(provider, 0) - pci_bus_address(provider, 0),
 			pci_resource_start(provider, 2) - pci_bus_address(provider, 2));
@@ -228,7 +228,7 @@ static void virt_to_bus(struct kunit *test)
 	other = p2pdma_test_dev(test, fabric, "other");
 	addr = p2pdma_test_alloc(test, provider, SZ_4M);
 
-	/* The host bridge's window is as far off as its node says. */
+	/* The bus address differs by the offset of the host bridge's node. */
 	KUNIT_EXPECT_EQ(test, pci_p2pmem_virt_to_bus(provider, addr),
 			pci_resource_start(provider, 0) - SZ_4G);
 	KUNIT_EXPECT_EQ(test,
@@ -259,7 +259,7 @@ static void alloc(struct kunit *test)
 	p2pdma_test_none_left(test, provider, 1);
 	pci_free_p2pmem(provider, addr, SZ_4M);
 
-	/* Whole pages, however little is asked for */
+	/* Small requests get whole pages. */
 	addr = p2pdma_test_alloc(test, provider, 1);
 	KUNIT_EXPECT_TRUE(test, PAGE_ALIGNED(addr));
 	addr = p2pdma_test_alloc(test, provider, SZ_4M - PAGE_SIZE);
@@ -289,12 +289,12 @@ static void scatterlist(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, length, 3 * PAGE_SIZE);
 	pci_p2pmem_free_sgl(provider, sgl);
-	/* All of it came back. */
+	/* All memory was freed. */
 	p2pdma_test_alloc(test, provider, SZ_4M);
 }
 
 #if P2PDMA_TEST_INTERNAL
-/* ---- What only this core's pool does ---- */
+/* ---- Properties of this core's pool ---- */
 
 #define SHORT_COUNT	256
 #define SHORT_SIZE	SZ_512
@@ -305,7 +305,7 @@ static size_t available(struct pci_dev *pdev)
 	return p2pdma_pool_available(p2pdma_of(pdev)->pool);
 }
 
-/* Requests below a page get a page each; neither they nor users share it. */
+/* Requests of less than a page get a page each, shared with no other user. */
 static void less_than_a_page(struct kunit *test)
 {
 	unsigned int i, nents, count, users = 0, wrong = 0;
@@ -341,7 +341,7 @@ static void less_than_a_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, count, SHORT_COUNT);
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - count * PAGE_SIZE);
 
-	/* All other pages are for users. */
+	/* User space can have all other pages. */
 	while ((addr = p2pdma_alloc_user(provider, PAGE_SIZE, &region))) {
 		wrong += __test_and_set_bit((addr - start) / PAGE_SIZE, seen);
 		users++;
@@ -356,7 +356,7 @@ static void less_than_a_page(struct kunit *test)
 	}
 	KUNIT_EXPECT_EQ(test, available(provider), count * PAGE_SIZE);
 
-	/* The bits that are left are the users' pages. */
+	/* The bits that are still set are pages of user space. */
 	for_each_set_bit(i, seen, SZ_4M / PAGE_SIZE)
 		p2pdma_free_user(region, start + i * PAGE_SIZE, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
@@ -386,8 +386,8 @@ static const struct bad_free_case {
 KUNIT_ARRAY_PARAM_DESC(bad_free, bad_free_cases, name);
 
 /*
- * A bad free is refused with one warning, and takes no reference: the provider
- * still waits for the good one, and only for that.
+ * A bad free is refused with one warning, and drops no reference: removing the
+ * provider still waits for the correct free, and only for that.
  */
 static void bad_free(struct kunit *test)
 {
@@ -415,7 +415,7 @@ static void bad_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
 	kunit_deactivate_static_stub(test, p2pdma_pool_warn);
 
-	/* Nothing is out, and nothing is given twice. */
+	/* All memory is free, and can be allocated only once. */
 	addr = p2pdma_test_alloc(test, provider, SZ_4M);
 	p2pdma_test_none_left(test, provider, 1);
 }
@@ -438,7 +438,7 @@ static const struct foreign_case {
 
 KUNIT_ARRAY_PARAM_DESC(foreign, foreign_cases, name);
 
-/* It is refused with a warning, and no pool changes. */
+/* Freeing foreign memory is refused with a warning, and changes no pool. */
 static void foreign_free(struct kunit *test)
 {
 	const struct foreign_case *param = test->param_value;
@@ -465,7 +465,7 @@ static void foreign_free(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, available(other), SZ_4M - PAGE_SIZE);
 
-	/* A device with no memory at all has none to free. */
+	/* A device without peer memory */
 	pci_free_p2pmem(p2pdma_test_dev(test, fabric, "d1"), own, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, refused, 2);
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M - PAGE_SIZE);
@@ -477,7 +477,7 @@ static void foreign_free(struct kunit *test)
 	vfree(pages);
 }
 
-/* ---- Registration that isn't possible here or now ---- */
+/* ---- Registration that isn't possible ---- */
 
 static void bar_without_address(struct kunit *test)
 {
@@ -490,7 +490,7 @@ static void bar_without_address(struct kunit *test)
 	provider = p2pdma_test_dev(test, fabric, "provider");
 	bar = pci_resource_n(provider, 0);
 
-	/* As the first one, then as the second */
+	/* As the first BAR, then as the second one */
 	for (round = 0; round < 2; round++) {
 		bar->flags |= IORESOURCE_UNSET;
 		KUNIT_EXPECT_EQ(test, -ENODEV,
@@ -505,7 +505,7 @@ static void bar_without_address(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M + SZ_2M);
 }
 
-/* Wherever firmware has put a BAR, the kernel has room for so much of it. */
+/* Firmware may put a BAR beyond the addresses that can have struct pages. */
 static void bar_beyond_the_map(struct kunit *test)
 {
 	const struct range limit = mhp_get_pluggable_range(true);
@@ -547,7 +547,7 @@ static void register_late(void *data)
 	late->result = pci_p2pdma_add_resource(late->pdev, 2, 0, 0);
 }
 
-/* Registering and publishing while the driver leaves have no effect. */
+/* Registering and publishing while the driver is unbound have no effect. */
 static void driver_leaving(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -564,7 +564,7 @@ static void driver_leaving(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, late.result, -ENODEV);
 	KUNIT_EXPECT_NULL(test, rcu_access_pointer(late.pdev->p2pdma));
 
-	/* The next driver finds both BARs as if nothing had been. */
+	/* The next driver can register both BARs. */
 	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(late.pdev, 0, 0, 0));
 	KUNIT_EXPECT_EQ(test, 0, pci_p2pdma_add_resource(late.pdev, 2, 0, 0));
 	KUNIT_EXPECT_EQ(test, available(late.pdev), SZ_4M + SZ_2M);
@@ -573,7 +573,7 @@ static void driver_leaving(struct kunit *test)
 /* ---- Heaps ---- */
 
 #ifdef CONFIG_PCI_P2PDMA_HEAP
-/* More than there are minors for */
+/* More heaps than there are minors */
 #define HEAPS	256
 
 static struct dma_buf *allocate_nothing(struct dma_heap *heap,
@@ -585,7 +585,7 @@ static struct dma_buf *allocate_nothing(struct dma_heap *heap,
 
 static const struct heap_case {
 	const char *name;
-	bool same_name;		/* the name is taken, or else all minors are */
+	bool same_name;		/* the name is taken; else all minors are */
 } heap_cases[] = {
 	{ "name_taken", true },
 	{ "no_minor_left", false },
@@ -593,7 +593,7 @@ static const struct heap_case {
 
 KUNIT_ARRAY_PARAM_DESC(heap, heap_cases, name);
 
-/* Published, or no longer, with all that comes of it */
+/* Publish or unpublish, and wait for the heap's work */
 static struct dma_heap *heap_when(struct pci_dev *pdev, bool published)
 {
 	struct pci_p2pdma *device = rcu_access_pointer(pdev->p2pdma);
@@ -603,7 +603,7 @@ static struct dma_heap *heap_when(struct pci_dev *pdev, bool published)
 	return device->heap;
 }
 
-/* Memory is published all the same, and has its heap as soon as it can. */
+/* Memory is published without a heap, and gets one as soon as possible. */
 static void no_heap(struct kunit *test)
 {
 	static const struct dma_heap_ops ops = { .allocate = allocate_nothing };
@@ -670,11 +670,11 @@ static void publish(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(provider));
 	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&provider->dev));
 
-	/* Nothing to publish there */
+	/* A device without memory can't be published. */
 	KUNIT_EXPECT_FALSE(test, pci_has_p2pmem(other));
 }
 
-/* A device whose driver has left isn't found, though it is still referenced. */
+/* An unplugged device isn't found, though it is still referenced. */
 static void unplugged(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -731,21 +731,21 @@ static const struct p2pdma_test_change all_listed[] = {
 	{ }
 };
 
-/* Often enough for a choice at random to be seen */
+/* Enough calls to detect a random choice */
 #define CALLS		64
 
 #define CLIENTS		2
 
 /**
- * struct choice_case - of two providers, one has to be chosen each time
+ * struct choice_case - of two providers, the better one is always chosen
  * @name: the step of the preference
- * @clients: devices that a provider is looked for
- * @better: provider that has to be chosen
- * @worse: provider that mustn't be
- * @better_node: NUMA node of @better, as others have it in the fabric
+ * @clients: devices to find a provider for
+ * @better: provider that must be chosen
+ * @worse: provider that must not be chosen
+ * @better_node: NUMA node of @better
  * @worse_node: NUMA node of @worse
- * @better_taken: how much of @better's memory isn't free
- * @worse_taken: how much of @worse's memory isn't free
+ * @better_taken: bytes of @better's memory that are allocated
+ * @worse_taken: bytes of @worse's memory that are allocated
  */
 struct choice_case {
 	const char *name;
@@ -810,7 +810,7 @@ static void choice(struct kunit *test)
 	for (clients = 0; clients < CLIENTS && param->clients[clients]; clients++) {
 		devs[clients] = &p2pdma_test_dev(test, fabric,
 						 param->clients[clients])->dev;
-		/* The client's own node stays what the provider's is. */
+		/* A client that is the provider keeps the provider's node. */
 		if (devs[clients] != &better->dev)
 			set_dev_node(devs[clients], 0);
 	}
@@ -823,7 +823,7 @@ static void choice(struct kunit *test)
 	KUNIT_EXPECT_EQ_MSG(test, wrong, 0, "chosen %u times of %u: %s", wrong,
 			    CALLS, param->worse);
 
-	/* It is not that the other one couldn't be. */
+	/* The other provider can be chosen, too. */
 	pci_p2pmem_publish(better, false);
 	found = pci_p2pmem_find_many(devs, clients);
 	KUNIT_EXPECT_PTR_EQ(test, found, worse);
@@ -959,7 +959,7 @@ static void d10_256_providers(struct kunit *test)
 		}
 	}
 
-	/* One group after the other is the best that there is. */
+	/* Each group in turn is the best one that is left. */
 	for (i = 0; i < GROUPS; i++) {
 		bitmap_zero(seen, GROUP_SIZE);
 		other = 0;
@@ -976,13 +976,13 @@ static void d10_256_providers(struct kunit *test)
 			pci_dev_put(found);
 		}
 
-		/* Fewer than half of them is out of the question at random. */
+		/* A random choice practically never finds fewer than half. */
 		different = bitmap_weight(seen, GROUP_SIZE);
 		KUNIT_EXPECT_EQ_MSG(test, other, 0, "group %d", i);
 		KUNIT_EXPECT_GE_MSG(test, different, GROUP_SIZE / 2,
 				    "group %d", i);
 
-		/* With a page less the rest is preferred. */
+		/* A provider with one page less is no longer chosen. */
 		p2pdma_test_alloc(test, providers[i][0], PAGE_SIZE);
 		for (call = 0, other = 0; call < CALLS; call++) {
 			found = pci_p2pmem_find(&client->dev);
@@ -997,7 +997,7 @@ static void d10_256_providers(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, pci_p2pmem_find(&client->dev));
 }
 
-/* Of equals, each is as good as any other: all are found in the end. */
+/* The choice among equal providers is random: all are found in the end. */
 static void d10_random_among_equals(struct kunit *test)
 {
 	struct pci_dev *client, *c, *d, *found;
@@ -1018,7 +1018,7 @@ static void d10_random_among_equals(struct kunit *test)
 		pci_dev_put(found);
 	}
 	KUNIT_EXPECT_EQ(test, found_c + found_d, 4 * CALLS);
-	/* Expected are 128 each, and 64 is eight standard deviations off. */
+	/* 128 each are expected; 64 is eight standard deviations away. */
 	KUNIT_EXPECT_GE(test, found_c, CALLS);
 	KUNIT_EXPECT_GE(test, found_d, CALLS);
 }

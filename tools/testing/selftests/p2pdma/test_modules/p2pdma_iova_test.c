@@ -38,7 +38,7 @@ MODULE_PARM_DESC(provider, "PCI device with published memory");
 
 #define MEMORY_SIZE	SZ_128K		/* of each kind */
 #define FEW_BITS	24		/* of a small DMA mask */
-#define MOST		SZ_8M		/* in one piece, if all IOVAs are free */
+#define MOST		SZ_8M		/* in one piece, if all is free */
 
 /* The devices of a case, and memory for it */
 struct iova_test {
