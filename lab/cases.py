@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Selects the selftests' cases for a machine, runs them there, and judges what came of it.
+"""Selects the selftests' cases for a machine, runs them there, and judges the results.
 
-A case is named "program: case", and a pattern of cases is such a name with
-wildcards, or a program alone; a "!" before it leaves them out. What is selected must run: a skip is a failure,
-unless the machine's file declares it.
+A case is named "program: case". A pattern is such a name with wildcards, or a
+program alone; a "!" before it excludes its cases. Every selected case must run:
+a skip is a failure, unless the machine's file declares it.
 """
 import fnmatch
 import functools
@@ -21,7 +21,7 @@ import report
 NEEDS = pathlib.Path(__file__).resolve().parent / "needs"
 OURS = "p2pdma"         # the collection whose cases are selected one by one
 
-# What kernels have that a case may need
+# Features of kernels that cases may need
 KERNEL_HAS = {"plain": {"ext4"}, "debug": {"faults", "leaks", "vfio"}, "gcov": {"faults", "vfio"}, "stock": {"ext4"}}
 
 # Seconds: for one test program, and for one guest as a whole
@@ -30,11 +30,11 @@ GUEST_TIMEOUT = {"plain": 1200, "stock": 1200, "gcov": 1800, "debug": 1800}
 
 # QEMU 7.2 has crashed where a guest moved BARs while another CPU ran; a race in
 # its TCG that upstream fixed (0d58c660689f) would explain it. After the first
-# crash of a run the machine runs again, and this stays locked: there is no second time.
+# crash of a run the machine runs again, and this stays locked: only one crash is forgiven.
 ONE_CRASH = threading.Lock()
 
-# Seconds. A guest's clock is the host's TSC, which may jump where the host itself
-# is a guest that is paused or moved. Every timeout in the guest has then expired.
+# Seconds. A guest's clock is the host's TSC, which may jump if the host itself is
+# a guest that is paused or migrated. All timeouts in the guest then expire at once.
 MOST_AHEAD = 10
 
 # A line of a program's -l: fixture, variant, test, in columns
@@ -42,7 +42,7 @@ LISTED = re.compile(r"(\S{20,}|.{20}) (\S{25,}|.{25}) (\S*)$")
 
 
 def is_like(name, pattern):
-    """A case and a pattern."""
+    """Does the case name match the pattern?"""
     program, _, case = pattern.partition(":")
     return fnmatch.fnmatchcase(name, f"{program}: {case.strip() or '*'}")
 
@@ -59,7 +59,7 @@ def needs():
 
 
 def wanted_by(name):
-    """What a case needs, all together."""
+    """All words that a case needs."""
     lines = [words for pattern, words in needs() if is_like(name, pattern)]
     if not lines:
         raise machines.Error(f"lab/needs says nothing of '{name}'")
@@ -79,14 +79,14 @@ class Programs:
 
     @functools.cache
     def cases(self, program):
-        """Names of its cases; only its own for a program that can't be asked."""
+        """Names of a program's cases; one without a case for a program of another collection, which has no -l."""
         if self.collection[program] != OURS:
             return [f"{program}: "]
         listed = subprocess.run([self.folder / OURS / program, "-l"], stdin=subprocess.DEVNULL,
                                 capture_output=True, text=True)
         rows = [[column.strip() for column in match.groups()] for match in map(LISTED.match, listed.stderr.splitlines())
                 if match and not match[1].startswith("#")]
-        # Variants and tests of a fixture stand side by side, the longer column decides how many rows there are
+        # Variants and tests of a fixture are separate columns: there are as many rows as in the longer one
         fixtures, last = {}, ""
         for fixture, variant, test in rows:
             last = fixture or last
@@ -120,7 +120,7 @@ class Programs:
 
 
 def select(machine, kernel, programs, wanted=()):
-    """Names of the cases to run: those that the machine can run, of the wanted ones or else the machine's."""
+    """Names of the cases to run: of the wanted ones, or else of the machine's, those that the machine can run."""
     there = programs.all() + [f"{program}: " for program in machine.also]
     unwanted = [pattern[1:] for pattern in wanted if pattern.startswith("!")]
     wanted = [pattern for pattern in wanted if not pattern.startswith("!")]
@@ -148,7 +148,7 @@ def select(machine, kernel, programs, wanted=()):
 
 
 def judge(machine, selected, found):
-    """Adds failures: for selected cases that didn't run, skips that aren't declared, and programs that pass nothing."""
+    """Adds failures for selected cases that didn't run, undeclared skips, and programs with no result but skips."""
     names = {case.name for case in found}
     found += [report.Case(name, report.FAIL, ["was to run, but didn't"]) for name in selected
               if not name.endswith(": ") and name not in names]
@@ -161,7 +161,7 @@ def judge(machine, selected, found):
 
 
 def boot(machine, kernel, program, times):
-    """Runs a shell command in a guest; returns what is left of the guest."""
+    """Runs a shell command in a guest; returns the Guest."""
     box = guest.Guest(machine, kernel, program, GUEST_TIMEOUT[kernel] * times, P2PDMA_TIMES=str(times))
     box.prepare()
     box.run()
@@ -171,7 +171,7 @@ def boot(machine, kernel, program, times):
 def run(name, kernel, wanted=(), times=1):
     """Runs the selftests on one machine; returns what Report.group() wants.
 
-    times: how many times as often programs are to do what they repeat
+    times: factor for the repetitions in programs
     """
     times = int(os.environ.get("P2PDMA_TIMES") or times)
     machine = machines.load(name)
@@ -180,7 +180,7 @@ def run(name, kernel, wanted=(), times=1):
     program = programs.command(selected, TEST_TIMEOUT[kernel] * times)
     box = boot(machine, kernel, program, times)
     note = ""
-    # Not where the kernel has complained: that may be why.
+    # Not if the kernel has complained: that may be the cause.
     if not report.splats(box.console, machine.allow) and \
             (box.ahead > MOST_AHEAD or box.crashed and ONE_CRASH.acquire(blocking=False)):
         kept = box.log_dir.with_name(f"{box.log_dir.name}-before")
@@ -192,7 +192,7 @@ def run(name, kernel, wanted=(), times=1):
         box = boot(machine, kernel, program, times)
     (box.log_dir / "verdict.tap").write_text("\n".join(box.verdict) + "\n")
     found = report.cases(box.verdict, box.stamps)
-    # The stock core lacks what some tests need; what it does there is for people to compare
+    # The stock core lacks features that some tests need: lab/stock.py judges its results
     if kernel != "stock":
         found = judge(machine, selected, found)
     if box.problem:

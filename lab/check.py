@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What `make check`, `make soak` and `make coverage` run.
 
-check runs each test where it shows something that no other place does, and
-ends within half an hour on two CPUs. soak runs all tests on all machines, and
-what takes long. coverage runs what check does, on one kernel that counts which
-lines run. All build what they need.
+check runs each test on the machines and kernels where it shows something new,
+and ends within half an hour on two CPUs. soak runs all tests on all machines,
+long ones and the benchmark included. coverage runs the tests of check, on a
+kernel that counts which lines run. All build what they need.
 """
 import cases
 import coverage
@@ -15,7 +15,7 @@ import machine as machines
 import report
 import stock
 
-# Seconds that parts take on two CPUs, about
+# Approximate seconds of each part on two CPUs
 SECONDS = {
     "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "stock": 900, "bench": 900,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
@@ -23,7 +23,7 @@ SECONDS = {
     "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "races-kcsan": 100, "coverage": 60,
 }
 
-# How much of what is random `make check` does, as parameters of the kernel
+# How long the random tests are in `make check`: kernel parameters
 RANDOM = {
     "plain": "p2pdma_random.fabrics=1000 p2pdma_map_random.rounds=40 "
              "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000 p2pdma_race.changes=100",
@@ -31,15 +31,15 @@ RANDOM = {
              "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000 p2pdma_race.changes=100",
 }
 
-# The same for KCSAN, for which chance has nothing to find but races of many users of the pool
+# The same for KCSAN: of the random tests only the pool's race test can find data races
 FOR_RACES = ("p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_random.operations=30000 "
              "p2pdma_race.changes=200")
 
-# For p2pdma_race once more: a watchpoint in 50 accesses, not in 500, for 1 ms, not 80 us. As configured,
-# KCSAN didn't report a lock that was left out; with these parameters it did.
+# For a second run of p2pdma_race: a watchpoint every 50 accesses, not 500, for 1 ms, not 80 us. As
+# configured, KCSAN didn't report a lock that was left out; with these parameters it did.
 WATCHED = "p2pdma_race.changes=200 kcsan.skip_watch=50 kcsan.udelay_task=1000"
 
-# How many times as often `make soak` has programs do what they repeat
+# Factor for the repetitions of programs in `make soak`
 TIMES = {"plain": 3, "debug": 2}
 
 
@@ -48,25 +48,25 @@ def job(name, work, *after):
 
 
 def of_tree(*how):
-    """The tree, and what reads it. how: arguments of lab/lint"""
+    """Jobs of the tree and its checkers. how: arguments of lab/lint"""
     return [job("tree", jobs.command("tree", "make", "-s", "tree")),
             job("lint", jobs.command("lint", "lab/lint", *how), "tree"),
             job("docs", jobs.command("docs", "lab/docs"), "tree")]
 
 
 def of_kernel(kernel, suites="", parameters=""):
-    """Building a kernel, and its KUnit suites."""
+    """Jobs that build a kernel and run its KUnit suites."""
     return [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree"),
             job(f"kunit-{kernel}", (kunit.run, kernel, suites, parameters), f"kernel-{kernel}")]
 
 
 def selftests(kernel):
-    """Building them for a kernel."""
+    """The job that builds the selftests for a kernel."""
     return job(f"selftests-{kernel}", jobs.command(f"selftests-{kernel}", "lab/selftests", kernel), f"kernel-{kernel}")
 
 
 def on_machine(name, kernel, seconds, *how):
-    """The selftests of one machine; how: as cases.run()."""
+    """The job of one machine's selftests; how: more arguments of cases.run()."""
     return jobs.Job(f"{name}-{kernel}", (cases.run, name, kernel, *how), seconds, (f"selftests-{kernel}",))
 
 
@@ -91,7 +91,7 @@ def command_coverage(args):
     runs = []
     for machine in map(machines.load, machines.names()):
         parts = machine.check.values()
-        # What check runs there, on whatever kernel
+        # The tests that check runs on this machine, with any kernel
         tests = [] if any(part.is_all() for part in parts) else [test for part in parts for test in part.tests]
         runs.append(on_machine(machine.name, kernel, sum(part.seconds for part in parts), tests))
     to_do = [job("tree", jobs.command("tree", "make", "-s", "tree"))]
@@ -116,7 +116,7 @@ def command_soak(args):
     to_do += [job("races-kcsan", (kunit.run, "kcsan", "p2pdma_race", WATCHED, "races-kcsan"), "kunit-kcsan")]
     to = report.Report(len(to_do) + 1)
     jobs.run(to, to_do)
-    # Alone: it measures what two CPUs do
+    # Alone, as it measures time on two CPUs
     jobs.run(to, [job("bench", jobs.command("bench", "make", "-s", "bench"))])
     to.save(guest.BUILD / "logs", "soak")
     return to.end()

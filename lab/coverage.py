@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Says which lines of ours no test has run, by what guests with the kernel gcov have counted.
+"""Reports which lines of this project no test has run, by the counters of guests with the kernel gcov.
 
-A guest leaves its counters in its folder of logs (lab/guest/init). lcov adds
-them up. Of files that are the base tree's, only the lines that our patches
-brought count. Writes to build/coverage: index.html, table.txt, never-run.txt.
+A guest leaves its counters in its log folder (lab/guest/init), and lcov sums
+them up. In files of the base tree, only lines that our patches add count.
+Writes to build/coverage: index.html, table.txt, never-run.txt.
 """
 import dataclasses
 import json
@@ -19,18 +19,18 @@ TREE, BASE = guest.BUILD / "src", guest.BUILD / "src-stock"
 FOLDER = guest.BUILD / "coverage"
 LOG = guest.BUILD / "logs" / "coverage.log"
 
-# What is ours, but a test
+# Folders of tests and documents, which don't count
 WITHOUT = ("lib/kunit/", "tools/", "Documentation/")
 
-# Part, the pattern of its files (the first that matches counts), percent of its lines that must have run
+# Part, pattern of its files (the first match counts), percentage of lines that must run
 TARGETS = (("the core", "drivers/pci/p2pdma*.c", 95), ("the rest", "*", 90))
 
 
 @dataclasses.dataclass
 class File:
     name: str
-    lines: dict     # {number: times that it ran}
-    branches: dict  # {(line, block, branch): times that it was taken}
+    lines: dict     # {number: executions}
+    branches: dict  # {(line, block, branch): times taken}
 
     def counts(self):
         return sum(map(bool, self.lines.values())), len(self.lines), \
@@ -38,7 +38,7 @@ class File:
 
 
 def lcov(*words):
-    """Runs a program of lcov's. Version 2 knows the option by another name, and takes this one."""
+    """Runs a program of lcov. Version 2 has renamed the option, and still accepts this name."""
     with open(LOG, "a") as log:
         run = subprocess.run([*words, "--quiet", "--rc", "lcov_branch_coverage=1"], stdout=log, stderr=log)
     if run.returncode:
@@ -56,7 +56,7 @@ def lines_of_ours(name):
 
 
 def select(all_, ours):
-    """Writes to the trace file ours what the trace file all_ has of our lines; returns them as Files."""
+    """Copies the records of our lines from trace file all_ to trace file ours; returns them as Files."""
     names = {name for name in json.loads((guest.BUILD / "src.p2pdma").read_text()) if not name.startswith(WITHOUT)}
     found = []
     with open(ours, "w") as out:
@@ -117,17 +117,17 @@ def never_run(files):
 
 
 def text():
-    """The table, as lines that are no results; nothing where there is none."""
+    """The table as KTAP comments; empty if there is no table."""
     file = FOLDER / "table.txt"
     return "".join(f"# {line}\n" for line in file.read_text().splitlines()) if file.exists() else ""
 
 
 def judge(names):
-    """Adds up what guests have counted; returns what Report.group() wants. names: of their folders of logs."""
+    """Sums up the guests' counters; returns what Report.group() wants. names: the guests' log folders"""
     shutil.rmtree(FOLDER, ignore_errors=True)
     (FOLDER / "counters").mkdir(parents=True)
     LOG.write_text("")
-    # First what there is to count: a module that no guest has loaded has left no counters.
+    # Zero counters of all objects: a module that no guest has loaded leaves no counters.
     nothing = FOLDER / "counters/nothing.info"
     wrong = lcov("geninfo", "--initial", guest.BUILD / KERNEL, "--output-filename", nothing)
     traces = ["--add-tracefile", nothing] if not wrong else []

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The main job: a copy from SSD to SSD that never touches system memory.
+"""The main use case: a copy from SSD to SSD that never touches system memory.
 
 Builds what is missing, boots the machine "switch" (three NVMe controllers
 below one PCIe switch, the first with a controller memory buffer, CMB), copies
-from the second to the third through the first one's CMB, and says what was
-seen from outside the guest: which addresses the controllers were given for
-data, by QEMU's trace, and what the disk images hold.
+from the second to the third through the CMB of the first, and reports evidence
+from outside the guest: the data addresses that the controllers were given, by
+QEMU's trace, and the content of the disk images.
 """
 import hashlib
 import re
@@ -23,7 +23,7 @@ SIZE = 32 * MIB
 
 
 def stages(kernel):
-    """(what for, command), in order."""
+    """(title, command) of each build step, in order."""
     copier = guest.BUILD / "p2pcopy"
     return [
         ("packages", ["base/need", "kernel", "lab"]),
@@ -41,7 +41,7 @@ def sha256(path, start):
 
 
 def tree_lines(box, found):
-    """The fabric as text, from QEMU; notes in found what the report needs."""
+    """The fabric as text, from QEMU; stores the path to each SSD in found."""
     roles = {"ssd1": "holds the CMB", "ssd2": "source", "ssd3": "destination"}
 
     def walk(devices, indent, above):
@@ -71,7 +71,7 @@ def tree_lines(box, found):
 
 
 def meeting_point(paths):
-    """The last port that is above all of the devices."""
+    """The lowest port that is above all of the devices."""
     common = None
     for level in zip(*paths.values()):
         if len(set(level)) == 1:
@@ -100,7 +100,7 @@ class Demo:
 
 
 def run(kernel):
-    """Boots and copies; returns (Demo, Guest, SHA-256 of what was put on the source)."""
+    """Boots and copies; returns (Demo, Guest, SHA-256 of the data on the source)."""
     machine = machines.load("switch")
     program = f"{guest.REPO}/lab/guest/demo {guest.BUILD}/p2pcopy {SIZE}"
     box = guest.Guest(machine, kernel, program, 300, name=f"demo-{kernel}")
@@ -126,7 +126,7 @@ def run(kernel):
 
 
 def judge(seen, box, original):
-    """Prints the report; what is not as it must be lands in seen.failures."""
+    """Prints the report; adds every failed check to seen.failures."""
     images = {ident: box.run_dir / f"{ident}.img" for ident in ("ssd2", "ssd3")}
     source, peer, memory = sha256(images["ssd2"], 0), sha256(images["ssd3"], 0), sha256(images["ssd3"], SIZE)
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Boots one machine with one kernel and looks after it until it is gone.
+"""Boots one machine with one kernel and serves it until it is off.
 
-The guest's root is the host's, read-only by 9p; lab/guest/init is its first
-program. The guest talks back over two virtio-serial ports: one takes the
-verdict, which a dead guest cannot write; the other takes requests (see
-Guest.answer) that only somebody outside of the guest can fulfil. Knows
-nothing of test results.
+The guest's root is the host's, read-only by 9p; its init is lab/guest/init. The
+guest writes to two virtio-serial ports: the verdict of its program, which is
+missing if the guest dies; and requests that only the host can fulfil (see
+Guest.answer). Doesn't interpret test results.
 """
 import fcntl
 import json
@@ -25,7 +24,7 @@ import qemu
 import trace
 
 REPO, BUILD = qemu.REPO, qemu.BUILD
-KERNELS = ("plain", "debug", "gcov", "stock")   # that have what a guest's root and ports need
+KERNELS = ("plain", "debug", "gcov", "stock")   # that have the drivers of a guest's root and ports
 DONE = "verdict done"
 OFF_SECONDS = 180   # for the kernel to power off; on debug, ACPI took up to 30 s for each port of a pxb-pcie
 RUNNING = set()         # QEMU processes
@@ -64,7 +63,7 @@ class Qmp:
             return reply["return"]
 
     def wait_deleted(self, ident, timeout):
-        """Until the slot is empty. The event DEVICE_DELETED comes later: when QEMU's last thread is done with it."""
+        """Until the device is gone. DEVICE_DELETED comes later: when the last thread of QEMU is done with it."""
         end = time.monotonic() + timeout
         while any(item["name"] == ident for item in self.command("qom-list", path="/machine/peripheral")):
             if time.monotonic() > end:
@@ -97,15 +96,15 @@ class Guest:
         self.trace = trace.DmaTrace(self.log_dir / "dma.trace", machine.translates())
         self.dma_start, self.bars = 0, []
         self.verdict = []           # lines
-        self.stamps = []            # when each of them came
+        self.stamps = []            # arrival time of each line
         self.done = False           # the last line came
         self.crashed = False        # QEMU, not the guest
-        self.ahead = 0              # seconds that the guest's clock was ahead of the host's in the end
+        self.ahead = 0              # seconds that the guest's clock was ahead of the host's at the end
         self.problem = ""           # why there was no verdict
 
     def prepare(self, fill=None):
         """Empties the guest's folders; fill(id, path) may put data on a disk image."""
-        # One guest of a kind at a time, or they share their disks
+        # One guest of this name at a time, as it owns the disk images
         self.run_dir.parent.mkdir(parents=True, exist_ok=True)
         self.lock = open(f"{self.run_dir}.lock", "w")
         try:
@@ -119,7 +118,7 @@ class Guest:
         for ident in self.machine.disks():
             path = self.run_dir / f"{ident}.img"
             with open(path, "wb") as image:
-                # The same in every run, and other data at each place
+                # Random data that is the same in every run
                 image.write(random.Random(ident).randbytes(1 << 20))
                 image.truncate(self.machine.disk_mb << 20)
             if fill:
@@ -148,8 +147,8 @@ class Guest:
                     file.write(f"{name}={shlex.quote(value)}\n")
 
     def arguments(self, control, verdict, qmp):
-        """QEMU's command line; the three are file descriptors it inherits."""
-        # Of KUnit's suites, none at boot: a selftest brings its own in a module, and sets the filter for it
+        """QEMU's command line. control, verdict, qmp: file descriptors that QEMU inherits"""
+        # No KUnit suites at boot: a selftest loads its suite as a module, and sets the filter for it
         words = qemu.parameters("run", f"LAB_SETTINGS={self.run_dir / 'settings'}", self.machine.cmdline,
                                 "kunit.enable=1", "kunit.filter_glob=none",
                                 "loglevel=4" if self.interactive else "")
@@ -188,7 +187,7 @@ class Guest:
         self.control, self.verdict_port, qmp = ours
         try:
             self.qmp = Qmp(qmp)
-            # Behind an IOMMU it grows fast: only from dma-begin to dma-end
+            # Behind an IOMMU the trace grows fast: it is enabled only from dma-begin to dma-end
             if not self.interactive:
                 self.trace_events(False)
             self.serve(start + self.timeout if self.timeout else None, on_line)
@@ -263,7 +262,7 @@ class Guest:
                 return "ok"
             if word == "dma-end":
                 self.trace_events(False)
-                # Also those that have gone meanwhile
+                # Also BARs of devices that have gone meanwhile
                 self.bars = list({*self.bars, *self.memory_bars()})
                 ranges, asked = self.trace.data(self.dma_start)
                 found = trace.places(ranges, self.bars)
@@ -284,7 +283,7 @@ class Guest:
                 return "ok"
             if word == "plug":
                 text = self.machine.full_device(self.machine.device(ident))
-                for _ in range(100):        # its disk may be in use until QEMU's last thread is done with the old one
+                for _ in range(100):        # the disk may be in use until QEMU has freed the unplugged device
                     said = self.qmp.command("human-monitor-command", **{"command-line": f"device_add {text}"}).strip()
                     if not said:
                         return "ok"
@@ -299,7 +298,7 @@ class Guest:
             self.qmp.command("trace-event-set-state", name=event, enable=enable)
 
     def memory_bars(self):
-        """[(PCI device, first address, end)] of all memory peers may reach, as QEMU has it now."""
+        """[(PCI device, first address, end)] of all memory that peers may reach, at its present address."""
         wanted = self.machine.memory_bars()
         return [(f"0000:{device['bus']:02x}:{device['slot']:02x}.{device['function']}",
                  region["address"], region["address"] + region["size"])

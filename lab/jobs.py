@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Runs jobs, some at a time, in one queue.
+"""Runs jobs from one queue, several in parallel.
 
-Of the jobs that can start, the one that holds up the rest for longest comes
-first. A job that fails takes those along that wait for it. Knows nothing of
-what jobs do.
+Of the jobs that can start, the one with the longest chain of dependent jobs
+starts first. If a job fails, the jobs that depend on it fail without running.
+Doesn't know what jobs do.
 """
 import concurrent.futures
 import dataclasses
@@ -20,17 +20,17 @@ import report
 class Job:
     name: str
     work: tuple             # a function that returns what Report.group() wants, and its arguments
-    seconds: float = 60     # that it takes, about; for the order alone
+    seconds: float = 60     # estimated duration, used only for the order
     after: tuple = ()       # names of jobs that must have passed
 
 
 def slots():
-    """How many jobs run at a time: a guest waits now and then, so one more than CPUs keeps them busy."""
+    """Number of parallel jobs: one more than CPUs, as guests are idle at times."""
     return int(os.environ.get("JOBS") or min(os.cpu_count() + 1, 5))
 
 
 def weights(jobs):
-    """{name: seconds until all is done that waits for the job}"""
+    """{name: seconds of the longest chain of dependent jobs, the job included}"""
     found = {}
 
     def weight(job):
@@ -45,7 +45,7 @@ def weights(jobs):
 
 
 def run(to, jobs):
-    """Runs them all, and reports each when it is done."""
+    """Runs all jobs, and reports each one when it is done."""
     assert {name for job in jobs for name in job.after} <= {job.name for job in jobs}
     weight = weights(jobs)
     waiting = sorted(jobs, key=lambda job: -weight[job.name])
@@ -88,7 +88,7 @@ def run(to, jobs):
 
 
 def command(name, *words):
-    """The work of running a command, with its output in a log. Result lines that it prints count one by one."""
+    """A Job's work that runs a command and logs its output. Each result line that it prints is a case."""
     return _command, name, words
 
 

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs the KUnit suites that are built into a kernel, by the kernel's own kunit.py.
 
-The kernel is the one of build/<kernel>, as it is; nothing is configured or
-built. kunit.py boots it in QEMU and reads its results; on top of that, what
-the console must never say (lab/splats) is a failure here, and so is memory
-that a suite left behind, where the kernel has kmemleak. Logs are in
-build/logs/kunit-<kernel>/: console.log is the guest's, kunit.log is what
-kunit.py made of it.
+The kernel is that of build/<kernel>; nothing is configured or built. kunit.py
+boots it in QEMU and reads its results. Beyond these, a splat on the console
+(lab/splats) is a failure, and so is a memory leak of a suite, if the kernel has
+kmemleak. Logs are in build/logs/kunit-<kernel>/: console.log of the guest, and
+kunit.log with the output of kunit.py.
 """
 import fcntl
 import fnmatch
@@ -34,14 +33,14 @@ RESULT = re.compile(r"\s*(not )?ok \d+ (.*?)(?: # SKIP ?(.*))?")
 
 
 class Tool(subprocess.Popen):
-    """kunit.py, which takes QEMU along when it is interrupted, but not when it is killed."""
+    """A kunit.py process, which ends QEMU when it is interrupted, but not when it is killed."""
 
     def kill(self):
         self.send_signal(signal.SIGINT)
 
 
 def messages(console):
-    """{test: [what it said before it failed, or why it was skipped]}; the last one of a name counts."""
+    """{test: [its messages before a failure, or the reason of a skip]}; of equal names the last one counts."""
     said, lines = {}, []
     for line in console.read_text(errors="replace").splitlines():
         line = STAMP.sub("", line)
@@ -74,8 +73,8 @@ def cases(group, said, above=""):
 def run(kernel, suites="", parameters="", folder=""):
     """Boots the kernel once; returns what report.Report.group() wants.
 
-    suites is a glob for kunit.filter_glob; parameters go to the kernel; folder
-    is for logs, in place of kunit-<kernel>.
+    suites: a glob for kunit.filter_glob; parameters: of the kernel; folder: of
+    the logs, instead of kunit-<kernel>
     """
     build = guest.BUILD / kernel
     if not (build / "vmlinux").exists():
@@ -96,11 +95,11 @@ def run(kernel, suites="", parameters="", folder=""):
     if counters:
         to_qemu += ["-device", "virtio-serial-pci", *qemu.counters_port(logs / "counters.tar")]
     if leaks or counters:
-        # kmemleak and gcov are asked from user space, and kunit.py wants the kernel to end before
-        # there is one. So the kernel gets all of its parameters from us, and what
-        # kunit.py appends comes after "--", where it is the init program's.
+        # kmemleak and gcov are read from user space, but kunit.py makes the kernel halt before init.
+        # So all kernel parameters come from here, and those that kunit.py appends come after "--",
+        # where they are arguments of init.
         arguments += [f"kunit.filter_glob={suites}"] if suites else []
-        # One word, as argparse would lose a "--" of its own
+        # In one word, as argparse would drop a separate "--"
         arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("last"), "--"]))
         to_qemu += qemu.ROOT
     command = ["tools/testing/kunit/kunit.py", "exec", f"--qemu_config={QEMU_CONFIG}", f"--build_dir={build}",
@@ -126,7 +125,7 @@ def run(kernel, suites="", parameters="", folder=""):
     if status and all(case.result != report.FAIL for case in found) or not found:
         last = (logs / "kunit.log").read_text().splitlines()[-10:]
         found.append(report.Case("kunit.py", report.FAIL, [f"exit status {status}", *last]))
-    # The stock core lacks what some tests need; what it does there is for people to compare
+    # The stock core lacks features that some tests need: lab/stock.py judges its results
     if kernel != "stock":
         report.judge_skips(found, {pattern: why for pattern, why in machine.skip.get(kernel, {}).items()
                                    if any(fnmatch.fnmatchcase(case.name, pattern) for case in found)},
@@ -137,7 +136,7 @@ def run(kernel, suites="", parameters="", folder=""):
 
 
 def defects(failed):
-    """The ids in tests' names, as d7_acs_rewritten has one."""
+    """The numbers of defects in the tests' names, such as 7 of d7_acs_rewritten."""
     return sorted({int(number) for case in failed for number in re.findall(r"\bd(\d+)_", case.name)})
 
 

@@ -46,7 +46,7 @@ def command_test(args):
             except machines.Error:
                 if args.machine:
                     raise
-                continue            # others can
+                continue            # other machines can
             to_do.append(jobs.Job(f"{name}-{kernel}", (cases.run, name, kernel, args.test)))
     if not to_do:
         raise machines.Error("no machine can run that")

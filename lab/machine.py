@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Reads machine files and turns a machine into QEMU's arguments.
 
-Those that tests run on are lab/machines/*.toml.
+A machine is a virtual PC as QEMU emulates it: CPUs, memory, PCI fabric and
+devices, and which tests run on it. Tests run on lab/machines/*.toml.
 
-A machine file has (all but the description may be left out):
+A machine file has (only the description is required):
 
   description  one line for people
   cpu          QEMU's -cpu; pinned, so that every host gives the same guest
@@ -14,29 +15,29 @@ A machine file has (all but the description may be left out):
   memory       guest RAM
   numa         -numa strings
   objects      -object strings, such as the memory behind an ivshmem-plain; a
-               file that one names (mem-path) is made, and is all ones
-  devices      -device strings in order; one with id=X of type nvme gets a
-               disk image of its own and the serial number X
+               file named by mem-path is created, filled with ones
+  devices      -device strings in order; an nvme with id=X gets its own disk
+               image and the serial number X
   disk_mb      size of those images
   cmdline      more kernel parameters
   provider     ids of the nvme devices whose published memory tests use
-  scratch      ids of the nvme devices tests may overwrite
-  nearest      ids of nvme devices: of several providers, the one to choose for
-               a client
+  scratch      ids of the nvme devices that tests may overwrite
+  nearest      client = provider, as ids of nvme devices: the provider that is
+               to be chosen for the client
   route        between each provider and each scratch device: bus-address,
                host-bridge, iova or refused
-  tests        run only these of the selftests: "program" or "program: case",
-               with wildcards; of all, those that the machine can run (lab/needs)
-  without      run all but these
-  skip         cases that can only be skipped, as patterns, each with the reason
+  tests        run only these selftests: "program" or "program: case", with
+               wildcards; default: all that the machine can run (lab/needs)
+  without      patterns of selftests not to run
+  skip         cases that must be skipped, as patterns, each with the reason
   also         run these of the kernel's own selftests, too
-  check        kernels that `make check` boots the machine with: the seconds
-               that takes, about, and tests where it runs only these, or all
-               that the machine runs but those with a "!":
+  check        kernels that `make check` boots the machine with: approximate
+               seconds, and optionally tests, as patterns: only these, or with
+               "!" all that the machine runs except these:
                check.debug = { seconds = 60, tests = ["copy: *.modules"] }
-  allow        console lines, as patterns, that are no splat on this machine
+  allow        patterns of console lines that aren't splats on this machine
 
-Knows nothing of running guests.
+Doesn't run guests.
 """
 import dataclasses
 import functools
@@ -62,7 +63,7 @@ class Check:
     tests: list = dataclasses.field(default_factory=list)
 
     def is_all(self):
-        """Is it all that the machine runs, but for what a "!" leaves out?"""
+        """Are these all tests of the machine, except those that a "!" excludes?"""
         return all(pattern.startswith("!") for pattern in self.tests)
 
 
@@ -101,7 +102,7 @@ class Machine:
 
     @functools.cached_property
     def has(self):
-        """What cases of tests may need, in the words of lab/needs."""
+        """The machine's features that cases may need, in the words of lab/needs."""
         models = {model(text) for text in self.devices}
         sizes = [size(properties(text)["size"]) for text in self.objects]
         memory = bool(models & {"ivshmem-plain", "pci-testdev", "qxl"})
@@ -114,20 +115,20 @@ class Machine:
             "bars": "qxl" in models,
             "large": any(bytes_ >= 4 << 30 for bytes_ in sizes),
             "small": all(bytes_ < 4 << 30 for bytes_ in sizes),
-            # Memory with a heap: a controller's, or else the module's
+            # Published memory, with a heap: of a controller, or else of the test module
             "published": self.provider or memory,
             "withdrawn": memory and not self.provider,
             "choice": len(self.nearest) > 1,
-            # Memory that keeps nothing
+            # Memory that ignores writes
             "silent": any("readonly=on" in text for text in self.objects),
             # Clients
             "client": self.scratch or "edu" in models,
             "edu": "edu" in models,
             "engine": "lsi53c895a" in models,
             "display": "bochs-display" in models,
-            # Devices may be pulled out, and stop decoding: see machines/hotplug.toml
+            # Devices may be unplugged, and BARs may move or stop decoding: see machines/hotplug.toml
             "unplug": "thread=single" in self.accel,
-            # Ways
+            # Routes
             self.route: self.route,
             "route": self.route in ("bus-address", "host-bridge", "iova"),
             "traced": self.route in ("bus-address", "host-bridge"),
@@ -141,7 +142,7 @@ class Machine:
         return any(model(text) == "intel-iommu" for text in self.devices) and "iommu.passthrough=1" not in self.cmdline
 
     def files(self):
-        """{name: bytes} of files that are memory."""
+        """{name: bytes} of the files behind memory objects."""
         found = map(properties, self.objects)
         return {text["mem-path"]: size(text["size"]) for text in found if "mem-path" in text}
 
@@ -149,7 +150,7 @@ class Machine:
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
 
     def full_device(self, text):
-        """A -device string as QEMU gets it: with the drive and the serial number."""
+        """A -device string for QEMU, with an nvme's drive and serial number."""
         if model(text) != "nvme":
             return text
         ident = properties(text)["id"]
@@ -185,7 +186,7 @@ class Machine:
 
 
 def size(text):
-    """Bytes, of what QEMU calls so."""
+    """Bytes of a size in QEMU's notation."""
     return int(text[:-1]) << {"M": 20, "G": 30}[text[-1]]
 
 
@@ -202,7 +203,7 @@ def names():
 
 
 def load(name):
-    """One of those that tests run on."""
+    """A machine of lab/machines, by its name."""
     if name not in names():
         raise Error(f"there is no machine '{name}'; there are: {' '.join(names())}")
     return read(MACHINES / f"{name}.toml")

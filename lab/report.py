@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads what run_kselftest.sh printed and what the kernel said; prints KTAP.
+"""Reads the output of run_kselftest.sh and the kernel's console; prints KTAP.
 
 A case is a line "ok"/"not ok" of a test program, or the program itself when
-it has none. What a program owes (a crash, cases missing from its plan) and
-what the guest owes (a verdict, a console without splats) counts as a case
-that failed. Knows nothing of QEMU.
+it has none. A crash of a program, cases missing from its plan, a missing
+verdict of the guest, and splats on its console count as failed cases. Doesn't
+use QEMU.
 """
 import dataclasses
 import json
@@ -22,7 +22,7 @@ def patterns(name):
     return re.compile("|".join(line for line in lines if line and not line.startswith("#")))
 
 
-# What lab/guest/init says
+# Printed by lab/guest/init
 LEAKS = "lab: looked for leaks"
 
 SPLATS = patterns("splats")
@@ -37,7 +37,7 @@ class Case:
 
 
 def result_of(line):
-    """Case of one result line, without its messages; None if it is another line."""
+    """Case of a result line, without its messages; None for any other line."""
     match = RESULT.fullmatch(line)
     if not match:
         return None
@@ -51,7 +51,7 @@ def result_of(line):
 
 
 def cases(lines, stamps):
-    """Cases of one whole run of run_kselftest.sh. stamps tell when each line came."""
+    """Cases of a whole run of run_kselftest.sh. stamps: arrival times of the lines"""
     found, program, messages, plan = [], [], [], None
     promised, programs = None, 0
     last = stamps[0] if stamps else 0
@@ -101,7 +101,7 @@ def cases(lines, stamps):
 
 
 def splats(console, allowed=()):
-    """Lines that a healthy kernel does not print"""
+    """Lines of the console that report an error of the kernel"""
     if not console.exists():
         return ["there is no console log"]
     good = re.compile("|".join(allowed)) if allowed else None
@@ -123,7 +123,7 @@ def judge_skips(cases, declared, is_like):
 
 
 def console_cases(console, leaks, allowed=()):
-    """What the kernel's console says, as cases: none if all is well. leaks: the kernel has kmemleak."""
+    """Failed cases for the kernel's console; none without splats. leaks: the kernel has kmemleak."""
     bad = splats(console, allowed)
     found = [Case("console", FAIL, bad[:10])] if bad else []
     if leaks and (not console.exists() or LEAKS not in console.read_text(errors="replace")):
@@ -132,7 +132,7 @@ def console_cases(console, leaks, allowed=()):
 
 
 class Report:
-    """Prints results as they come and sums them up."""
+    """Prints results as they arrive, and totals at the end."""
 
     SLOWEST = 12        # parts to name
 
@@ -182,7 +182,7 @@ class Report:
         parts = sorted(self.parts, reverse=True)[:self.SLOWEST]
         if len(self.parts) > 1:
             print("# slowest parts, in seconds: " + ", ".join(f"{name} {seconds:.0f}" for seconds, name in parts))
-        # A case that several machines and kernels have is one
+        # A case that runs on several machines and kernels counts once
         print(f"# distinct cases: {len({case.name or name for name, case in self.cases if case.result != SKIP})}")
         print(f"{self.count(PASS)} passed, {self.count(FAIL)} failed, {self.count(SKIP)} skipped")
         return 1 if self.count(FAIL) or not self.count(PASS) else 0

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Runs the tests on the stock core, and compares what fails with README.md's table of defects.
 
-A row's last column begins with "fails" where one of the row's tests must fail
-there; where it doesn't, none may.
+If a row's last column begins with "fails", at least one of the row's tests must
+fail on stock; otherwise none may.
 """
 import fnmatch
 import re
@@ -17,7 +17,7 @@ MACHINES = ("switch", "registration", "hotplug")
 
 
 def tests_of(text):
-    """[(KUnit suite or program, case)] as patterns, of a cell such as "`a`, `b`: `c`; `d`: `e`"."""
+    """[(KUnit suite or program, case pattern)] of a cell such as "`a`, `b`: `c`; `d`: `e`"."""
     found, names, fresh = [], [], True
     for name, colon in re.findall(r"`([^`]+)`(:?)", text):
         if colon or name.startswith("p2pdma_") or not names:
@@ -32,7 +32,7 @@ def tests_of(text):
 
 
 def rows():
-    """[(defect, patterns of its tests, what they do on stock)]"""
+    """[(defect, patterns of its tests, expected result on stock)]"""
     lines = (guest.REPO / "README.md").read_text().splitlines()
     cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if re.match(r"\| D\d+ ", line)]
     return [(name, tests_of(tests), stock) for name, _, tests, stock in cells if "`make " not in tests]
@@ -45,7 +45,7 @@ def is_like(name, test):
 
 
 def compare(found):
-    """Cases, one a row of the table, from what the tests made of it."""
+    """Yields a case for each row of the table, from the results of its tests."""
     for name, tests, stock in rows():
         failed = [case.name for case in found if case.result == report.FAIL and any(is_like(case.name, t) for t in tests)]
         if stock.startswith("fails"):

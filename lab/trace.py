@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Reads from QEMU's trace which addresses devices were given for data.
+"""Reads from QEMU's trace which data addresses devices were given.
 
-NVMe: QEMU logs each command when a controller takes it up, then every address
-range the command maps. Only ranges of read and write commands are counted: not
-those of admin commands, nor queues or PRP lists (they are read without being
-mapped). LSI 53C895A: QEMU logs each memory move, with source and destination.
+NVMe: QEMU logs each command when a controller starts it, then every address
+range that the command maps. Only ranges of read and write commands count: not
+those of admin commands, nor queues or PRP lists, which QEMU reads without
+mapping them. LSI 53C895A: QEMU logs each memory move, with source and
+destination.
 
-Behind a virtual IOMMU the ranges are IOVAs; the IOMMU's own log of the
-translations that follow gives the physical pages.
+Behind a virtual IOMMU the ranges are IOVAs; the physical pages are in the
+IOMMU's log of the translations that follow.
 """
 import collections
 import re
@@ -20,7 +21,7 @@ LINE = re.compile(r"\b(" + "|".join(EVENTS) + r") (.*)")
 COUNT = re.compile(r"\bcount (\d+)")
 RANGE = re.compile(r"addr 0x([0-9a-f]+) len (\d+)")
 MOVE = re.compile(r"dest 0x([0-9a-f]+) src 0x([0-9a-f]+) count (\d+)")
-MOVE_PART = 4096        # QEMU reads and writes so many bytes by turns
+MOVE_PART = 4096        # bytes that QEMU reads and then writes at a time
 TRANSLATED = re.compile(r"iova 0x([0-9a-f]+) -> gpa 0x([0-9a-f]+) mask 0x([0-9a-f]+)")
 
 
@@ -33,14 +34,14 @@ class DmaTrace:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def events(self, start):
-        """(event, the rest of its line) of each since start."""
+        """Yields (event, rest of its line) since start."""
         with open(self.path, errors="replace") as trace:
             trace.seek(start)
             for match in filter(None, map(LINE.search, trace)):
                 yield match.groups()
 
     def data(self, start):
-        """([(physical address, bytes)], bytes the commands asked for) since start, of NVMe.
+        """([(physical address, bytes)], bytes that commands requested) since start, of NVMe.
 
         A range whose IOVA was never translated has address None.
         """
@@ -74,13 +75,13 @@ class DmaTrace:
         return ranges, asked
 
     def moves(self, start):
-        """([(physical address, bytes)] read, the same written) since start, by memory moves.
+        """([(physical address, bytes)] read, [likewise] written) since start, by memory moves.
 
         A range whose IOVA was never translated has address None.
         """
         read, written = [], []
-        # [where it belongs, IOVA, bytes] of the last move. QEMU translates each
-        # of its accesses at once, in order, and does nothing else in between.
+        # [read or written, IOVA, bytes] of the last move. QEMU translates all of
+        # its accesses right after it, in order, with no other translation between.
         waiting = collections.deque()
         for event, text in self.events(start):
             if event == "lsi_memcpy":
@@ -114,7 +115,7 @@ class DmaTrace:
 
 
 def places(ranges, bars):
-    """{device: bytes} of ranges; other where no BAR of bars is, iova where the address isn't known.
+    """{device: bytes} of ranges; "other" counts bytes outside of bars, "iova" untranslated ones.
 
     bars: [(device, first address, end)]
     """
