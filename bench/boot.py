@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Builds the benchmark module and boots guests that count.
+"""Builds the benchmark module and boots guests that count instructions.
 
-One guest nanosecond is one guest instruction in a machine that has icount.
-Knows nothing of what the figures mean.
+In a machine with icount, one guest nanosecond is one guest instruction.
+Doesn't interpret the figures.
 """
 import os
 import pathlib
@@ -45,7 +45,7 @@ def build(kernel):
 
 
 def address(kernel, symbol):
-    """Of a function that is not exported. The kernel is where it was linked: it has no KASLR."""
+    """Address of a function that is not exported: as linked, since the kernel has no KASLR."""
     for line in (BUILD / kernel / "System.map").read_text().splitlines():
         where, _, name = line.split()
         if name == symbol:
@@ -54,14 +54,14 @@ def address(kernel, symbol):
 
 
 def console(kernel, name):
-    """Where a guest writes to."""
+    """The console log of a guest."""
     return BUILD / "logs" / f"bench-{kernel}-{name}.log"
 
 
 def qemu_command(kernel, name, command, machine="count"):
-    """The command that boots one kernel, which runs another command.
+    """QEMU's command line for a kernel that runs a command.
 
-    name: of the log; machine: a machine file beside this one
+    name: of the log; machine: a machine file in this folder
     """
     words = qemu.parameters("count", "printk.devkmsg=on", "--", *command)
     return [*qemu.command(machines.read(HERE / f"{machine}.toml"), BUILD / "bench", kernel, words),
@@ -69,7 +69,7 @@ def qemu_command(kernel, name, command, machine="count"):
 
 
 def guest(kernel, name, command, **options):
-    """Boots one kernel, which runs a command; returns {figure: of one call, or None for "none"}. As qemu_command()."""
+    """Boots a kernel that runs a command; returns {figure: value per call, or None for "none"}. See qemu_command()."""
     log = console(kernel, name)
     try:
         subprocess.run(qemu_command(kernel, name, command, **options), stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
@@ -89,5 +89,5 @@ def guest(kernel, name, command, **options):
 
 
 def insmod(kernel, part, *parameters):
-    """The command that loads the module to run a part of it."""
+    """The command that loads the module, which runs one part."""
     return ["insmod", str(BUILD / "bench" / kernel / "p2pdma_bench.ko"), f"run={part}", *parameters]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What is printed of the figures, beside what, and the targets.
+"""The rows of the results: figures, those they are compared with, and targets.
 
-A figure is what one core costs, a number by a name. Knows nothing of where
-they come from.
+A figure is a named number: the cost of an operation with one core. Doesn't
+measure figures.
 """
 import dataclasses
 
@@ -15,15 +15,15 @@ STATES = {("front", 0): "empty",
 
 @dataclasses.dataclass
 class Row:
-    """One line of the table: a figure of ours beside another, the stock core's of the same name if it says no more.
+    """One line of the table: a figure of our core beside another, by default the stock core's of the same name.
 
-    less, calls: another figure of the same core is taken off, and the rest divided
-    over:        several figures instead of one; "most" or "spread" in figure tells what of them
-    beside, of:  the figure it stands beside, and of which core
-    most, least: of the ratio of the two; below, limit and floor (which may be reached): of our figure; each a
-                 target, or None
-    none:        what it means where a core has no such figure
-    main:        its title for those who want to see few
+    less, calls: a figure of the same core to subtract, and a number to divide the rest by
+    over:        several figures instead of one; figure is "most" (maximum) or "spread" (maximum above minimum, %)
+    beside, of:  the figure to compare with, and its core
+    most, least: limits of the ratio of the two; below (exclusive), limit and floor (inclusive): limits of our
+                 figure; each a target, or None
+    none:        meaning of a missing figure
+    main:        title in the short table, if the row is in it
     """
     title: str
     figure: str
@@ -42,7 +42,7 @@ class Row:
     main: str = ""
 
     def value(self, core, name):
-        """Of one core."""
+        """The row's value for one core."""
         if self.over:
             values = [core[each] for each in self.over if core[each] is not None]
             return max(values) if name == "most" else 100 * (max(values) / min(values) - 1)
@@ -51,7 +51,7 @@ class Row:
         return (core[name] - (core[self.less] if self.less else 0)) / self.calls
 
     def targets(self, ours, other):
-        """What is wanted, and whether it is so."""
+        """Yields each target as text, and whether it is met."""
         if self.most is not None:
             yield f"at most {self.most:g} times", ours <= self.most * other
         if self.least is not None:
@@ -64,7 +64,7 @@ class Row:
             yield f"at least {self.floor:,}", ours >= self.floor
 
     def fill(self, cores):
-        """The row as it is printed and written."""
+        """The row's data, for printing and for the results file."""
         row = {"title": self.title.strip(), "unit": self.unit, "figure": self.figure, "less": self.less,
                "over": list(self.over), "beside_figure": self.beside or self.figure, "of": self.of,
                "ours": None, "beside": None, "ratio": None, "targets": [], "met": None, "none": self.none,
@@ -80,7 +80,7 @@ class Row:
 
 
 def pool(operation, **targets):
-    """A row for each state of each pool."""
+    """Yields a row for each state of each pool."""
     for size, title in POOLS.items():
         for (fill, percent), state in STATES.items():
             yield Row(f"  {title}, {state}", f"{operation}_{size}_{fill}_{percent}", **targets)

@@ -18,7 +18,7 @@ FIGURES = ("io_peer", "io_system", "io_system_adjacent")
 
 
 def build():
-    """The program, and a disk of which no two places are alike."""
+    """Builds the program, and a disk image of random data."""
     PROGRAM.parent.mkdir(parents=True, exist_ok=True)
     IMAGE.write_bytes(random.Random(0).randbytes(IMAGE_SIZE))
     (IMAGE.parent / "memory.img").write_bytes(bytes(MIB))       # not used
@@ -29,7 +29,7 @@ def build():
 
 
 def command(*arguments):
-    """The program's, in the guest."""
+    """The program's command line in the guest."""
     return [str(PROGRAM), str(IMAGE), *arguments]
 
 

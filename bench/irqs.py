@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Counts for how many instructions interrupts are off at one stretch while memory is allocated and freed.
+"""Counts the most instructions for which interrupts stay off while memory is allocated and freed.
 
-Of requests of up to 64 GiB, of a pool that 64 CPUs use (bench/irqs.c), looks at each instruction that a CPU executes from
-taking a lock in one of the core's functions to leaving the one that gives it back.
+Traces requests of up to 64 GiB to a pool that 64 CPUs use (bench/irqs.c), and counts each instruction that a CPU
+executes from taking a lock in one of the core's functions to leaving the function that releases it.
 """
 import contextlib
 import subprocess
@@ -15,14 +15,14 @@ LOCK, UNLOCK = "_raw_spin_lock_irqsave", "_raw_spin_unlock_irqrestore"
 
 
 def functions(kernel):
-    """The names of the core's own."""
+    """Names of the core's functions."""
     objects = [str(path) for pattern in OBJECTS for path in (boot.BUILD / kernel).glob(pattern)]
     lines = subprocess.run(["nm", *objects], check=True, capture_output=True, text=True).stdout.splitlines()
     return {words[2] for words in map(str.split, lines) if len(words) == 3 and words[1] in "tT"}
 
 
 def stretches(instructions, name, core):
-    """Yields how many instructions each stretch has. instructions: (CPU, address); name: of the function at an address"""
+    """Yields the instructions of each stretch. instructions: (CPU, address); name(): the function at an address"""
     last, counts = {}, {}
     for cpu, address in instructions:
         function = name(address)
@@ -36,7 +36,7 @@ def stretches(instructions, name, core):
 
 
 def run(kernel):
-    """Returns the figure; 0 where the core has no lock."""
+    """Returns the figure; 0 if the core takes no lock."""
     with contextlib.closing(where.executed(kernel, "irqs", boot.insmod(kernel, "irqs", "where=irqs"),
                                            {"machine": "irqs"})) as instructions:
         _, begin = next(instructions)

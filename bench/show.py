@@ -5,14 +5,14 @@ import subprocess
 import boot
 import figures
 
-# File: has it all rows?
+# File: does it show all rows?
 READMES = {boot.HERE.parent / "README.md": False, boot.HERE / "README.md": True}
 PICTURE = boot.HERE / "cost.svg"
 
 BEGIN, END = "<!-- From here on bench/bench writes -->\n", "<!-- up to here. -->\n"
 WIDTH = 58
 
-# Where the points of a fill come from. An empty pool is the same, however it is going to be filled.
+# Percentages of each fill. An empty pool is the same for both fills.
 POINTS = {"front": [("front", 0), *(("front", percent) for percent in figures.PERCENTS)],
           "board": [("front", 0), *(("board", percent) for percent in figures.PERCENTS)]}
 
@@ -44,14 +44,14 @@ SYMBOLS = {"64g": 5, "8g": 7, "1g": 9, "64m": 4}
 
 
 def ratio(value):
-    """As text."""
+    """A ratio as text."""
     if value is None:
         return "-"
     return f"{value:.2f}" if value >= 0.005 else "<0.01"
 
 
 def number(row, value, short=False):
-    """Of a row, as text; short: not more digits than are the same in every run."""
+    """A value in the row's unit as text; short: only the digits that are the same in every run."""
     if value is None:
         return "-"
     unit = {"bytes": " B", "%": " %"}.get(row["unit"], "")
@@ -70,13 +70,13 @@ def verdict(row, missed="MISSED"):
 
 
 def line(title, row):
-    """A row as people read it in a terminal."""
+    """A row as a line for the terminal."""
     return (f"  {title:{WIDTH}} {number(row, row['ours']):>13} {number(row, row['beside']):>13} "
             f"{ratio(row['ratio']):>7}  {verdict(row)}").rstrip()
 
 
 def table(rows, whole):
-    """(heading, Row, filled row) in Markdown: all, or the main ones."""
+    """A Markdown table of (heading, Row, filled row): all rows, or the main ones."""
     lines = ["| | this core | stock | ratio | target |", "| --- | ---: | ---: | ---: | --- |"]
     last = None
     for heading, row, filled in rows:
@@ -94,7 +94,7 @@ def table(rows, whole):
 
 
 def parts(readme):
-    """What stands before, between and after the two marks of a file."""
+    """The text before, between and after the two marks of a file."""
     before, begin, rest = readme.read_text().partition(BEGIN)
     between, end, after = rest.partition(END)
     if not begin or not end:
@@ -103,7 +103,7 @@ def parts(readme):
 
 
 def write_readmes(rows):
-    """Replaces what stands between the two marks."""
+    """Replaces the text between the two marks."""
     for readme, whole in READMES.items():
         before, _, after = parts(readme)
         readme.write_text(f"{before}{BEGIN}\n{table(rows, whole)}\n{END}{after}")

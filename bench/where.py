@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 """Shows where the instructions of one figure go, function by function.
 
-The guest repeats what the figure counts for ever, and QEMU logs the address of
-each instruction meanwhile. Functions are the kernel's; what is inlined belongs
-to the caller.
+The guest repeats the operation of the figure forever, and QEMU logs the address
+of each instruction. Functions are those of the kernel; an inlined function
+counts for its caller.
 """
 import bisect
 import collections
@@ -17,7 +17,7 @@ import time
 
 import boot
 
-CALLS = 9                       # that are looked at; odd
+CALLS = 9                       # to count; odd, for the median
 READ = "__x64_sys_io_submit"    # where a read of bench/io_path.c begins
 EXECUTED = re.compile(r"Trace (\d+): \S+ \[\w+/(\w+)/")
 
@@ -36,18 +36,18 @@ class Symbols:
         self.names = [name for _, name in found]
 
     def name(self, address):
-        """Of the function that an instruction belongs to."""
+        """Name of the function at an address."""
         if address < self.starts[0] or address > self.starts[-1]:
             return "(benchmark)"
         return self.names[bisect.bisect(self.starts, address) - 1]
 
     def start(self, name):
-        """Where a function begins."""
+        """Address of a function."""
         return self.starts[self.names.index(name)]
 
 
 def wait_for(condition, qemu, what):
-    """Waits until there is what the condition returns; returns it."""
+    """Waits until condition() returns a true value; returns that."""
     end = time.monotonic() + boot.TIMEOUT
     while time.monotonic() < end and qemu.poll() is None:
         found = condition()
@@ -58,7 +58,7 @@ def wait_for(condition, qemu, what):
 
 
 def executed(kernel, figure, command, options):
-    """Boots a guest; yields CPU and address of each instruction, at first where a call begins (0: where a read does)."""
+    """Boots a guest; yields (CPU, address) of each instruction, after the address where a call begins (0: a read)."""
     console, folder = boot.console(kernel, "where"), boot.BUILD / "bench"
     log, monitor = folder / f"{kernel}.instructions", folder / f"{kernel}.monitor"
     for path in (console, log, monitor):
@@ -82,7 +82,7 @@ def executed(kernel, figure, command, options):
 
 
 def one_call(instructions, begin):
-    """Yields those of one whole call, of whatever CPU."""
+    """Yields the instructions of one whole call, on all CPUs."""
     begun = 0
     for instruction in instructions:
         begun += instruction[1] == begin
@@ -105,7 +105,7 @@ def calls(instructions, begin, name):
 
 
 def show(kernel, figure, command, **options):
-    """Prints where one call's instructions go, in a guest that runs a command. As boot.qemu_command()."""
+    """Prints the instructions of one call by function, in a guest that runs a command. See boot.qemu_command()."""
     symbols = Symbols(kernel)
     with contextlib.closing(executed(kernel, figure, command, options)) as instructions:
         begin = next(instructions)[1] or symbols.start(READ)
