@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-# The one entry point for people; see `make help`. No kbuild rules here.
+# The entry point for users; see `make help`. Has no kbuild rules.
 
 KERNEL	?=
 MACHINE	?=
@@ -115,7 +115,7 @@ docs: tree
 clean:
 	rm -rf build
 
-# A wrong name is not worth a build
+# Check names before anything is built
 .PHONY: names need-lab
 names:
 	@command -v python3 > /dev/null || base/need kernel
