@@ -4,7 +4,7 @@
  *
  * On each CPU a thread, a timer in soft interrupts and one in hard interrupts
  * allocate and free, and pass memory on to each other.  Each user marks the
- * pages of its allocation as taken, which detects pages that are allocated twice.
+ * pages of its allocation as taken, which detects pages allocated twice.
  * Races depend on the machine: runs aren't reproducible.
  */
 

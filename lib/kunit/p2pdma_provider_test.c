@@ -104,7 +104,7 @@ static void add_resource(struct kunit *test)
 
 	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
 	provider = p2pdma_test_dev(test, fabric, "provider");
-	/* A driver's mistake must not WARN(); the taint shows just the first. */
+	/* A driver's mistake must not WARN(); the taint shows only one. */
 	warned = test_taint(TAINT_WARN);
 	if (!P2PDMA_TEST_INTERNAL && param->warns && warned)
 		kunit_skip(test, "the kernel has warned before");
