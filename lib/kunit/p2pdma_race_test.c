@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of PCI peer-to-peer DMA: what changes while others use it.
+ * KUnit tests of PCI peer-to-peer DMA: changes while another thread uses it.
  *
- * The test changes something again and again, and a thread beside it does what
- * drivers do meanwhile.  Whatever the thread did while nothing changed has to
- * fit what is there; what it did during a change may go either way, and nothing
- * else.  A case goes on until the thread has met so many of the changes.  The
- * pool has a suite of its own, p2pdma_pool_race.
+ * The test changes something again and again, and a concurrent thread repeats
+ * what drivers do.  A step of the thread between two changes must have the
+ * result that fits the present state; a step during a change may have either
+ * result, but no other effect.  A case runs until enough changes were met by a
+ * step.  The pool has its own suite, p2pdma_pool_race.
  */
 
 #include <linux/dma-buf.h>
@@ -30,8 +30,8 @@
 #define SIZE	SZ_64K
 
 /*
- * What is freed too early is in use for a hundredth of a step, and one change
- * in a hundred finds it so.
+ * Memory that is freed too early is in use for about a hundredth of a step, so
+ * about one change in a hundred would find it in use.
  */
 static unsigned int changes = 500;
 
@@ -41,9 +41,8 @@ module_param(changes, uint, 0444);
 MODULE_PARM_DESC(changes, "How many changes a thread has to meet, at least");
 
 /*
- * So many times as many changes are made for it.  A host with much else to do
- * runs one CPU of the guest at a time, and only the change that it interrupts
- * is met.
+ * Limit of changes to make, for each one to be met.  A busy host runs one CPU
+ * of the guest at a time, and then only a change that it interrupts is met.
  */
 #define MOST	8000
 
@@ -51,13 +50,13 @@ struct race {
 	struct kunit *test;
 	bool (*step)(struct race *race);
 	struct task_struct *thread;
-	unsigned int turn;	/* odd while something changes */
-	bool there;		/* what the thread uses is there; for even turns */
+	unsigned int turn;	/* odd during a change */
+	bool there;		/* steps must succeed; valid for even turns */
 	unsigned int steps;
-	unsigned int met;	/* changes that a step has met ... */
-	unsigned int met_last;	/* ... the last one, by its turn */
-	unsigned int used[2];	/* steps without success, and with it */
-	unsigned int wrong;	/* steps that met none, and don't fit */
+	unsigned int met;	/* changes that overlapped a step */
+	unsigned int met_last;	/* turn of the last of these */
+	unsigned int used[2];	/* steps that failed, and that succeeded */
+	unsigned int wrong;	/* wrong results of steps without a change */
 
 	struct pci_fabric *fabric;
 	struct pci_dev *provider, *client;
@@ -67,13 +66,13 @@ struct race {
 	unsigned int released;
 };
 
-/* ---- The thread beside the test ---- */
+/* ---- The concurrent thread ---- */
 
-/* A step of the thread is done, which began at @turn */
+/* Check the result of a step that began at @turn */
 static void judge(struct race *race, unsigned int turn, bool there, bool used)
 {
 	race->used[used]++;
-	/* What the step has read is older than the turn is now. */
+	/* Orders the step's reads before reading the turn again. */
 	smp_rmb();
 	if (!(turn & 1) && READ_ONCE(race->turn) == turn) {
 		race->wrong += used != there;
@@ -89,14 +88,14 @@ static int run(void *data)
 	unsigned int turn;
 	bool there;
 
-	/* Stand-ins for what decides about the root complex are the test's. */
+	/* Static stubs of the root complex's policy are found by the test. */
 	current->kunit_test = race->test;
 	while (!kthread_should_stop()) {
-		/* Behind it, what is there is of this turn, or of a later one. */
+		/* Orders reads of the state, which is of this turn or later. */
 		turn = smp_load_acquire(&race->turn);
 		there = READ_ONCE(race->there);
 		judge(race, turn, there, race->step(race));
-		/* With it, the step is over. */
+		/* Pairs with await_step(): the step's accesses are done. */
 		smp_store_release(&race->steps, race->steps + 1);
 		cond_resched();
 	}
@@ -107,33 +106,33 @@ static int run(void *data)
 static void begin_change(struct race *race)
 {
 	WRITE_ONCE(race->turn, race->turn + 1);
-	smp_wmb();	/* pairs with the one behind a step */
+	smp_wmb();	/* pairs with smp_rmb() in judge() */
 }
 
 static void end_change(struct race *race, bool there)
 {
 	WRITE_ONCE(race->there, there);
-	/* With it, the change has been made. */
+	/* Publishes the change and @there. */
 	smp_store_release(&race->turn, race->turn + 1);
 }
 
-/* A step begins and ends: no older one is under way then. */
+/* Wait for a whole step, so that no older one is still running. */
 static void await_step(struct race *race)
 {
 	unsigned int steps = READ_ONCE(race->steps);
 
-	/* Behind it, what the thread had is back. */
+	/* Pairs with the release in run(): the step has freed its resources. */
 	while (smp_load_acquire(&race->steps) - steps < 2)
 		cond_resched();
 }
 
-/* Is there more to be done? */
+/* Are more changes to be made? */
 static bool go_on(struct race *race, unsigned int made)
 {
 	return made < MOST * changes && READ_ONCE(race->met) < changes;
 }
 
-/* Both sides say the same, over and over. */
+/* Suppresses log lines, which would repeat all the time. */
 static void say_nothing(struct device *client, const char *line) { }
 
 static struct race *create(struct kunit *test,
@@ -174,7 +173,7 @@ static void end(struct race *race)
 		   race->steps, race->met, race->used[true], race->used[false]);
 }
 
-/* ---- Verdicts are looked up, and what they rest on changes ---- */
+/* ---- Verdicts are looked up while their facts change ---- */
 
 static bool look_up(struct race *race)
 {
@@ -182,7 +181,7 @@ static bool look_up(struct race *race)
 				   true) >= 0;
 }
 
-/* Not from the cache: what the verdict rests on is read each time. */
+/* Computes the verdict each time, without the cache. */
 static bool work_out(struct race *race)
 {
 	struct p2pdma_route route;
@@ -276,7 +275,7 @@ static void client_unplugged(struct kunit *test)
 		if (client)
 			dma_set_mask_and_coherent(&client->dev,
 						  DMA_BIT_MASK(64));
-		/* It is ready to be looked up. */
+		/* Publishes the client for look-ups. */
 		smp_store_release(&race->client, client);
 		end_change(race, client);
 		await_step(race);
@@ -293,7 +292,7 @@ static void client_unplugged(struct kunit *test)
 	end(race);
 }
 
-/* ---- The provider's driver comes and leaves ---- */
+/* ---- The provider's driver is bound and unbound ---- */
 
 static bool use_memory(struct race *race)
 {
@@ -301,7 +300,7 @@ static bool use_memory(struct race *race)
 	struct pci_dev *found;
 	void *addr;
 
-	/* It may have left before memory is asked for. */
+	/* The provider's driver may be unbound before the allocation. */
 	found = pci_p2pmem_find_many(&client, 1);
 	addr = pci_alloc_p2pmem(race->provider, PAGE_SIZE);
 	pci_dev_put(found);
@@ -309,7 +308,7 @@ static bool use_memory(struct race *race)
 		pci_p2pmem_virt_to_bus(race->provider, addr);
 		pci_free_p2pmem(race->provider, addr, PAGE_SIZE);
 	}
-	/* Publishing again and again makes and removes the heap. */
+	/* Publishing and unpublishing adds and removes the heap. */
 	pci_p2pmem_publish(race->provider, race->steps % 2);
 	return addr;
 }
@@ -338,7 +337,7 @@ static void driver_leaves(struct kunit *test)
 	end(race);
 }
 
-/* ---- Mappings come and go ---- */
+/* ---- Concurrent mappings ---- */
 
 static bool map_memory(struct race *race)
 {
@@ -353,7 +352,7 @@ static bool map_memory(struct race *race)
 	return true;
 }
 
-/* Two map the same for the same device, and the route changes. */
+/* Test and thread map the same memory for a device while its route changes. */
 static void both_map(struct kunit *test)
 {
 	struct race *race = create(test, NULL, "a");
@@ -375,7 +374,7 @@ static void both_map(struct kunit *test)
 	end(race);
 }
 
-/* ---- Importers map a dma-buf that is taken back ---- */
+/* ---- Importers map a dma-buf that is revoked ---- */
 
 static const char *fence_name(struct dma_fence *fence)
 {
@@ -405,7 +404,7 @@ static const struct dma_buf_attach_ops importer = {
 
 static bool import(struct race *race)
 {
-	/* It stays until a step later: see dmabuf_taken_back(). */
+	/* dmabuf_taken_back() holds a reference until a step later. */
 	struct dma_buf *dmabuf = smp_load_acquire(&race->dmabuf);
 	struct dma_buf_attachment *attachment;
 	struct sg_table *sgt;
@@ -427,7 +426,7 @@ static bool import(struct race *race)
 	return used;
 }
 
-/* A device isn't done, but the importer unmaps: that is waited for. */
+/* An unsignaled fence: revocation waits until the importer unmaps. */
 static struct dma_fence *add_fence(struct race *race, struct dma_buf *dmabuf)
 {
 	struct dma_fence *fence = kzalloc(sizeof(*fence), GFP_KERNEL);
@@ -489,7 +488,7 @@ static void dmabuf_taken_back(struct kunit *test)
 			break;
 		fence = nr % 8 ? NULL : add_fence(race, dmabuf);
 		begin_change(race);
-		/* It is ready to be imported. */
+		/* Publishes the dma-buf for import. */
 		smp_store_release(&race->dmabuf, dmabuf);
 		end_change(race, true);
 		await_step(race);

@@ -2,22 +2,22 @@
 /*
  * KUnit test: routes on random PCI fabrics, against a packet router.
  *
- * Fabrics are made at random, and what pci_p2pdma_route() and
- * pci_p2pdma_distance_many() say of two devices is compared with what becomes
- * of the packets that they would send each other, see p2pdma_router.c.
+ * Fabrics are made at random, and the answers of pci_p2pdma_route() and
+ * pci_p2pdma_distance_many() for two devices are compared with the fate of the
+ * packets that the devices would send each other, see p2pdma_router.c.
  *
  * A random fabric is a topology together with one setting of what may change
  * without enumeration: ACS control, Egress Control Vectors, payload sizes,
- * config reads that fail.  Enumeration is what costs time, so each topology
- * is used with several settings.  Everything follows from the seed:
+ * config reads that fail.  Enumeration takes most of the time, so each topology
+ * is used with several settings.  The seed determines everything:
  *
  *	p2pdma_random.seed=N	seed of the first topology, the next one has
  *				N + 1; every message about a fabric names it.
- *				A new one each time where it isn't given.
- *	p2pdma_random.fabrics=N	how many
+ *				A new one each time if not given.
+ *	p2pdma_random.fabrics=N	number of fabrics
  *
- * Reasons (but for `unreadable`), distances and log lines are not looked at
- * here, and neither are provider memory and mappings.
+ * Reasons (except `unreadable`), distances, log lines, provider memory and
+ * mappings are not compared here.
  */
 
 #include <kunit/static_stub.h>
@@ -65,10 +65,10 @@ MODULE_PARM_DESC(fabrics, "How many random PCI fabrics to compare routes on");
 
 /**
  * struct random_fabric - a fabric under construction
- * @seed: that everything follows from
- * @state: of the random numbers
+ * @seed: of the topology
+ * @state: of the random number generator
  * @count: nodes so far
- * @functions: the same with the virtual functions that there will be
+ * @functions: nodes so far, plus their virtual functions
  * @node: the table
  * @name: names of the nodes
  * @vfs: virtual functions of each node
@@ -137,7 +137,7 @@ static bool has_link(enum pci_fabric_kind kind)
 	return kind == PCI_FABRIC_ROOT_PORT || kind == PCI_FABRIC_DOWNSTREAM;
 }
 
-/* What may be below what, and how often */
+/* A random kind of node that may be below @above */
 static enum pci_fabric_kind random_kind(u64 *state, enum pci_fabric_kind above)
 {
 	unsigned int roll = below(state, 100);
@@ -233,7 +233,7 @@ static struct pci_fabric_node *new_node(struct random_fabric *r, int above,
 	return node;
 }
 
-/* Device, function and port numbers; false if there is no place */
+/* Add a node below @above; false if there is no number left for it */
 static bool add_child(struct random_fabric *r, int above)
 {
 	enum pci_fabric_kind on = r->node[above].kind;
@@ -285,7 +285,7 @@ static bool add_child(struct random_fabric *r, int above)
 	return true;
 }
 
-/* What stands at 00.0, or the root ports, make out what a host bridge is */
+/* The IDs at 00.0, or of the root ports, identify a host bridge */
 static void name_host_bridge(struct random_fabric *r, int host)
 {
 	static const u16 ids[] = { 0x1234, 0x2030, 0x3c00, 0x29c0 };
@@ -318,11 +318,11 @@ static void random_topology(struct random_fabric *r, u64 topology_seed)
 		host->domain = 0x10000 + i;
 		host->offset = below(state, 2) * SZ_4G;
 	}
-	/* There may be no place left, so it must end by itself */
+	/* There may be no place left, so limit the attempts */
 	for (i = 0; r->functions < functions && i < 10000; i++) {
 		int above = below(state, r->count);
 
-		/* Or most devices would be on root buses */
+		/* Otherwise most devices would be on root buses */
 		if (above < hosts && r->last[above] >= 0 && chance(state, 80))
 			continue;
 		if (has_bus(r->node[above].kind))
@@ -413,7 +413,7 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 		PCI_ACS_EC,
 	};
 	u64 *state = &r->state;
-	/* Equal payloads half of the time, or few routes are left */
+	/* Equal payloads half of the time, as unequal ones block most routes */
 	unsigned int payloads = chance(state, 50) ? 1 : 3;
 	u16 mask = acs[below(state, ARRAY_SIZE(acs))];
 	unsigned int i, failing;
@@ -442,7 +442,7 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 }
 
 /*
- * What the model says where reads fail
+ * The expected answer if reads fail
  */
 
 enum readable { READABLE, EITHER, UNREADABLE };
@@ -563,7 +563,7 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 	}
 }
 
-/* What was seen, so that a test that compares nothing fails */
+/* Counts of what was compared, so that a test that compares nothing fails */
 struct seen {
 	unsigned int pairs;
 	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];
@@ -571,7 +571,7 @@ struct seen {
 	unsigned int unreadable;
 	unsigned int no_way;	/* requests between functions that can't go across */
 	unsigned int quirks;	/* from a function that the PCI core has a quirk for */
-	unsigned int encrypted;	/* root complex not used for that reason alone */
+	unsigned int encrypted;	/* root complex not used only for encryption */
 };
 
 struct pair {
@@ -581,7 +581,7 @@ struct pair {
 	struct pci_dev *provider_dev;
 };
 
-/* Of the machine */
+/* Simulated properties of the machine */
 static bool cpu_allows, encrypted;
 
 static bool cpu_rule(void)
@@ -611,7 +611,7 @@ static void count_special(const struct p2pdma_router *router,
 		seen->quirks++;
 }
 
-/* Return: false if the two don't agree */
+/* Return: false if core and model don't agree */
 static noinline_for_stack bool
 compare(struct kunit *test, struct random_fabric *r,
 	struct p2pdma_router *router, const struct pair *pair,
@@ -627,7 +627,7 @@ compare(struct kunit *test, struct random_fabric *r,
 
 	policy = p2pdma_router_policy(router, pair->client, pair->provider,
 				      cpu_allows);
-	/* It forwards, but addresses that aren't those of the provider */
+	/* Encrypted: forwarded addresses aren't those of the provider */
 	if (encrypted && policy) {
 		seen->encrypted++;
 		policy = 0;
@@ -697,7 +697,7 @@ static unsigned int ends(const struct p2pdma_router *router, u8 *index)
 	return count;
 }
 
-/* Two of them, more often near to each other than chance would have it */
+/* Two functions, preferably near to each other */
 static void random_pair(struct random_fabric *r,
 			const struct p2pdma_router *router, const u8 *index,
 			unsigned int count, struct pair *pair)
@@ -781,7 +781,7 @@ static bool judge(struct kunit *test, struct random_fabric *r,
 				   r->seed, router->function[i].name);
 			return false;
 		}
-		/* How far clients can address is for other tests */
+		/* DMA masks are for other tests */
 		dev[i]->dma_mask = DMA_BIT_MASK(64);
 	}
 	return settings(test, r, fabric, router, dev, count, seen);
@@ -803,7 +803,7 @@ static bool topology(struct kunit *test, struct random_fabric *r,
 	return agreed;
 }
 
-/* Each run of the test case takes its share, or it would time out */
+/* Each run of the test case does a share, as one long run would time out */
 static const void *random_gen_params(const void *prev, char *desc)
 {
 	unsigned long chunk = prev ? (unsigned long)prev : 0;
@@ -877,7 +877,7 @@ static struct kunit_case random_test_cases[] = {
 	{ }
 };
 
-/* The router knows this one too */
+/* The router's model has this host bridge, too */
 static int admit_host_bridge(struct kunit_suite *suite)
 {
 	return p2pdma_admit_host_bridges("8086:29c0:w") == 1 ? 0 : -EINVAL;

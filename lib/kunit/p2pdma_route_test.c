@@ -3,9 +3,9 @@
  * KUnit tests of PCI peer-to-peer DMA: routes, the reasons given for them in
  * the kernel log, and the list of host bridges that an administrator can give.
  *
- * Routes are named cases in a table, each judged in both orders.  How packets
- * really go is p2pdma_router.c's business: here stands what is expected of
- * particular fabrics, one rule at a time.
+ * Routes are named cases in a table, each tested in both orders: the expected
+ * results for particular fabrics, one rule at a time.  p2pdma_router.c models
+ * how packets really go.
  */
 
 #include <linux/array_size.h>
@@ -34,7 +34,7 @@ struct route_expect {
 #define SWITCH		BUS(P2PDMA_BOTH, "switch")
 #define NOT_LISTED	REFUSED("host-bridge-not-listed")
 
-/* IDs of host bridges: known for all, for traffic in itself alone, unknown */
+/* IDs of host bridges: listed, listed for one host bridge only, not listed */
 #define LISTED		0x80862030
 #define SAME_ONLY	0x80863c00
 #define NOBODY		0x808629c0
@@ -68,12 +68,12 @@ struct route_expect {
 /**
  * struct route_case - two devices of a fabric, and how they reach each other
  * @name: what is special
- * @fabric: where
- * @client: one of them
- * @provider: the other one
- * @there: what is expected
- * @back: what is expected where they swap their parts, if not the same
- * @change: what is different in the fabric
+ * @fabric: the fabric to start from
+ * @client: device that accesses memory
+ * @provider: device that has the memory
+ * @there: expected result
+ * @back: expected result with the two swapped, if different
+ * @change: changes to the fabric
  * @cpu_allows: the processor forwards between all its root ports
  * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
@@ -128,7 +128,7 @@ static const struct route_case route_cases[] = {
 		.there = SWITCH,
 	},
 
-	/* The root complex, as processor, table and administrator say */
+	/* Through the root complex, by processor, table and administrator */
 	{
 		"root_ports_not_listed", TREE, "e", "f", .there = NOT_LISTED,
 	}, {
@@ -228,7 +228,7 @@ static const struct route_case route_cases[] = {
 		.cpu_allows = true,
 	},
 
-	/* Encrypted memory: what goes past the root complex doesn't care. */
+	/* Encrypted memory only affects routes through the root complex. */
 	{
 		"encrypted_same_device", TREE, "a", "a",
 		.there = BUS(P2PDMA_BOTH, "same-device"), .encrypted = true,
@@ -306,7 +306,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d1", RR), ID("rp1", NOBODY) },
 		.admitted = "8086:29c0:w",
 	}, {
-		/* Writes go straight; up there is nothing more to be had. */
+		/* Writes go straight; the root complex adds no direction. */
 		"d12_completions_redirected_to_write_only", TREE, "a", "b",
 		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d2"),
 		.back = SWITCH,
@@ -436,7 +436,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS_CAP("pf", NO_WAY), ACS_CAP("pf/0", NO_WAY),
 			    ACS_CAP("b", NO_WAY) },
 	}, {
-		/* What all switch ports have is needed of no single function. */
+		/* Only multi-function devices need ACS for peer-to-peer. */
 		"no_way_inside_of_single_functions", TREE, "a", "b",
 		.there = SWITCH,
 		.change = { ACS_CAP("a", NO_WAY), ACS_CAP("b", NO_WAY) },
@@ -475,7 +475,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS_CAP("d1", 0), ID("d1", ISOLATED_PORT),
 			    ID("rp1", LISTED) },
 	}, {
-		/* It isn't known to pass on packets for its own link. */
+		/* This port isn't known to have Upstream Forwarding. */
 		"d9_isolated_port_shared", TREE, "c", "d",
 		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
 		.change = { ACS("d31", RR), ACS_CAP("d3", 0),
@@ -528,7 +528,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("m0", EC), EGRESS("m0", 2) },
 	},
 
-	/* What is redirected has to pass the switch ports that both share. */
+	/* Redirected packets must pass the switch ports that both share. */
 	{
 		"d9_upstream_forwarding_off", TREE, "c", "d",
 		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
@@ -622,7 +622,7 @@ static const struct route_case route_cases[] = {
 			    ACS("d2", CR), ID("rp1", LISTED) },
 	},
 
-	/* A failed read is no fact. */
+	/* A failed config read proves nothing. */
 	{
 		"unreadable_turn", TREE, "a", "b",
 		.there = REFUSED("unreadable"),
@@ -640,7 +640,7 @@ static const struct route_case route_cases[] = {
 		.there = SWITCH,
 		.change = { FAIL_ACS("d3") },
 	}, {
-		/* Of these two nothing but Device Control is read. */
+		/* Of these two only Device Control is read. */
 		"unreadable_payload_of_client", TREE, "a", "b",
 		.there = REFUSED("unreadable"),
 		.change = { FAIL("a") },
@@ -649,7 +649,7 @@ static const struct route_case route_cases[] = {
 		.there = REFUSED("unreadable"),
 		.change = { FAIL("up3") },
 	}, {
-		/* And of this one nothing but ACS control. */
+		/* Of this port only ACS control is read. */
 		"d9_unreadable_upstream_forwarding", TREE, "c", "d",
 		.there = REFUSED("unreadable", "d31"), .back = SWITCH,
 		.change = { ACS("d31", RR), FAIL("d3") },
@@ -662,7 +662,7 @@ static const struct route_case route_cases[] = {
 		.there = REFUSED("unreadable"),
 		.change = { FAIL("pf") },
 	}, {
-		/* Its ID was read when it was enumerated. */
+		/* The PCI core read its ID during enumeration. */
 		"unreadable_host_bridge", CHIPSET, "a", "b",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.change = { FAIL("id"), ID("id", LISTED) },
@@ -679,7 +679,7 @@ static const struct route_case route_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(route, route_cases, name);
 
-/* One order of one case, by all functions that answer */
+/* Test one order of a case with all functions of the interface */
 static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			const char *client_name, const char *provider_name,
 			const struct route_expect *expect)
@@ -716,7 +716,7 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 	}
 #endif
 
-	/* The direction isn't asked by these, so they want both. */
+	/* These functions have no direction, so they need both. */
 	distance = pci_p2pdma_distance(provider, &client->dev, false);
 	KUNIT_EXPECT_EQ_MSG(test, distance >= 0, both,
 			    "from %s to %s: distance %d", client_name,
@@ -745,7 +745,7 @@ static void route(struct kunit *test)
 		    param->back.reason ? &param->back : &param->there);
 }
 
-/* A part of a device is judged as the device is. */
+/* A child of a PCI device has the device's routes. */
 static void route_of_child(struct kunit *test)
 {
 #if P2PDMA_TEST_INTERNAL
@@ -779,14 +779,14 @@ static void route_of_child(struct kunit *test)
 #endif
 }
 
-/* ---- Host bridges that are known ---- */
+/* ---- Listed host bridges ---- */
 
 #if P2PDMA_TEST_INTERNAL
 
 struct known_case {
 	const char *name;
 	u32 id;
-	bool same_only;		/* nothing from one to another */
+	bool same_only;		/* no route between two host bridges */
 };
 
 static const struct known_case known_cases[] = {
@@ -857,7 +857,7 @@ static void known_host_bridge(struct kunit *test)
 	judge_known(test, CHIPSET, change, "a", "b", "g");
 }
 
-/* Where nothing is at 00.0, root ports stand for the host bridge. */
+/* Without a device at 00.0, root ports identify the host bridge. */
 static void known_root_ports(struct kunit *test)
 {
 	const struct known_case *param = test->param_value;
@@ -869,7 +869,7 @@ static void known_root_ports(struct kunit *test)
 	judge_known(test, TREE, change, "e", "f", "g");
 }
 
-/* All that is known has a case above, and of the same vendors nothing else is. */
+/* Of these vendors, no other IDs are listed than those in the cases above. */
 static void unknown_host_bridges(struct kunit *test)
 {
 	static const u16 vendors[] = { 0x8086, 0x1022, 0x10de, 0x1ae0, 0x1d17,
@@ -886,7 +886,7 @@ static void unknown_host_bridges(struct kunit *test)
 			     GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, seen);
 	fabric = p2pdma_test_create(test, TREE, NULL);
-	/* What the core reads of it is changed, not its config space. */
+	/* Only the fields of struct pci_dev change, not config space. */
 	port = p2pdma_test_dev(test, fabric, "rp1");
 
 	for (i = 0; i < ARRAY_SIZE(vendors); i++) {
@@ -896,7 +896,7 @@ static void unknown_host_bridges(struct kunit *test)
 			if (known->id >> 16 == vendors[i])
 				__set_bit((u16)known->id, seen);
 		}
-		/* All of Google's are. */
+		/* All of Google's IDs are listed. */
 		if (vendors[i] == 0x1ae0)
 			bitmap_fill(seen, 0x10000);
 
@@ -929,7 +929,7 @@ static void note_release(struct device *dev)
 	release_device(dev);
 }
 
-/* A reference on a virtual function is enough, also after the PF is gone. */
+/* A reference on a virtual function also keeps its physical function. */
 static void d24_physical_function_unplugged(struct kunit *test)
 {
 	struct pci_dev *pf, *vf, *b;
@@ -966,7 +966,7 @@ static void d24_physical_function_unplugged(struct kunit *test)
 				-1);
 	}
 
-	/* But not for longer */
+	/* The PF is released with the VF's last reference. */
 	pci_dev_put(vf);
 	KUNIT_EXPECT_TRUE(test, released);
 }
@@ -974,7 +974,7 @@ static void d24_physical_function_unplugged(struct kunit *test)
 /* ---- Switches below switches ---- */
 
 #define DEEPEST		32
-/* Of one level: a switch's upstream port and two downstream ports */
+/* A level is a switch with an upstream port and two downstream ports */
 #define LEVEL_NODES	3
 
 struct deep_case {
@@ -1071,11 +1071,11 @@ static void cascade(struct kunit *test)
 #endif
 }
 
-/* ---- What the log says ---- */
+/* ---- Log messages ---- */
 
 #if P2PDMA_TEST_INTERNAL
 
-/* Each refusal is said once for a pair, until something about it changes. */
+/* A refusal is logged once for each pair, until its verdict changes. */
 static void d11_said_once(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = { ACS("d1", RR), { } };
@@ -1101,7 +1101,7 @@ static void d11_said_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "no peer-to-peer DMA"), 1);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, pci_name(b)), 2);
 
-	/* Another pair is another matter. */
+	/* Another pair is logged by itself. */
 	p2pdma_test_log_empty(log);
 	pci_p2pdma_distance(c, &a->dev, true);
 	p2pdma_test_map(test, c, &a->dev);
@@ -1131,7 +1131,7 @@ static void d11_said_once(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 1);
 }
 
-/* A BAR that is somewhere else, and addresses that are too high, are told. */
+/* Refusals due to a moved BAR or the DMA mask are logged. */
 static void d11_said_of_memory(struct kunit *test)
 {
 	struct p2pdma_test_log *log = p2pdma_test_log(test);
@@ -1166,15 +1166,15 @@ static void d11_said_of_memory(struct kunit *test)
 }
 
 /**
- * struct log_case - what is said of one refusal
+ * struct log_case - messages of one refusal
  * @name: what is special
- * @fabric: where
+ * @fabric: the fabric to start from
  * @client: device that asks
- * @provider: for whose memory
- * @first: how the first line begins
+ * @provider: device that has the memory
+ * @first: beginning of the first line
  * @reason: the slug at its end
- * @fix: devices whose ACS is to be turned off; "" for another fix, NULL for none
- * @change: what is different in the fabric
+ * @fix: devices whose ACS to turn off; "" for another fix, NULL for none
+ * @change: changes to the fabric
  * @encrypted: system memory is encrypted
  * @admitted: the administrator's host bridges
  */
@@ -1303,7 +1303,7 @@ static void explained(struct kunit *test)
 		 pci_name(provider));
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, expected), 1);
 
-	/* A way out only where it is one */
+	/* A fix is only suggested if it works */
 	for (i = 0; i < log->count; i++) {
 		if (strstarts(log->lines[i], "fix:"))
 			fix = log->lines[i];
@@ -1316,7 +1316,7 @@ static void explained(struct kunit *test)
 		return;
 	}
 
-	/* Quoted, or a boot loader's shell takes the ';' for its own */
+	/* Quoted, as a boot loader's shell would interpret the ';' */
 	port = p2pdma_test_dev(test, fabric, param->fix[0]);
 	len = snprintf(expected, sizeof(expected), "pci=\"disable_acs_redir=%s",
 		       pci_name(port));
@@ -1332,7 +1332,7 @@ static void explained(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, strstr(fix, "isolation"));
 }
 
-/* Whatever the path's length, all of it is named, and nothing overruns. */
+/* A long path is logged completely, without overrunning a buffer. */
 static void d3_32_deep_cascade_explained(struct kunit *test)
 {
 	struct p2pdma_test_log *log = p2pdma_test_log(test);
@@ -1362,7 +1362,7 @@ static void d3_32_deep_cascade_explained(struct kunit *test)
 				P2PDMA_TEST_LOG_LENGTH - 1);
 }
 
-/* Each line as it is, for all that the log may be told of a route */
+/* The exact line for each route that can be logged */
 static const struct line_case {
 	enum p2pdma_reason reason;
 	unsigned int directions;
@@ -1451,7 +1451,7 @@ static void lines(struct kunit *test)
 				   "fix: pci=pcie_bus_peer2peer on the kernel command line; it costs throughput, for all payloads become 128 bytes");
 }
 
-/* What turning ACS redirection off costs is told by IOMMU group. */
+/* The log names the IOMMU groups that lose isolation without redirection. */
 static const struct group_case {
 	const char *name;
 	int client;		/* which of two groups, -1 for none */
@@ -1569,7 +1569,7 @@ struct host_bridge_case {
 	const char *name;
 	const char *text;
 	int accepted;
-	const char *refused;	/* what the lines of the refused ones must name */
+	const char *refused;	/* what the lines about refusals must name */
 	bool reads;		/* 8086:29c0 forwards reads ... */
 	bool writes;		/* ... and writes */
 };
@@ -1610,7 +1610,7 @@ static const struct host_bridge_case host_bridge_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(host_bridge, host_bridge_cases, name);
 
-/* Strict: what isn't understood whole is refused by name; the rest stands. */
+/* Malformed entries are refused by name; the others are accepted. */
 static void admit(struct kunit *test)
 {
 	const struct host_bridge_case *param = test->param_value;
@@ -1623,7 +1623,7 @@ static void admit(struct kunit *test)
 	struct pci_dev *a, *b;
 	unsigned int refused;
 
-	/* Something that has to be gone afterwards */
+	/* An old list, which must be replaced */
 	p2pdma_test_root(test, false, "8086:29c0");
 	fabric = p2pdma_test_create(test, &p2pdma_test_chipset, change);
 	a = p2pdma_test_dev(test, fabric, "a");
@@ -1640,7 +1640,7 @@ static void admit(struct kunit *test)
 	if (param->refused)
 		KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, param->refused),
 				refused);
-	/* What is accepted is loud, too. */
+	/* Accepted entries log a warning, too. */
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "CORRUPTED"),
 			param->accepted);
 
@@ -1653,7 +1653,7 @@ static void admit(struct kunit *test)
 					   "host-bridge-not-listed");
 }
 
-/* Without memory for a new list, the old one stands. */
+/* Without memory for a new list, the old one stays. */
 static void no_memory(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = {
@@ -1679,7 +1679,7 @@ static void no_memory(struct kunit *test)
 		hit = p2pdma_test_failed();
 		p2pdma_test_fail_nth(0);
 		if (!ret) {
-			/* What checks memory can do without some of its own. */
+			/* Memory checkers' own allocations may fail. */
 			KUNIT_EXPECT_EQ(test, 1,
 					p2pdma_admit_host_bridges("8086:29c0"));
 			continue;
@@ -1707,7 +1707,7 @@ static struct kunit_suite host_bridge_suite = {
 
 #else
 
-/* Ten redirecting ports fill a buffer of this core's, and overrun it. */
+/* Ten redirecting ports overrun a buffer of this core. */
 static void d3_32_deep_cascade_explained(struct kunit *test)
 {
 	kunit_skip(test, "this core would write behind the end of a buffer");

@@ -2,26 +2,26 @@
 /*
  * A model of how packets travel in a PCI fabric.
  *
- * A packet starts at a function and goes from element to element.  Each of
- * them decides by what hardware would have at that place: bridges by their
+ * A packet starts at a function and goes from element to element.  Each
+ * element decides by the information that hardware has there: bridges by their
  * windows for requests and by their bus numbers for completions, switch
  * downstream ports and functions of multi-function devices by ACS, receivers
- * by Max_Payload_Size.  Two legs, a common ancestor or the like are not known
- * here; that packets meet somewhere is what comes out.  At the end three
- * packets, a write request, a read request and a completion, tell how client
- * and provider reach each other.
+ * by Max_Payload_Size.  The model has no notion of legs or of a common
+ * ancestor: where packets turn around is a result.  The fates of three packets,
+ * a write request, a read request and a completion, tell how client and
+ * provider reach each other.
  *
- * What is kept simple: no ordering, no credits, no address translation.  A
- * completion comes without the Relaxed Ordering attribute, so that completion
- * redirect applies.  A root complex is one thing with one policy; ports and
- * endpoints of it reach each other through it alone.  On a conventional bus a
- * read is one transaction in hardware; its data are followed by bus numbers
- * here, which leads along the same way.
+ * Simplifications: no ordering, no credits, no address translation.  A
+ * completion has no Relaxed Ordering attribute, so that completion redirect
+ * applies.  A root complex is one element with one policy; its ports and
+ * endpoints reach each other only through it.  On a conventional bus a read is
+ * one transaction in hardware; here its data are routed by bus numbers, which
+ * take the same path.
  *
- * A PCIe function may send no more data in a packet than its own
- * Max_Payload_Size, and this model lets it send just as much.  Firmware and
- * kernel see to it that this suits the way to the root complex, so only
- * packets that turn around below it can be too large for a receiver.
+ * A PCIe function may send at most its own Max_Payload_Size of data in a
+ * packet, and in this model always sends that much.  Firmware and kernel ensure
+ * that this suits the path to the root complex, so only packets that turn
+ * around below it can be too large for a receiver.
  */
 
 #include <linux/bitmap.h>
@@ -68,11 +68,11 @@ static const struct {
 } forwarding[] = {
 	{ 0x8086, 0x2030 },
 	{ 0x8086, 0x3c00, .same_only = true },
-	/* What the tests give as the administrator's list */
+	/* The administrator's list in the tests */
 	{ 0x8086, 0x29c0, .write_only = true },
 };
 
-/* Functions that send everything up and don't say so, by quirks.c */
+/* Functions that redirect everything without ACS, as quirks.c knows them */
 static const struct {
 	u16 vendor;
 	u16 device_id;
@@ -113,7 +113,7 @@ static bool within(const u64 window[2], u64 address)
 	return window[0] <= address && address <= window[1];
 }
 
-/* Whether @f claims @p, be it for itself or for what is below */
+/* Whether @f claims @p, for itself or for a device below */
 static bool claims(const struct p2pdma_router_function *f, const struct packet *p)
 {
 	if (f->host != p->host)
@@ -147,14 +147,14 @@ static int claimant(const struct p2pdma_router *router,
 	return -1;
 }
 
-/* What functions have in common with their physical function */
+/* Max_Payload_Size, which virtual functions share with their PF */
 static unsigned int max_payload(const struct p2pdma_router *router,
 				const struct p2pdma_router_function *f)
 {
 	return is_pcie(f) ? router->function[f->pf].mps : 0;
 }
 
-/* @f takes the packet in.  The first PCIe function on the way is its sender. */
+/* @f receives the packet.  The first PCIe function on the path is the sender. */
 static void receive(const struct p2pdma_router *router,
 		    const struct p2pdma_router_function *f, struct packet *p)
 {
@@ -172,9 +172,9 @@ static void receive(const struct p2pdma_router *router,
  * Whether packets of @type can go from @f to its siblings at all.  Base
  * Specification, 6.12.1.2: a function of a device with several, virtual ones
  * among them, that sends peer-to-peer requests to others must have Request
- * Redirect, and with that it must have Completion Redirect.  This is about what
- * the capability says; a function without the capability leaves it open, and is
- * taken to do so.
+ * Redirect, and with that it must have Completion Redirect.  This only applies
+ * to functions with an ACS capability: one without it is assumed to send such
+ * requests.
  */
 static bool has_way(const struct p2pdma_router_function *f,
 		    enum p2pdma_router_packet type)
@@ -186,7 +186,7 @@ static bool has_way(const struct p2pdma_router_function *f,
 		if (f->vendor == isolated[i].vendor &&
 		    f->device_id == isolated[i].device_id)
 			return false;
-	/* Switches are made for it */
+	/* Switch ports always can */
 	if (f->kind == PCI_FABRIC_DOWNSTREAM || !f->acs_cap)
 		return true;
 	if (type == P2PDMA_ROUTER_PACKET_COMPLETION)
@@ -196,8 +196,8 @@ static bool has_way(const struct p2pdma_router_function *f,
 
 /*
  * Base Specification, 6.12.3, for the ingress function @f when @sibling claims
- * the packet. Below a link all functions are one device, and what is on a
- * conventional bus has no ACS.
+ * the packet. Below a link all functions are one device, and devices on a
+ * conventional bus have no ACS.
  */
 static enum turn judge(const struct p2pdma_router_function *f,
 		       const struct p2pdma_router_function *sibling,
@@ -222,7 +222,7 @@ static enum turn judge(const struct p2pdma_router_function *f,
 	return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_BLOCK;
 }
 
-/* A packet on its way down is taken by @at, and handed on by bridges */
+/* @at receives a packet on its way down, and bridges forward it */
 static enum p2pdma_router_fate go_down(const struct p2pdma_router *router,
 				       int at, struct packet *p)
 {
@@ -230,7 +230,7 @@ static enum p2pdma_router_fate go_down(const struct p2pdma_router *router,
 
 	for (;;) {
 		receive(router, &router->function[at], p);
-		/* It may be the bridge itself that is meant */
+		/* The target may be the bridge itself */
 		if (!is_bridge(&router->function[at]) ||
 		    router->function[at].id == p->id)
 			break;
@@ -263,7 +263,7 @@ static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
 		if (above->kind == PCI_FABRIC_HOST)
 			return P2PDMA_ROUTER_ROOT_COMPLEX;
 
-		/* What comes from where it belongs was redirected down there */
+		/* A packet from its target's side was redirected below */
 		if (f->kind == PCI_FABRIC_DOWNSTREAM && claims(f, p)) {
 			if (f->acs_ctrl & f->acs_cap & PCI_ACS_UF)
 				continue;
@@ -282,7 +282,7 @@ static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
 			}
 		}
 
-		/* Inside a switch and on a conventional bus all have seen it */
+		/* All functions inside a switch or on the bus have seen it */
 		if (!has_link(above) && claims(above, p))
 			return P2PDMA_ROUTER_LOST;
 	}
@@ -310,13 +310,13 @@ p2pdma_router_send(const struct p2pdma_router *router,
 		.id = target->id,
 	};
 
-	/* What a function asks of itself stays inside */
+	/* Packets of a function to itself stay inside */
 	if (from == to)
 		return P2PDMA_ROUTER_DELIVERED;
 	return go_up(router, from, &p);
 }
 
-/* By which IDs the host bridge of @index is known */
+/* The function whose IDs identify the host bridge of @index */
 static const struct p2pdma_router_function *
 host_bridge_identity(const struct p2pdma_router *router, int index)
 {
@@ -338,9 +338,9 @@ host_bridge_identity(const struct p2pdma_router *router, int index)
 /**
  * p2pdma_router_policy - What the root complex forwards between two functions
  * @router: the model
- * @client: index of the one
- * @provider: index of the other
- * @cpu_allows: whether the CPU forwards whatever its host bridges are
+ * @client: index of the client
+ * @provider: index of the provider
+ * @cpu_allows: whether the CPU forwards, regardless of its host bridges
  *
  * Context: any.
  * Return: P2PDMA_ROUTER_* that it lets pass.
@@ -375,7 +375,7 @@ unsigned int p2pdma_router_policy(const struct p2pdma_router *router,
 	return policy;
 }
 
-/* Whether a packet gets to the other side if the root complex forwards it */
+/* Whether a packet arrives, directly or forwarded by the root complex */
 static bool arrives(enum p2pdma_router_fate fate, bool forwarded)
 {
 	return fate == P2PDMA_ROUTER_DELIVERED ||
@@ -488,7 +488,7 @@ static void read_bridge(struct pci_fabric *fabric, struct p2pdma_router_function
 	f->prefetch[1] |= (u64)limit << 32;
 }
 
-/* Where its virtual functions are is in config space, as 9.3.3 has it */
+/* Number and place of virtual functions, by config space (9.3.3) */
 static u16 sriov(struct pci_fabric *fabric, const struct pci_fabric_node *node,
 		 unsigned int *count)
 {

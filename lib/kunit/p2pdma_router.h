@@ -4,9 +4,8 @@
  *
  * It knows the table a fabric was made from, the addresses and bus numbers in
  * its config space, and the PCI Express Base Specification, 6.0, sections 2.2
- * and 6.12.  It knows nothing of struct pci_dev and shares nothing with the
- * code under test, so that both have to be wrong in the same way for an error
- * to pass.
+ * and 6.12.  It doesn't use struct pci_dev and shares no code with the code
+ * under test, so that an error is missed only if both have the same one.
  */
 
 #ifndef _LIB_KUNIT_P2PDMA_ROUTER_H
@@ -105,7 +104,7 @@ extern const char * const p2pdma_router_map_name[];
 #define P2PDMA_ROUTER_WRITE	BIT(1)
 
 /**
- * struct p2pdma_router_answer - what the fates of the packets of one pair amount to
+ * struct p2pdma_router_answer - result of the fates of one pair's packets
  * @map_type: PCI_P2PDMA_MAP_*
  * @directions: P2PDMA_ROUTER_*
  * @fate: of the packets; that of a completion means something only where the

@@ -3,8 +3,8 @@
  * KUnit tests of the packet router that P2PDMA routes are judged by.
  *
  * Packets go through fabrics where their fates were worked out by hand from
- * the PCI Express Base Specification. Nothing of P2PDMA is called, so this runs
- * on any kernel; how routes compare with the router is p2pdma_random_test.c.
+ * the PCI Express Base Specification. P2PDMA isn't called, so this runs on any
+ * kernel; p2pdma_random_test.c compares routes with the router.
  */
 
 #include <kunit/test.h>
@@ -71,7 +71,7 @@ static const struct pci_fabric_node known_fabric[] = {
 
 /**
  * struct router_case - packets whose fate is known
- * @what: what is to be seen
+ * @what: what the case shows
  * @client: sends requests
  * @provider: sends completions
  * @set: what is set in the fabric: ACS control, a bit of the Egress Control
@@ -79,8 +79,8 @@ static const struct pci_fabric_node known_fabric[] = {
  *	(0 for that of the table), vendor and device ID
  * @policy: what the root complex forwards
  * @fate: of write request, read request, completion
- * @map_type: what follows
- * @directions: what follows
+ * @map_type: resulting mapping type
+ * @directions: resulting directions
  */
 struct router_case {
 	const char *what;
@@ -439,7 +439,7 @@ static void virtual_functions(struct kunit *test)
 	kfree(router);
 }
 
-/* The lists and the device that stands for a host bridge */
+/* The list, and the device that identifies a host bridge */
 static void host_bridges(struct kunit *test)
 {
 	static const struct {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of PCI peer-to-peer DMA: mappings, and what is remembered of
- * routes; and what all its suites share (p2pdma_test.h).
+ * KUnit tests of PCI peer-to-peer DMA: mappings, and the cache of verdicts; and
+ * functions that all suites share (p2pdma_test.h).
  *
  * The devices exist in config space only (pci_fabric.h), so this tests what the
  * core answers, not that data arrives.
@@ -59,7 +59,7 @@ static const struct pci_fabric_node tree[] = {
 	ROOT_PORT("rp1", "host", 1),
 	UPSTREAM("up", "rp1"),
 	DOWNSTREAM("d1", "up", 0, 1),
-	/* A single function has no use for ACS: nothing may come of it. */
+	/* ACS of a single-function device must have no effect. */
 	DEVICE("a", "d1", PCI_FABRIC_ENDPOINT, 0, 0, PCI_ACS_RR | PCI_ACS_CR),
 	DOWNSTREAM("d2", "up", 1, 2),
 	DEVICE("b", "d2", PCI_FABRIC_ENDPOINT, 0, 0, PCI_ACS_RR | PCI_ACS_CR),
@@ -154,7 +154,7 @@ static struct pci_fabric_node *node_named(struct kunit *test,
 	return NULL;
 }
 
-/* What is in the table of nodes, and so is there from the start */
+/* Apply a change to the table of nodes, before the fabric is made */
 static void change_node(struct kunit *test, struct pci_fabric_node *nodes,
 			size_t count, const struct p2pdma_test_change *change)
 {
@@ -200,7 +200,7 @@ static void change_node(struct kunit *test, struct pci_fabric_node *nodes,
 	}
 }
 
-/* What is set in the fabric once it is there */
+/* Apply a change to a fabric that has been made */
 static void change_fabric(struct kunit *test, struct pci_fabric *fabric,
 			  const struct p2pdma_test_change *change)
 {
@@ -214,7 +214,7 @@ static void change_fabric(struct kunit *test, struct pci_fabric *fabric,
 			pci_fabric_set_acs(fabric, change->node, change->value);
 		break;
 	case P2PDMA_TEST_EGRESS:
-		/* In the raw, so that it may be beyond the vector's end */
+		/* By config space, so that it may be beyond the vector's end */
 		port = p2pdma_test_dev(test, fabric, change->node);
 		where = port->acs_cap + PCI_ACS_EGRESS_CTL_V +
 			change->value / 32 * 4;
@@ -396,8 +396,8 @@ static void free_memory(void *data)
 
 /**
  * p2pdma_test_alloc - allocate memory of a provider for a test
- * @test: it is freed with the test.  Whatever takes the provider away before
- *	would wait for ever.
+ * @test: it is freed with the test.  Removing the provider before that would
+ *	wait forever.
  * @provider: the provider
  * @size: bytes
  *
@@ -434,7 +434,7 @@ void p2pdma_test_none_left(struct kunit *test, struct pci_dev *provider,
 	void *addr = pci_alloc_p2pmem(provider, size);
 
 	KUNIT_EXPECT_NULL_MSG(test, addr, "%zu bytes", size);
-	/* Or the provider's teardown would wait for it */
+	/* Otherwise the provider's removal would wait for it */
 	if (addr)
 		pci_free_p2pmem(provider, addr, size);
 }
@@ -504,12 +504,12 @@ struct failslab_setting {
 	unsigned long *verbose;
 	bool old_ignore_wait;
 	unsigned long old_verbose;
-	/* NULL where the kernel doesn't look at stacks */
+	/* NULL without CONFIG_FAULT_INJECTION_STACKTRACE_FILTER */
 	unsigned long *reject_start;
 	unsigned long *reject_end;
 };
 
-/* What user space would write to by way of debugfs */
+/* The variable behind a debugfs file of failslab */
 static void *failslab_value(const char *name)
 {
 	struct dentry *dir = debugfs_lookup("failslab", NULL);
@@ -534,7 +534,7 @@ static void restore_setting(void *data)
 	}
 }
 
-/* CONFIG_DMA_API_DEBUG turns itself off for good when an allocation of its own fails */
+/* DMA_API_DEBUG disables itself if one of its own allocations fails */
 static void spare_dma_debug(struct failslab_setting *setting)
 {
 	unsigned long start = kallsyms_lookup_name("add_dma_entry");
@@ -615,7 +615,7 @@ bool p2pdma_test_failed(void)
 
 #endif
 
-/* ---- A driver's life ---- */
+/* ---- Binding and unbinding drivers ---- */
 
 /**
  * p2pdma_test_probe - a driver is bound to a function
@@ -649,11 +649,11 @@ void p2pdma_test_leave(struct kunit *test, struct pci_dev *pdev, void *driver)
 	KUNIT_EXPECT_GE(test, devres_release_group(&pdev->dev, driver), 0);
 }
 
-/* ---- What the log says ---- */
+/* ---- Log messages ---- */
 
 #if P2PDMA_TEST_INTERNAL
 
-/* In any context, so without memory to be allocated */
+/* Called in any context, so it can't allocate memory */
 static void log_line(struct device *client, const char *line)
 {
 	struct kunit *test = kunit_get_current_test();
@@ -719,7 +719,7 @@ void p2pdma_test_log_empty(struct p2pdma_test_log *log)
 
 #endif /* P2PDMA_TEST_INTERNAL */
 
-/* ---- What decides about the root complex ---- */
+/* ---- Policy of the root complex ---- */
 
 #if P2PDMA_TEST_INTERNAL
 
@@ -794,7 +794,7 @@ void p2pdma_test_encrypted(struct kunit *test)
 
 /* ---- Mapping ---- */
 
-/* The host bridge of these forwards. */
+/* ID of root ports whose host bridge forwards */
 #define LISTED		0x80862030
 
 struct offset_case {
@@ -945,7 +945,7 @@ static void mixed_list_refused(struct kunit *test)
 			dma_map_sgtable(&a->dev, &table, DMA_TO_DEVICE, 0));
 }
 
-/* Why, from those cores that tell */
+/* Check the reason, if the core reports one */
 static void expect_reason(struct kunit *test, struct pci_dev *provider,
 			  struct device *client, const char *reason)
 {
@@ -1022,7 +1022,7 @@ static void dma_mask(struct kunit *test)
 							       "dma-mask");
 }
 
-/* Of several BARs some may be reached and some not. */
+/* A client may reach some of the BARs and not others. */
 static void d14_dma_mask_between_bars(struct kunit *test)
 {
 	struct pci_dev *client, *provider;
@@ -1056,7 +1056,7 @@ static void d14_dma_mask_between_bars(struct kunit *test)
 			-1);
 }
 
-/* The pages of a BAR that has moved belong to addresses that aren't its own. */
+/* Pages of a moved BAR have its old addresses, so they must not be mapped. */
 static void d15_bar_moved(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -1089,8 +1089,8 @@ static void d15_bar_moved(struct kunit *test)
 }
 
 /*
- * A scatterlist is mapped before anyone says which way the data goes, so a host
- * bridge that forwards writes only is not enough, not even to write.
+ * The route of a scatterlist is chosen without its direction, so a host bridge
+ * that forwards only writes is not enough, not even to write.
  */
 static void d12_write_only_host_bridge(struct kunit *test)
 {
@@ -1117,7 +1117,7 @@ static void d12_write_only_host_bridge(struct kunit *test)
 	KUNIT_EXPECT_LT(test, pci_p2pdma_distance(b, &a->dev, false), 0);
 }
 
-/* A part of a device does DMA as the device does, by distance and by mapping. */
+/* A child of a PCI device has the device's distance and mappings. */
 static void d21_child_device(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -1186,7 +1186,7 @@ static struct kunit_suite mapping_suite = {
 	.test_cases = mapping_cases,
 };
 
-/* ---- What is remembered ---- */
+/* ---- Cached verdicts ---- */
 
 struct change_context {
 	struct pci_fabric *fabric;
@@ -1281,8 +1281,8 @@ static const struct change_case change_cases[] = {
 KUNIT_ARRAY_PARAM_DESC(change, change_cases, name);
 
 /*
- * ACS is first changed behind the PCI core's back, so that what is remembered
- * is wrong, and seen to be remembered.  Then comes what must drop it.
+ * ACS is first changed behind the PCI core's back, so that the cached verdict
+ * is wrong, and seen to be cached.  Then the change must invalidate it.
  */
 static void forgotten(struct kunit *test)
 {
@@ -1300,7 +1300,7 @@ static void forgotten(struct kunit *test)
 		.port = p2pdma_test_dev(test, fabric, "d1"),
 	};
 
-	/* A small core may make up its mind when it is asked for a distance. */
+	/* Another core may compute routes only when asked for a distance. */
 	pci_p2pdma_distance(provider, &context.client->dev, false);
 	KUNIT_ASSERT_EQ(test,
 			p2pdma_test_map(test, provider, &context.client->dev),
@@ -1316,7 +1316,7 @@ static void forgotten(struct kunit *test)
 			PCI_P2PDMA_MAP_NOT_SUPPORTED);
 }
 
-/* What was found out about one device says nothing of the next one there. */
+/* A verdict isn't valid for another device at the same address. */
 static void d7_device_swapped(struct kunit *test)
 {
 	static const struct p2pdma_test_change change[] = {
@@ -1348,7 +1348,7 @@ static void d7_device_swapped(struct kunit *test)
 			PCI_P2PDMA_MAP_BUS_ADDR);
 }
 
-/* A failed read is no fact, so it must not be remembered as one. */
+/* A failed config read must not be cached. */
 static void d8_read_heals(struct kunit *test)
 {
 	struct pci_fabric *fabric;
@@ -1370,7 +1370,7 @@ static void d8_read_heals(struct kunit *test)
 			PCI_P2PDMA_MAP_BUS_ADDR);
 }
 
-/* Two domains that are the same in 16 bits, and nodes at the same addresses */
+/* Two domains with the same low 16 bits, and devices at the same addresses */
 static const struct pci_fabric_node twins[] = {
 	HOST("host", 1),
 	ROOT_PORT("rp1", "host", 1),
@@ -1420,7 +1420,7 @@ static void d6_domains_beyond_16_bits(struct kunit *test)
 			PCI_P2PDMA_MAP_BUS_ADDR);
 }
 
-/* So many that the cache can't tell them all apart by their hash alone */
+/* So many that some of them have the same hash in the cache */
 #define MANY_PORTS	20
 #define MANY_CLIENTS	(MANY_PORTS * 8)
 
@@ -1478,7 +1478,7 @@ static void many_clients(struct kunit *test)
 	}
 }
 
-/* Verdicts rest on the administrator's list too. */
+/* A new administrator's list invalidates verdicts, too. */
 static void host_bridges_replaced(struct kunit *test)
 {
 #if P2PDMA_TEST_INTERNAL
@@ -1503,8 +1503,8 @@ static void host_bridges_replaced(struct kunit *test)
 }
 
 /*
- * Without memory to remember it, a verdict is the same, and what the log is to
- * hear isn't lost: it is said each time.
+ * Without memory to cache it, a verdict is the same, and its message isn't
+ * lost: it is logged each time.
  */
 static void no_memory(struct kunit *test)
 {
@@ -1551,7 +1551,7 @@ static void no_memory(struct kunit *test)
 	}
 	p2pdma_test_fail_nth(0);
 
-	/* Once there is memory it is remembered, also that it was said. */
+	/* With memory the verdict is cached, and so is that it was logged. */
 	pci_p2pdma_distance(b, &c->dev, true);
 	KUNIT_EXPECT_EQ(test, p2pdma_test_said(test, log, "acs-redirect"), 3);
 	p2pdma_test_fail_nth(1);

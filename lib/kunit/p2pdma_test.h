@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the KUnit suites of PCI peer-to-peer DMA share: fabrics, and small
- * variations of them as tables; devices, memory and mappings that go with the
- * test.
+ * Shared by the KUnit suites of PCI peer-to-peer DMA: fabrics, and small
+ * variations of them as tables; devices, memory and mappings that are freed
+ * with the test.
  *
- * The suites also compile against a kernel whose core is another one.  There
- * P2PDMA_TEST_INTERNAL is 0, and what remains is what the old public functions
- * tell.  A case whose name begins with the letter d and a number is about a
- * known defect of that core, and fails there or is skipped; all others pass.
+ * The suites also compile against a kernel with another P2PDMA core.  There
+ * P2PDMA_TEST_INTERNAL is 0, and only the old public functions are tested.  A
+ * case whose name begins with the letter d and a number is about a known defect
+ * of that core, and fails there or is skipped; all others pass.
  */
 
 #ifndef _LIB_KUNIT_P2PDMA_TEST_H
@@ -91,7 +91,7 @@ extern const struct p2pdma_test_fabric p2pdma_test_functions;
  */
 extern const struct p2pdma_test_fabric p2pdma_test_conventional;
 
-/* What is different about one node of a fabric */
+/* Kinds of changes to one node of a fabric */
 enum p2pdma_test_what {
 	P2PDMA_TEST_ID,		/* value: vendor and device ID, as in 0x80862030 */
 	P2PDMA_TEST_ACS,	/* value: PCI_ACS_* that are on */
@@ -102,7 +102,7 @@ enum p2pdma_test_what {
 	P2PDMA_TEST_MPS,	/* value: payload in bytes */
 	P2PDMA_TEST_OFFSET,	/* value: of a host bridge's 64-bit window */
 	P2PDMA_TEST_FAIL,	/* config reads fail */
-	P2PDMA_TEST_FAIL_ACS,	/* those of ACS do, and no others */
+	P2PDMA_TEST_FAIL_ACS,	/* only config reads of ACS fail */
 };
 
 struct p2pdma_test_change {
@@ -144,22 +144,22 @@ void p2pdma_test_inject_faults(struct kunit *test);
 void p2pdma_test_fail_nth(unsigned int nth);
 bool p2pdma_test_failed(void);
 
-/* ---- A driver's life ---- */
+/* ---- Binding and unbinding drivers ---- */
 
 void *p2pdma_test_probe(struct kunit *test, struct pci_dev *pdev);
 void p2pdma_test_leave(struct kunit *test, struct pci_dev *pdev, void *driver);
 
-/* ---- What the log says ---- */
+/* ---- Log messages ---- */
 
 #if P2PDMA_TEST_INTERNAL
 
 #define P2PDMA_TEST_LOG_LINES	64
 #define P2PDMA_TEST_LOG_LENGTH	256
 
-/* What the core has said about routes since this was last emptied */
+/* Messages of the core about routes since this was last emptied */
 struct p2pdma_test_log {
-	struct device *about;		/* what all lines are about */
-	bool others;			/* or not all */
+	struct device *about;		/* client that the lines are about */
+	bool others;			/* some are about another client */
 	unsigned int count;
 	char lines[P2PDMA_TEST_LOG_LINES][P2PDMA_TEST_LOG_LENGTH];
 };
@@ -171,7 +171,7 @@ void p2pdma_test_log_empty(struct p2pdma_test_log *log);
 
 #endif
 
-/* ---- What decides about the root complex ---- */
+/* ---- Policy of the root complex ---- */
 
 void p2pdma_test_root(struct kunit *test, bool cpu_allows, const char *admitted);
 void p2pdma_test_encrypted(struct kunit *test);
