@@ -154,7 +154,7 @@ static unsigned int max_payload(const struct p2pdma_router *router,
 	return is_pcie(f) ? router->function[f->pf].mps : 0;
 }
 
-/* @f receives the packet.  The first PCIe function on the path is the sender. */
+/* @f receives the packet.  The first PCIe function on the path sends it. */
 static void receive(const struct p2pdma_router *router,
 		    const struct p2pdma_router_function *f, struct packet *p)
 {

@@ -2,13 +2,12 @@
 /*
  * PCI fabrics made in software, for tests.
  *
- * What this does: it keeps a config space in memory for each function of a
- * fabric, sets it up as firmware would (bus numbers, BARs, bridge windows),
- * and lets the PCI core enumerate it through config operations of its own.
- * What it does not do: there are no drivers, interrupts, links or packets,
- * and nothing answers at a BAR.
+ * Each function of a fabric has a config space in memory, set up as by firmware
+ * (bus numbers, BARs, bridge windows), which the PCI core enumerates through
+ * the config operations in this file. There are no drivers, interrupts, links
+ * or packets, and nothing answers at a BAR.
  *
- * Config space has what the PCI core looks at: the header, the PCI Express,
+ * Config space has what the PCI core reads: the header, the PCI Express,
  * ACS and SR-IOV capabilities (PCIe Base Specification 6.0, sections 7.5.3,
  * 7.7.11 and 9.3.3). The rest of it reads as zero. For each byte there is a
  * mask of the bits that software can write.
@@ -50,13 +49,13 @@
 #define DEFAULT_VENDOR	PCI_VENDOR_ID_REDHAT
 #define DEFAULT_DEVICE	0xfab0
 
-/* Where things are in config space */
+/* Layout of config space */
 #define PCIE_POS	0x40
-#define CONFIG_SIZE	0x180	/* all that isn't zero is below this */
+#define CONFIG_SIZE	0x180	/* above this, all reads as zero */
 #define VECTOR_BITS	256	/* of an Egress Control Vector, at most */
 
 /*
- * Bridges below each other. The PCI core looks for a bus recursively, and a
+ * Limit of nested bridges. The PCI core looks for a bus recursively, and a
  * device's path has to fit into a uevent.
  */
 #define MAX_DEPTH	100
@@ -70,7 +69,7 @@
 #define IO_START	0x1000
 #define IO_END		0xffff
 
-/* What a port with nothing below it can take when a device is plugged in */
+/* Windows of a port with nothing below, for devices that are plugged in */
 #define EMPTY_PORT_MEM	SZ_1M
 #define EMPTY_PORT_PREF	SZ_64M
 
@@ -96,7 +95,7 @@ static const struct {
 /*
  * struct fabric_window - the addresses that a bus has in one space
  * @start: bus address
- * @size: all that is on the bus and below it, then with room to move
+ * @size: of everything on the bus and below it, later with room to move
  * @largest: greatest BAR on the bus itself
  * @aligns: the alignments that occur, or-ed; each is a power of two
  */
@@ -126,12 +125,12 @@ struct fabric_item {
  * struct fabric_bus - what is below a host bridge or a bridge
  * @host: host bridge that this bus is behind
  * @bridge: bridge that it is right below, NULL for a root bus
- * @functions: what is on it, by fabric_function::on_bus
- * @depth: how many bridges are above
+ * @functions: functions on it, by fabric_function::on_bus
+ * @depth: number of bridges above
  * @hidden: config operations do not reach it yet
  * @window: its addresses
  * @number: bus number, 0 below a bridge that the PCI core switched off
- * @buses: how many it takes with all below it
+ * @buses: bus numbers that it needs, with all buses below it
  * @next: number for the next bridge on it, while numbers are given
  */
 struct fabric_bus {
@@ -154,14 +153,14 @@ struct fabric_bus {
  * @on: bus it is on
  * @bus: bus below it, if it is a bridge
  * @physfn: physical function, if it is a virtual one
- * @pdev: what the PCI core made of it, with a reference
+ * @pdev: the PCI core's device, with a reference
  * @devfn: device and function number
  * @fail: reads fail
  * @going: is being unplugged
  * @acs: position of the ACS capability, or 0
  * @sriov: position of the SR-IOV capability, or 0
- * @vfs: how many virtual functions there are now
- * @item: what it needs addresses for
+ * @vfs: number of virtual functions at present
+ * @item: BARs and windows that it needs addresses for
  * @value: config space
  * @writable: the bits of it that software can write
  */
@@ -295,9 +294,9 @@ static unsigned int hush_depth;
 static int hush_saved;
 
 /*
- * The PCI core says a dozen lines about each device. On a serial console they
- * take longer than everything else, so they go to the log only. The level
- * cannot be lowered for good, as the results of KUnit are no more important.
+ * The PCI core logs a dozen lines about each device. On a serial console they
+ * take longer than everything else, so they only go to the log. The level
+ * can't stay lowered, as the results of KUnit have no higher priority.
  */
 static void hush(void)
 {
@@ -305,7 +304,7 @@ static void hush(void)
 
 	if (hush_depth++)
 		return;
-	/* What was said so far has to get out first, the last line too */
+	/* Flush the console first, including its last line */
 	_printk(KERN_DEBUG pr_fmt("only warnings go to the console now\n"));
 	console_lock();
 	console_unlock();
@@ -427,7 +426,7 @@ static int fabric_config_write(struct pci_bus *bus, unsigned int devfn,
 	return rc;
 }
 
-/* For everybody but config operations; sets the bits of @mask to @value's */
+/* Sets the bits of @mask to @value's; not for use in config operations */
 static void config_set(struct fabric_function *function, int where, int size,
 		       u32 mask, u32 value)
 {
@@ -592,7 +591,7 @@ static void set_pcie(struct fabric_function *function)
 	      FIELD_PREP(PCI_EXP_FLAGS_TYPE, type), 0);
 	set32(function, PCIE_POS + PCI_EXP_DEVCAP, PCI_EXP_DEVCAP_RBER |
 	      FIELD_PREP(PCI_EXP_DEVCAP_PAYLOAD, payload_code(node->mpss)), 0);
-	/* A virtual function's is its physical function's, and reads as zero */
+	/* A virtual function uses its PF's value; its own reads as zero */
 	if (!function->physfn)
 		set16(function, PCIE_POS + PCI_EXP_DEVCTL,
 		      PCI_EXP_DEVCTL_RELAX_EN | PCI_EXP_DEVCTL_NOSNOOP_EN |
@@ -829,7 +828,7 @@ static int check_node(const struct pci_fabric_node *node)
 	return check_bars(node);
 }
 
-/* Config operations reach a function from here on, and up to there */
+/* Config operations reach a function after this, until it is hidden */
 static void show_function(struct fabric_function *function)
 {
 	struct fabric_host *host = function->on->host;
@@ -861,7 +860,7 @@ static void free_function(struct fabric_function *function)
 	kfree(function);
 }
 
-/* Takes @name over also where it fails */
+/* Takes ownership of @name, even if it fails */
 static struct fabric_function *new_function(const struct pci_fabric_node *node,
 					    const char *name, bool bridge)
 {
@@ -923,7 +922,7 @@ static int add_host(struct pci_fabric *fabric,
 	return 0;
 }
 
-/* Adds @node to the fabric; the PCI core knows nothing of it yet */
+/* Adds @node to the fabric, but not yet to the PCI core */
 static struct fabric_function *
 add_function(struct pci_fabric *fabric, const struct pci_fabric_node *from)
 {
@@ -982,7 +981,7 @@ add_function(struct pci_fabric *fabric, const struct pci_fabric_node *from)
 	return function;
 }
 
-/* Takes a function from the PCI core, if it has it, and from the fabric */
+/* Removes a function from the PCI core, if it is there, and from the fabric */
 static void remove_function(struct fabric_function *function)
 {
 	if (function->pdev && !function->physfn)
@@ -1037,7 +1036,7 @@ static int add_nodes(struct pci_fabric *fabric,
  * What firmware does: addresses and bus numbers
  */
 
-/* What a function itself takes, without what is below it */
+/* Addresses that a function itself needs, without devices below it */
 static void size_bars(struct fabric_function *function)
 {
 	const struct pci_fabric_node *node = &function->node;
@@ -1060,9 +1059,9 @@ static void size_bars(struct fabric_function *function)
 }
 
 /*
- * The windows of a bridge, from what was found to be below. Each has room for
- * one more of the largest BAR, so that it can be moved; that of a port with
- * nothing below has some for what may be plugged in.
+ * The windows of a bridge, from the sizes of everything below. Each has room
+ * for one more of the largest BAR, so that it can be moved; that of a port with
+ * nothing below has room for devices that may be plugged in.
  */
 static void size_windows(struct fabric_function *function)
 {
@@ -1121,8 +1120,8 @@ static void size_all(struct pci_fabric *fabric)
 }
 
 /*
- * Every size is a multiple of its alignment, so that nothing is lost where
- * what has the greatest alignment comes first.
+ * Every size is a multiple of its alignment, so there are no gaps if the items
+ * with the greatest alignment come first.
  */
 static void place_items(struct fabric_bus *bus, enum fabric_space space)
 {
@@ -1186,7 +1185,7 @@ static int configure(struct fabric_function *function)
 	return 0;
 }
 
-/* Everything has its size, and the root buses have their addresses */
+/* Called when all sizes and the root buses' addresses are known */
 static int place_all(struct pci_fabric *fabric)
 {
 	struct fabric_function *function;
@@ -1243,7 +1242,7 @@ static void free_host(struct fabric_host *host)
 	kfree(host);
 }
 
-/* Reserves CPU addresses that nothing is at, so that pages can be there */
+/* Reserves unused CPU addresses, where pages can be made */
 static int reserve_memory(struct fabric_host *host, enum fabric_space space,
 			  u64 size)
 {
@@ -1253,7 +1252,7 @@ static int reserve_memory(struct fabric_host *host, enum fabric_space space,
 	if (IS_ERR(res))
 		return refuse(&host->node, PTR_ERR(res),
 			      "there are no %llu bytes of addresses free", size);
-	/* What is inside is for the PCI core and the test to take */
+	/* The PCI core and the test request resources inside of it */
 	res->name = host->node.name;
 	res->desc = IORES_DESC_NONE;
 	res->flags = fabric_spaces[space].flags;
@@ -1273,7 +1272,7 @@ static int set_host_windows(struct fabric_host *host)
 	io->start = IO_START;
 	if (io->size > IO_END + 1 - IO_START)
 		return refuse(&host->node, -ENOSPC, "too many I/O ports");
-	/* Not in ioport_resource, which the machine's host bridge has all of */
+	/* Not in ioport_resource, all of which the machine's host bridge has */
 	host->io = (struct resource) {
 		.name = host->node.name,
 		.start = IO_START,
@@ -1384,7 +1383,7 @@ static int scan_host(struct pci_fabric *fabric, struct fabric_host *host)
 					i == SPACE_IO ? 0 :
 					i == SPACE_PREF ? host->node.offset :
 					host->window[i]->start - LOW_START);
-	/* From now on it goes when the bridge's last reference does */
+	/* From now on it is freed with the bridge's last reference */
 	pci_set_host_bridge_release(bridge, host_release, host);
 	host->bridge = bridge;
 
@@ -1440,7 +1439,7 @@ static void scan_function(struct fabric_function *function, bool placed)
 			continue;
 		rc = placed ? pci_claim_resource(pdev, i) :
 			      pci_assign_resource(pdev, i);
-		/* check_function() sees what is missing */
+		/* check_function() reports a missing resource */
 		if (rc)
 			break;
 	}
@@ -1483,7 +1482,7 @@ static void put_mps(struct fabric_function *function, unsigned int mps)
 		   FIELD_PREP(PCI_EXP_DEVCTL_PAYLOAD, payload_code(mps)));
 }
 
-/* The PCI core writes these when it finds a function, so it is done later */
+/* Called after enumeration, in which the PCI core writes these registers */
 static void set_controls(struct fabric_function *function)
 {
 	if (function->acs)
@@ -1546,8 +1545,8 @@ static int add_vf(struct fabric_function *physfn, unsigned int index)
 }
 
 /*
- * Does what pci_enable_sriov() does after it has waited for hardware. That one
- * sleeps for 100 ms, and pci_disable_sriov() for a second, each time.
+ * As pci_enable_sriov(), but without waiting for hardware: that function sleeps
+ * for 100 ms, and pci_disable_sriov() for a second, each time.
  */
 static int enable_vfs(struct pci_fabric *fabric,
 		      struct fabric_function *physfn, unsigned int count)
@@ -1659,7 +1658,7 @@ static int create(struct pci_fabric *fabric,
 		if (rc)
 			return rc;
 	}
-	/* Not earlier: a function's depends on those above when it is found */
+	/* Not earlier: during enumeration, a value depends on those above */
 	list_for_each_entry(function, &fabric->functions, list)
 		set_controls(function);
 	return 0;
@@ -1711,13 +1710,13 @@ struct pci_fabric *pci_fabric_create(const struct pci_fabric_node *nodes,
 EXPORT_SYMBOL_GPL(pci_fabric_create);
 
 /**
- * pci_fabric_destroy - take a fabric away
+ * pci_fabric_destroy - remove a fabric
  * @fabric: the fabric, or NULL
  *
- * Its devices go as in a hot-unplug. What a test left on them through devm_*()
- * goes with them, and may wait for memory that is in use. Afterwards domain,
- * bus numbers and addresses are free. A device that is still referenced can no
- * longer be reached.
+ * Its devices are removed as in a hot-unplug. Their devm_*() resources are
+ * released, which may wait for memory that is in use. Afterwards domain, bus
+ * numbers and addresses are free. Config accesses to a device that is still
+ * referenced fail.
  *
  * Context: may sleep; takes the PCI core's rescan lock.
  */
@@ -1737,7 +1736,7 @@ static void kunit_destroy(void *fabric)
 }
 
 /**
- * pci_fabric_kunit - make a fabric that is there as long as a test runs
+ * pci_fabric_kunit - make a fabric that is destroyed at the end of a test
  * @test: the test; it fails and ends where the fabric cannot be made
  * @nodes: see pci_fabric_create()
  * @count: see pci_fabric_create()
@@ -1762,7 +1761,7 @@ EXPORT_SYMBOL_GPL(pci_fabric_kunit);
  * One function of a fabric
  */
 
-/* A name that isn't there is an error of the test */
+/* An unknown name is an error of the test */
 static struct fabric_function *named(struct pci_fabric *fabric,
 				     const char *name)
 {
@@ -2002,8 +2001,8 @@ EXPORT_SYMBOL_GPL(pci_fabric_fail_reads);
  * @fabric: the fabric
  * @name: the function; not a virtual one
  *
- * What a test left on the devices through devm_*() goes with them, and may
- * wait for memory that is in use. Names and addresses are free afterwards.
+ * The devices' devm_*() resources are released, which may wait for memory that
+ * is in use. Names and addresses are free afterwards.
  *
  * Context: may sleep; takes the PCI core's rescan lock.
  */
@@ -2039,7 +2038,7 @@ void pci_fabric_unplug(struct pci_fabric *fabric, const char *name)
 EXPORT_SYMBOL_GPL(pci_fabric_unplug);
 
 /**
- * pci_fabric_plug - add a function to a fabric that is there
+ * pci_fabric_plug - add a function to an existing fabric
  * @fabric: the fabric
  * @node: the function; no bridge, as bus numbers are given once
  *

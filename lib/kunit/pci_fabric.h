@@ -5,9 +5,9 @@
  * A test describes a fabric as a table of nodes, one for each host bridge,
  * port and function.  The PCI core enumerates it through config operations
  * that work on the table, so that the test gets real struct pci_devs, with
- * BARs, capabilities, bridge windows, devices' sysfs directories and all.  No
- * driver binds to them, nothing answers at their BARs, and no packet is ever
- * sent: this is about what config space says.
+ * BARs, capabilities, bridge windows and sysfs directories.  No driver binds to
+ * them, nothing answers at their BARs, and no packet is ever sent: only config
+ * space is modelled.
  *
  * A fabric is written as one table:
  *
@@ -62,7 +62,7 @@ struct pci_fabric_bar {
 
 /**
  * struct pci_fabric_node - one host bridge, port or function of a fabric
- * @name: unique in the fabric; without '/', as "name/index" is a virtual
+ * @name: unique in the fabric; without '/', as "name/index" names a virtual
  *	function
  * @below: name of the bridge, port or host bridge that it is below; a node
  *	comes after that one in the table
@@ -93,7 +93,7 @@ struct pci_fabric_bar {
  *	it is better to take the same few.
  * @bus: host bridge: number of the root bus
  * @node: host bridge: NUMA node of all devices behind it, plus 1; 0 for none,
- *	which the PCI core grumbles at where there are several
+ *	which makes the PCI core log a warning if the machine has several
  * @offset: host bridge: CPU address less bus address of the 64-bit window.
  *	(The window for 32-bit BARs always has an offset, since free addresses
  *	are far above 4 GiB.)
@@ -146,7 +146,7 @@ void pci_fabric_write(struct pci_fabric *fabric, const char *name, int where,
 u32 pci_fabric_read(struct pci_fabric *fabric, const char *name, int where,
 		    int size);
 
-/* Reads of a node's config space that fail until told otherwise */
+/* Make reads of a node's config space fail, until reset */
 void pci_fabric_fail_reads(struct pci_fabric *fabric, const char *name,
 			   bool fail);
 

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Tests that the PCI core finds what a test asked of a fabric.
+ * Tests that the PCI core finds a fabric as its table describes it.
  *
- * What is compared is what drivers see: struct pci_dev, its resources, and
- * reads of config space through the PCI core. How P2PDMA judges fabrics is
- * tested elsewhere.
+ * They check what drivers see: struct pci_dev, its resources, and reads of
+ * config space through the PCI core. P2PDMA isn't tested here.
  */
 
 #include <kunit/test.h>
@@ -41,7 +40,7 @@ static const struct pci_fabric_node small[] = {
 	NODE("y", "b", ENDPOINT, .bar = { { SZ_1M } }),
 };
 
-/* The same with another host bridge */
+/* The small fabric with another host bridge */
 static struct pci_fabric *create_small(struct kunit *test,
 				       const struct pci_fabric_node *host)
 {
@@ -206,7 +205,7 @@ static void fabric_bars(struct kunit *test)
 				   &bars[i].bar[j]);
 }
 
-/* What bridges are programmed to forward is what the PCI core thinks */
+/* Bridges' window registers agree with the PCI core's resources */
 static void fabric_windows(struct kunit *test)
 {
 	static const char * const bridges[] = { "rp", "up", "a", "b" };
@@ -248,7 +247,7 @@ static void fabric_windows(struct kunit *test)
 	}
 }
 
-/* CPU address less bus address is what was asked for, in either direction */
+/* CPU address minus bus address is the requested offset, of either sign */
 static void fabric_offset(struct kunit *test)
 {
 	static const u64 offsets[] = { 0, SZ_4G, SZ_64M, -(u64)SZ_4G };
@@ -567,7 +566,7 @@ static void fabric_hosts(struct kunit *test)
 						   &b->resource[0]));
 }
 
-/* Reads fail for as long as they are told to; the core reports an error */
+/* Reads fail until reset, and the PCI core reports an error */
 static void fabric_fail_reads(struct kunit *test)
 {
 	struct pci_fabric *fabric = pci_fabric_kunit(test, small,
@@ -596,7 +595,7 @@ static void fabric_fail_reads(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, value, PCI_ACS_CR);
 }
 
-/* Another device comes to be at an address, or one where there was none */
+/* A device is replaced by another one, and one is plugged into an empty port */
 static void fabric_plug(struct kunit *test)
 {
 	static const struct pci_fabric_node other =
@@ -784,7 +783,7 @@ static void fabric_device(struct kunit *test)
 	sysfs_remove_group(&x->dev.kobj, &group);
 }
 
-/* A reference outlives the fabric, and reaches nothing any more */
+/* A referenced device outlives the fabric, but its config space is gone */
 static void fabric_reference(struct kunit *test)
 {
 	struct pci_fabric *fabric, *again;
@@ -909,7 +908,7 @@ static void fabric_wide(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, functions, 256);
 }
 
-/* What no fabric can be; each leaves nothing behind */
+/* Invalid fabrics; each attempt must leave nothing behind */
 
 static const struct {
 	const char *what;
