@@ -1012,14 +1012,14 @@ static void lies_on_node(struct kunit *test)
 /* Pieces that are too large for a CPU's slots, of several sizes */
 static void large_pieces(struct kunit *test)
 {
-	static const unsigned int pages[] = { 512, 33, 100, 4095, 4096 };
+	static const unsigned int pages[] = { 512, 32, 33, 100, 4095, 4096 };
 	struct p2pdma_test_pool *t = POOL(test, 512 * AREA);
 	size_t all = p2pdma_pool_size(t->pool), size;
 	unsigned int i, k, count;
 	const char *wrong;
 	void **addr;
 
-	addr = kunit_kcalloc(test, all / (33 * PAGE_SIZE) + 1, sizeof(*addr),
+	addr = kunit_kcalloc(test, all / (32 * PAGE_SIZE), sizeof(*addr),
 			     GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, addr);
 	for (i = 0; i < ARRAY_SIZE(pages); i++) {
