@@ -1031,6 +1031,8 @@ static void large_pieces(struct kunit *test)
 						  k, pages[i]);
 		}
 		KUNIT_EXPECT_NULL(test, alloc(t, size));
+		/* The next refusal needn't ask any CPU. */
+		KUNIT_EXPECT_TRUE(test, cpumask_empty(&t->pool->keeping));
 		for (k = 0; k < count; k++)
 			KUNIT_EXPECT_TRUE(test, give(t, addr[k], size));
 		wrong = p2pdma_test_pool_check(t->pool);
