@@ -8,6 +8,9 @@
 
 #include <linux/pci-p2pdma.h>
 
+struct pci_dev;
+struct pci_fabric;
+
 /* The core of Linux 6.12 has no such macro. */
 #ifdef P2PDMA_READ
 #define BENCH_OURS	1
@@ -19,6 +22,7 @@ void bench_log(const char *name, s64 total, unsigned int calls);
 u64 bench_median(u64 *values, unsigned int count);
 bool bench_where(const char *name, void *call);
 bool bench_symbol_is(unsigned long address, const char *name);
+struct pci_fabric *bench_provider(u64 size, struct pci_dev **provider);
 
 /* The parts; each runs in its own guest */
 int bench_paths(void);

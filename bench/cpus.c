@@ -135,13 +135,6 @@ static bool count_all(void)
 	return good;
 }
 
-static const struct pci_fabric_node nodes[] = {
-	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1 },
-	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT },
-	{ .name = "provider", .below = "root", .kind = PCI_FABRIC_ENDPOINT,
-	  .bar = { { CPUS_POOL } } },
-};
-
 /**
  * bench_cpus - count refusals and free pieces of a pool that all CPUs use
  *
@@ -152,13 +145,10 @@ int bench_cpus(void)
 	struct pci_fabric *fabric;
 	int error;
 
-	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));
+	fabric = bench_provider(CPUS_POOL, &provider);
 	if (IS_ERR(fabric))
 		return PTR_ERR(fabric);
-	provider = pci_fabric_dev(fabric, "provider");
-	error = pci_p2pdma_add_resource(provider, 0, 0, 0);
-	if (!error && !count_all())
-		error = -ENOMEM;
+	error = count_all() ? 0 : -ENOMEM;
 	/* With memory still allocated, destroying the fabric would hang. */
 	if (!error)
 		pci_fabric_destroy(fabric);

@@ -50,32 +50,21 @@ static noinline void request_all(void)
 	alloc_free(SZ_1G + SZ_4K);
 }
 
-static const struct pci_fabric_node nodes[] = {
-	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1 },
-	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT },
-	{ .name = "provider", .below = "root", .kind = PCI_FABRIC_ENDPOINT,
-	  .bar = { { IRQS_POOL } } },
-};
-
 /**
  * bench_irqs - repeat requests forever, to be traced
  *
- * Return: what went wrong.
+ * Return: the error; -EINVAL without the parameter where=irqs.
  */
 int bench_irqs(void)
 {
-	struct pci_fabric *fabric;
-	int error;
+	struct pci_fabric *fabric = bench_provider(IRQS_POOL, &provider);
 
-	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));
 	if (IS_ERR(fabric))
 		return PTR_ERR(fabric);
-	provider = pci_fabric_dev(fabric, "provider");
-	error = pci_p2pdma_add_resource(provider, 0, 0, 0);
-	if (!error && !bench_where("irqs", request_all))
-		error = -EINVAL;
-	while (!error)
-		request_all();
+	if (bench_where("irqs", request_all)) {
+		for (;;)
+			request_all();
+	}
 	pci_fabric_destroy(fabric);
-	return error;
+	return -EINVAL;
 }

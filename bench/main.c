@@ -16,11 +16,14 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/err.h>
 #include <linux/kallsyms.h>
 #include <linux/kernel.h>
 #include <linux/module.h>
 #include <linux/sort.h>
 #include <linux/string.h>
+
+#include <pci_fabric.h>
 
 #include "bench.h"
 
@@ -109,6 +112,36 @@ bool bench_symbol_is(unsigned long address, const char *name)
 		return true;
 	pr_err("0x%lx is %s, not %s()\n", address, symbol, name);
 	return false;
+}
+
+/**
+ * bench_provider - make a fabric with a provider, and register its memory
+ * @size: of BAR 0, in bytes, registered as a whole
+ * @provider: where to store the provider's device
+ *
+ * Return: the fabric, for pci_fabric_destroy(), or ERR_PTR() of the error.
+ */
+struct pci_fabric *bench_provider(u64 size, struct pci_dev **provider)
+{
+	const struct pci_fabric_node nodes[] = {
+		{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1 },
+		{ .name = "root", .below = "host",
+		  .kind = PCI_FABRIC_ROOT_PORT },
+		{ .name = "provider", .below = "root",
+		  .kind = PCI_FABRIC_ENDPOINT, .bar = { { size } } },
+	};
+	struct pci_fabric *fabric;
+	int error;
+
+	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));
+	if (IS_ERR(fabric))
+		return fabric;
+	*provider = pci_fabric_dev(fabric, "provider");
+	error = pci_p2pdma_add_resource(*provider, 0, 0, 0);
+	if (!error)
+		return fabric;
+	pci_fabric_destroy(fabric);
+	return ERR_PTR(error);
 }
 
 static int __init p2pdma_bench_init(void)

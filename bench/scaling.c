@@ -247,13 +247,6 @@ static int measure(void)
 	return 0;
 }
 
-static const struct pci_fabric_node nodes[] = {
-	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1 },
-	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT },
-	{ .name = "provider", .below = "root", .kind = PCI_FABRIC_ENDPOINT,
-	  .bar = { { SZ_64M } } },
-};
-
 /**
  * bench_scaling - measure how much more two CPUs do than one
  *
@@ -273,15 +266,11 @@ int bench_scaling(void)
 		}
 	}
 
-	fabric = pci_fabric_create(nodes, ARRAY_SIZE(nodes));
+	fabric = bench_provider(SZ_64M, &provider);
 	if (IS_ERR(fabric))
 		return PTR_ERR(fabric);
 
-	provider = pci_fabric_dev(fabric, "provider");
-	error = pci_p2pdma_add_resource(provider, 0, 0, 0);
-	if (!error)
-		error = measure();
-
+	error = measure();
 	pci_fabric_destroy(fabric);
 	return error;
 }
