@@ -382,7 +382,7 @@ static bool cpu_is_full(const struct p2pdma_pool *pool,
 /*
  * Keep a piece in its row; for row 0, or if the row is full, extend the run by
  * the piece, or replace the run.  False if the CPU's limit would be exceeded.
- * Inlined, since a call costs 15 instructions of 333.
+ * Inlined: calls cost 19 instructions of 358, an allocation and a free.
  */
 static __always_inline bool cpu_keep(struct p2pdma_pool *pool,
 				     struct p2pdma_pool_cpu *cpu, void *addr,
