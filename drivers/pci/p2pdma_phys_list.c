@@ -447,7 +447,7 @@ static int p2pdma_phys_map_part(struct p2pdma_phys_undo *undo,
 static void p2pdma_phys_unmap_part(struct p2pdma_phys_undo *undo,
 				   struct p2pdma_phys_part *part)
 {
-	if (part->in_iova)
+	if (part->in_iova || part->by_bus)
 		return;
 	if (part->provider) {
 		dma_unmap_p2p(undo->dev, part->provider, part->addr,
