@@ -1967,6 +1967,37 @@ u32 pci_fabric_read(struct pci_fabric *fabric, const char *name, int where,
 EXPORT_SYMBOL_GPL(pci_fabric_read);
 
 /**
+ * pci_fabric_host_window - find a memory window of a host bridge
+ * @fabric: the fabric
+ * @name: the host bridge
+ * @index: which window
+ * @window: filled in; all zero if there is no such host bridge
+ *
+ * Context: may sleep.
+ */
+void pci_fabric_host_window(struct pci_fabric *fabric, const char *name,
+			    enum pci_fabric_window_index index,
+			    struct pci_fabric_window *window)
+{
+	const struct resource *res;
+	struct fabric_host *host;
+
+	guard(mutex)(&fabric->lock);
+
+	*window = (struct pci_fabric_window) { };
+	host = find_host(fabric, name);
+	if (WARN(!host, "pci_fabric: there is no host bridge %s\n", name))
+		return;
+	res = host->window[index == PCI_FABRIC_WINDOW_32 ? SPACE_MEM :
+							   SPACE_PREF];
+	window->cpu = res->start;
+	window->size = resource_size(res);
+	window->bus = index == PCI_FABRIC_WINDOW_32 ?
+		      LOW_START : res->start - host->node.offset;
+}
+EXPORT_SYMBOL_GPL(pci_fabric_host_window);
+
+/**
  * pci_fabric_fail_reads - make reads of a function's config space fail, or not
  * @fabric: the fabric
  * @name: the function

@@ -146,6 +146,29 @@ void pci_fabric_write(struct pci_fabric *fabric, const char *name, int where,
 u32 pci_fabric_read(struct pci_fabric *fabric, const char *name, int where,
 		    int size);
 
+/* Memory windows of a host bridge */
+enum pci_fabric_window_index {
+	PCI_FABRIC_WINDOW_32,	/* of 32-bit BARs */
+	PCI_FABRIC_WINDOW_64,	/* of 64-bit BARs, virtual functions' among them */
+	PCI_FABRIC_WINDOWS
+};
+
+/**
+ * struct pci_fabric_window - addresses that a host bridge forwards to devices
+ * @bus: first bus address
+ * @cpu: CPU address of the same byte
+ * @size: bytes
+ */
+struct pci_fabric_window {
+	u64 bus;
+	u64 cpu;
+	u64 size;
+};
+
+void pci_fabric_host_window(struct pci_fabric *fabric, const char *name,
+			    enum pci_fabric_window_index index,
+			    struct pci_fabric_window *window);
+
 /* Make reads of a node's config space fail, until reset */
 void pci_fabric_fail_reads(struct pci_fabric *fabric, const char *name,
 			   bool fail);

@@ -247,6 +247,31 @@ static void fabric_windows(struct kunit *test)
 	}
 }
 
+/* The windows of host bridge "host" are those that the PCI core has */
+static void expect_windows(struct kunit *test, struct pci_fabric *fabric,
+			   struct pci_bus *bus)
+{
+	struct pci_host_bridge *bridge = pci_find_host_bridge(bus);
+	struct pci_fabric_window found;
+	struct resource_entry *window;
+	unsigned int count = 0;
+
+	resource_list_for_each_entry(window, &bridge->windows) {
+		if (resource_type(window->res) != IORESOURCE_MEM)
+			continue;
+		pci_fabric_host_window(fabric, "host",
+				       window->res->flags & IORESOURCE_PREFETCH ?
+				       PCI_FABRIC_WINDOW_64 :
+				       PCI_FABRIC_WINDOW_32, &found);
+		KUNIT_EXPECT_EQ(test, window->res->start, found.cpu);
+		KUNIT_EXPECT_EQ(test, window->res->start - window->offset,
+				found.bus);
+		KUNIT_EXPECT_EQ(test, resource_size(window->res), found.size);
+		count++;
+	}
+	KUNIT_EXPECT_EQ(test, PCI_FABRIC_WINDOWS, count);
+}
+
 /* CPU address minus bus address is the requested offset, of either sign */
 static void fabric_offset(struct kunit *test)
 {
@@ -264,6 +289,7 @@ static void fabric_offset(struct kunit *test)
 		pdev = pci_fabric_dev(fabric, "x");
 		KUNIT_EXPECT_EQ(test, pci_resource_start(pdev, 0) -
 				pci_bus_address(pdev, 0), offsets[i]);
+		expect_windows(test, fabric, pdev->bus);
 		pci_fabric_destroy(fabric);
 	}
 }
