@@ -348,9 +348,12 @@ static int run(const struct bench *bench, struct pci_fabric *fabric)
 
 /* The nodes that aren't generated */
 static const struct pci_fabric_node single_nodes[] = {
-	/* The offset makes bus addresses differ from CPU addresses */
+	/*
+	 * The offset makes bus addresses differ from CPU addresses. It is larger
+	 * than all BARs, so that no CPU address is a bus address, too.
+	 */
 	{ .name = "host", .kind = PCI_FABRIC_HOST, .domain = 1, .node = 1,
-	  .offset = 8ULL * SZ_1G },
+	  .offset = -SZ_1T },
 	/* By this ID, P2PDMA knows that the host bridge forwards */
 	{ .name = "root", .below = "host", .kind = PCI_FABRIC_ROOT_PORT,
 	  .vendor = PCI_VENDOR_ID_INTEL, .device_id = 0x3c00 },

@@ -456,18 +456,18 @@ EXPORT_SYMBOL_GPL(pci_has_p2pmem);
 static int p2pdma_distance_of(struct pci_p2pdma *p2pdma,
 			      struct device *client, bool verbose)
 {
-	struct p2pdma_verdict verdict = p2pdma_cached_verdict(p2pdma, client,
+	struct p2pdma_verdict verdict = p2pdma_cached_verdict(p2pdma, client, 0,
 							      verbose);
-	enum p2pdma_reason reason;
+	u32 refusals;
 
 	if (!p2pdma_allows_both(&verdict))
 		return -1;
 
-	reason = p2pdma_memory_refusal(p2pdma, client, verdict.map_type);
-	if (likely(reason == P2PDMA_REASON_MAX))
+	refusals = p2pdma_memory_refusals(p2pdma, client, verdict.map_type);
+	if (likely(!refusals))
 		return verdict.distance;
 	if (verbose)
-		p2pdma_explain_refusal(p2pdma, client, reason);
+		p2pdma_explain_refusal(p2pdma, client, 0, refusals);
 	return -1;
 }
 
@@ -477,12 +477,13 @@ static int p2pdma_distance_uncached(struct pci_dev *owner,
 {
 	struct p2pdma_verdict verdict;
 	struct p2pdma_facts facts;
+	u32 against;
 
-	p2pdma_find_route(owner, client, &facts, &verdict);
+	against = p2pdma_find_route(owner, client, 0, false, &facts, &verdict);
 	if (p2pdma_allows_both(&verdict))
 		return verdict.distance;
 	if (verbose && p2pdma_log_allowed())
-		p2pdma_log_route(owner, client, &facts, &verdict,
+		p2pdma_log_route(owner, client, &facts, &verdict, against,
 				 p2pdma_find_fix(&facts, &verdict));
 	return -1;
 }
@@ -534,10 +535,47 @@ int pci_p2pdma_distance_many(struct pci_dev *owner,
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
 
+/* Flags of all classes for which the same addresses allow as much as @verdict */
+static unsigned int p2pdma_classes(const struct p2pdma_facts *facts,
+				   const struct p2pdma_verdict *verdict)
+{
+	struct p2pdma_facts other = *facts;
+	struct p2pdma_verdict judged;
+	unsigned int classes = 0;
+
+	for (other.tlp = 0; other.tlp < PCI_P2PDMA_TLP_CLASSES; other.tlp++) {
+		p2pdma_decide(&other, &judged);
+		if (judged.map_type == verdict->map_type &&
+		    !(verdict->directions & ~judged.directions))
+			classes |= BIT(other.tlp);
+	}
+	return classes;
+}
+
+/* Devices that keep packets from going straight, see struct p2pdma_route */
+static void p2pdma_find_blocking(struct pci_dev *owner, struct device *client,
+				 const struct p2pdma_facts *facts,
+				 const struct p2pdma_verdict *verdict,
+				 struct p2pdma_route *route)
+{
+	struct pci_dev *pci_client = p2pdma_pci_client(client);
+
+	if (route->reasons & BIT(P2PDMA_REASON_ACS_TRANSLATION_BLOCKING))
+		route->blocking[0] = p2pdma_translation_blocker(pci_client);
+	else if (verdict->blocking & P2PDMA_REQUESTS)
+		route->blocking[0] = p2pdma_turn_of(pci_client,
+						    &facts->legs[P2PDMA_CLIENT]);
+	if (verdict->blocking & P2PDMA_COMPLETIONS)
+		route->blocking[1] = p2pdma_turn_of(owner,
+						    &facts->legs[P2PDMA_OWNER]);
+}
+
 /**
- * pci_p2pdma_route - get the verdict on a client and a device's memory
+ * pci_p2pdma_route_tlp - get the verdict on a client and a device's memory, for a
+ *	class of packets
  * @owner: PCI device with the memory; needn't be registered yet
  * @client: device that would access the memory: a PCI device, or a child of one
+ * @flags: class of packets, PCI_P2PDMA_TLP_*, as in pci_p2pdma_map_type_tlp()
  * @route: where to store the verdict, also if there is no route
  *
  * The verdict isn't cached: each call reads config space.  It is valid until
@@ -548,46 +586,66 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
  * * 0 - @client can read, write or both, see @route
- * * -EREMOTEIO - @client can do neither; @route has the reason
- * * -EINVAL - an argument is NULL
+ * * -EREMOTEIO - @client can do neither; @route has the reasons
+ * * -EINVAL - an argument is NULL, or @flags are unknown; @route is unchanged
  * * -EOPNOTSUPP - the kernel has no P2PDMA; @route is unchanged
  */
-int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
-		     struct p2pdma_route *route)
+int pci_p2pdma_route_tlp(struct pci_dev *owner, struct device *client,
+			 unsigned int flags, struct p2pdma_route *route)
 {
-	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
 	struct p2pdma_verdict verdict;
 	struct p2pdma_facts facts;
 	struct pci_p2pdma *p2pdma;
+	u32 against, refusals = 0;
 
-	if (!owner || !client || !route)
+	if (!owner || !client || !route || flags >= PCI_P2PDMA_TLP_CLASSES)
 		return -EINVAL;
 
-	p2pdma_find_route(owner, client, &facts, &verdict);
+	against = p2pdma_find_route(owner, client, flags, true, &facts, &verdict);
+	*route = (struct p2pdma_route) {
+		.classes = p2pdma_classes(&facts, &verdict),
+	};
 	scoped_guard(rcu) {
 		p2pdma = p2pdma_of(owner);
 		if (p2pdma && verdict.directions)
-			reason = p2pdma_memory_refusal(p2pdma, client,
-						       verdict.map_type);
+			refusals = p2pdma_memory_refusals(p2pdma, client,
+							  verdict.map_type);
 	}
-	if (reason != P2PDMA_REASON_MAX)
-		p2pdma_refuse(&verdict, reason);
+	if (refusals) {
+		against |= refusals;
+		p2pdma_refuse(&verdict, p2pdma_first_reason(refusals));
+	}
 
-	*route = (struct p2pdma_route) {
-		.map_type = verdict.map_type,
-		.reason = verdict.reason,
-		.distance = verdict.distance,
-		.directions = verdict.directions,
-	};
-	if (verdict.blocking & BIT(P2PDMA_REQUEST))
-		route->blocking[0] = p2pdma_turn_of(p2pdma_pci_client(client),
-						    &facts.legs[P2PDMA_CLIENT]);
-	if (verdict.blocking & BIT(P2PDMA_COMPLETION))
-		route->blocking[1] = p2pdma_turn_of(owner,
-						    &facts.legs[P2PDMA_OWNER]);
+	route->map_type = verdict.map_type;
+	route->reason = verdict.reason;
+	route->distance = verdict.distance;
+	route->directions = verdict.directions;
+	route->reasons = against;
+	p2pdma_find_blocking(owner, client, &facts, &verdict, route);
 	return route->directions ? 0 : -EREMOTEIO;
 }
-EXPORT_SYMBOL_GPL(pci_p2pdma_route);
+EXPORT_SYMBOL_GPL(pci_p2pdma_route_tlp);
+
+/**
+ * pci_p2pdma_set_tlp_choice - declare that a driver chooses how requests are sent
+ * @client: device whose driver this is
+ * @choice: true if the driver decides for each mapping whether @client sends
+ *	untranslated requests or Translated Requests; false when it leaves
+ *
+ * A device with ATS enabled asks the IOMMU to translate the addresses that it gets,
+ * so bus addresses are useless to it, and it is sent through the IOMMU.  This isn't
+ * so for a device that can be told, by mapping, to use an address as it is.  Its
+ * driver says so here, once, and by PCI_P2PDMA_TLP_TRANSLATED for the mappings with
+ * Translated Requests; all other mappings, also by dma_map_sg(), are untranslated.
+ *
+ * Context: any; never sleeps.
+ */
+void pci_p2pdma_set_tlp_choice(struct pci_dev *client, bool choice)
+{
+	client->p2pdma_tlp_choice = choice;
+	pci_p2pdma_fabric_changed();
+}
+EXPORT_SYMBOL_GPL(pci_p2pdma_set_tlp_choice);
 
 /**
  * pci_p2pmem_find_many - find the device whose memory suits clients best

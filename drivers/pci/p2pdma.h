@@ -54,6 +54,7 @@
 #include <linux/atomic.h>
 #include <linux/dma-map-ops.h>
 #include <linux/hashtable.h>
+#include <linux/iommu-dma.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/pci.h>
@@ -202,11 +203,19 @@ static inline struct pci_dev *p2pdma_pci_client(struct device *client)
 	return NULL;
 }
 
+/* Are @dev's DMA addresses translated, rather than CPU addresses? */
+static inline bool p2pdma_dma_translated(struct device *dev)
+{
+	return use_dma_iommu(dev) || get_dma_ops(dev);
+}
+
 struct pci_dev *p2pdma_turn_of(struct pci_dev *end,
 			       const struct p2pdma_leg *leg);
-void p2pdma_find_route(struct pci_dev *owner, struct device *client,
-		       struct p2pdma_facts *facts,
-		       struct p2pdma_verdict *verdict);
+struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client);
+bool p2pdma_translated(struct device *dev);
+u32 p2pdma_find_route(struct pci_dev *owner, struct device *client,
+		      unsigned int tlp, bool all, struct p2pdma_facts *facts,
+		      struct p2pdma_verdict *verdict);
 
 /* ---- p2pdma_log.c: log messages ---- */
 
@@ -215,7 +224,7 @@ void p2pdma_log(struct device *client, const char *line);
 void p2pdma_log_admission(const char *entry, enum p2pdma_admission admission);
 void p2pdma_log_route(struct pci_dev *owner, struct device *client,
 		      const struct p2pdma_facts *facts,
-		      const struct p2pdma_verdict *verdict,
+		      const struct p2pdma_verdict *verdict, u32 against,
 		      enum p2pdma_fix fix);
 
 /* ---- p2pdma_cache.c: cached verdicts ---- */
@@ -224,9 +233,9 @@ void p2pdma_cache_init(struct p2pdma_cache *cache);
 void p2pdma_cache_destroy(struct p2pdma_cache *cache);
 struct p2pdma_verdict p2pdma_cached_verdict(struct pci_p2pdma *p2pdma,
 					    struct device *client,
-					    bool explain);
+					    unsigned int tlp, bool explain);
 void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
-			    enum p2pdma_reason reason);
+			    unsigned int tlp, u32 refusals);
 
 /* ---- p2pdma_mem.c: memory with struct pages ---- */
 
@@ -263,9 +272,8 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
 
 /* ---- p2pdma_map.c: DMA addresses of provider memory ---- */
 
-enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
-					 struct device *client,
-					 enum pci_p2pdma_map_type map_type);
+u32 p2pdma_memory_refusals(struct pci_p2pdma *p2pdma, struct device *client,
+			   enum pci_p2pdma_map_type map_type);
 bool p2pdma_bar_has(const struct p2pdma_bar *bar, phys_addr_t phys,
 		    size_t size);
 int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,

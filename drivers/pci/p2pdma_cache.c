@@ -2,9 +2,10 @@
 /*
  * PCI peer-to-peer DMA: the cache of verdicts.
  *
- * Each owner has a cache of verdicts, by client.  A verdict is valid as long as
- * the fabric doesn't change: each change starts a new generation, and a look-up
- * of a verdict of an older generation judges the route anew.
+ * Each owner has a cache of verdicts, by client and class of packets.  A verdict
+ * is valid as long as the fabric doesn't change: each change starts a new
+ * generation, and a look-up of a verdict of an older generation judges the route
+ * anew.
  *
  * An entry also records the reasons that were logged for the pair, so that I/O
  * that is refused repeatedly doesn't log them again.  A rate limit alone would
@@ -30,13 +31,23 @@
 #include "p2pdma.h"
 
 /*
+ * The key of an entry: the address of the client's struct pci_dev, and in the bits
+ * that are 0 there the class of packets.
+ */
+static unsigned long p2pdma_key(struct pci_dev *client, unsigned int tlp)
+{
+	static_assert(__alignof__(struct pci_dev) >= PCI_P2PDMA_TLP_CLASSES);
+	return (unsigned long)client | tlp;
+}
+
+/*
  * One client's entry in an owner's cache, kept until the client is removed.  If
  * another struct pci_dev then gets the same address, adding that device has
  * changed the fabric, so a stale entry is never valid for it.
  */
 struct p2pdma_known {
 	struct hlist_node node;
-	struct pci_dev *client;		/* may be freed */
+	unsigned long key;		/* the client may be freed */
 	struct p2pdma_verdict verdict;	/* constant: replaced with the entry */
 	u32 generation;			/* in which the verdict is valid */
 	u32 said;			/* logged reasons, a bit each */
@@ -52,14 +63,13 @@ static DEFINE_SPINLOCK(p2pdma_caches_lock);
 
 /* Under RCU, or the cache's lock */
 static struct p2pdma_known *p2pdma_recall(struct p2pdma_cache *cache,
-					  struct pci_dev *client)
+					  unsigned long key)
 {
 	struct p2pdma_known *known;
 
-	hash_for_each_possible_rcu(cache->known, known, node,
-				   (unsigned long)client,
+	hash_for_each_possible_rcu(cache->known, known, node, key,
 				   lockdep_is_held(&cache->lock)) {
-		if (known->client == client)
+		if (known->key == key)
 			return known;
 	}
 	return NULL;
@@ -76,14 +86,14 @@ static bool p2pdma_same_verdict(const struct p2pdma_verdict *a,
  * Put a verdict into the cache.  @say is the bit of the reason to log, or 0.
  * Return true if the caller is to log it now.
  */
-static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
+static bool p2pdma_remember(struct p2pdma_cache *cache, unsigned long key,
 			    const struct p2pdma_verdict *verdict,
 			    u32 generation, u32 say)
 {
 	struct p2pdma_known *known, *new;
 
 	guard(spinlock_irqsave)(&cache->lock);
-	known = p2pdma_recall(cache, client);
+	known = p2pdma_recall(cache, key);
 	if (known && !memcmp(&known->verdict, verdict, sizeof(*verdict))) {
 		WRITE_ONCE(known->generation, generation);
 	} else {
@@ -91,7 +101,7 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 		/* Without an entry, the next call judges and logs again. */
 		if (!new)
 			return say && p2pdma_log_allowed();
-		new->client = client;
+		new->key = key;
 		new->verdict = *verdict;
 		new->generation = generation;
 		if (known && p2pdma_same_verdict(&known->verdict, verdict))
@@ -100,8 +110,7 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 			hlist_replace_rcu(&known->node, &new->node);
 			kfree_rcu(known, rcu);
 		} else {
-			hash_add_rcu(cache->known, &new->node,
-				     (unsigned long)client);
+			hash_add_rcu(cache->known, &new->node, key);
 		}
 		known = new;
 	}
@@ -114,12 +123,13 @@ static bool p2pdma_remember(struct p2pdma_cache *cache, struct pci_dev *client,
 }
 
 /*
- * Judge a route anew, and log the reason if @explain.  @refusal, if it isn't
- * _MAX, is a reason against the memory on a route that the verdict allows.
+ * Judge a route anew, and log the reasons if @explain.  @refusals are reasons
+ * against the memory, a bit each, on a route that the verdict allows.
  */
 static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
-					  struct device *client, bool explain,
-					  enum p2pdma_reason refusal)
+					  struct device *client,
+					  unsigned int tlp, bool explain,
+					  u32 refusals)
 {
 	struct p2pdma_cache *cache = &p2pdma->cache;
 	struct pci_dev *pci_client = p2pdma_pci_client(client);
@@ -128,28 +138,32 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 	enum p2pdma_fix fix = P2PDMA_FIX_NONE;
 	struct p2pdma_verdict verdict, told;
 	struct p2pdma_facts facts;
+	u32 against;
 
-	p2pdma_find_route(p2pdma->pdev, client, &facts, &verdict);
+	against = p2pdma_find_route(p2pdma->pdev, client, tlp, false, &facts,
+				    &verdict);
 	told = verdict;
-	if (refusal != P2PDMA_REASON_MAX)
-		p2pdma_refuse(&told, refusal);
+	if (refusals) {
+		p2pdma_refuse(&told, p2pdma_first_reason(refusals));
+		against = refusals;
+	}
 	explain = explain && !p2pdma_allows_both(&told);
 
 	/* A verdict on a failed read is stale at once. */
 	if (verdict.reason == P2PDMA_REASON_UNREADABLE)
 		generation--;
 	if (pci_client)
-		explain = p2pdma_remember(cache, pci_client, &verdict,
-					  generation,
+		explain = p2pdma_remember(cache, p2pdma_key(pci_client, tlp),
+					  &verdict, generation,
 					  explain ? BIT(told.reason) : 0);
 	else
 		explain = explain && !xchg(&cache->said_not_pci, true);
 	if (!explain)
 		return verdict;
 
-	if (refusal == P2PDMA_REASON_MAX)
+	if (!refusals)
 		fix = p2pdma_find_fix(&facts, &verdict);
-	p2pdma_log_route(p2pdma->pdev, client, &facts, &told, fix);
+	p2pdma_log_route(p2pdma->pdev, client, &facts, &told, against, fix);
 	return verdict;
 }
 
@@ -157,6 +171,7 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
  * p2pdma_cached_verdict - the verdict on a route, from the cache if it is valid
  * @p2pdma: the owner of the memory
  * @client: device that would access the memory, or a child of that device
+ * @tlp: class of packets, PCI_P2PDMA_TLP_*
  * @explain: log the reason if the route is limited or refused and the reason
  *	wasn't logged before
  *
@@ -164,46 +179,49 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
  * Return: the verdict.
  */
 struct p2pdma_verdict p2pdma_cached_verdict(struct pci_p2pdma *p2pdma,
-					    struct device *client, bool explain)
+					    struct device *client,
+					    unsigned int tlp, bool explain)
 {
 	u32 generation = atomic_read_acquire(&p2pdma_generation);
 	struct p2pdma_known *known;
 
 	scoped_guard(rcu) {
 		known = p2pdma_recall(&p2pdma->cache,
-				      p2pdma_pci_client(client));
+				      p2pdma_key(p2pdma_pci_client(client), tlp));
 		if (!known || READ_ONCE(known->generation) != generation)
 			break;
 		if (!explain || p2pdma_allows_both(&known->verdict) ||
 		    READ_ONCE(known->said) & BIT(known->verdict.reason))
 			return known->verdict;
 	}
-	return p2pdma_judge(p2pdma, client, explain, P2PDMA_REASON_MAX);
+	return p2pdma_judge(p2pdma, client, tlp, explain, 0);
 }
 
 /**
  * p2pdma_explain_refusal - log why memory is refused on a route that is allowed
  * @p2pdma: the owner of the memory
  * @client: PCI device that would access the memory, or a child of one
- * @reason: a reason that p2pdma_decide() doesn't return, such as
+ * @tlp: class of packets, PCI_P2PDMA_TLP_*
+ * @refusals: reasons against the memory, a bit each, such as
  *	%P2PDMA_REASON_DMA_MASK
  *
- * A reason that was logged before isn't logged again.
+ * If the one in front was logged before, nothing is logged.
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */
 void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
-			    enum p2pdma_reason reason)
+			    unsigned int tlp, u32 refusals)
 {
+	enum p2pdma_reason reason = p2pdma_first_reason(refusals);
 	struct p2pdma_known *known;
 
 	scoped_guard(rcu) {
 		known = p2pdma_recall(&p2pdma->cache,
-				      p2pdma_pci_client(client));
+				      p2pdma_key(p2pdma_pci_client(client), tlp));
 		if (known && READ_ONCE(known->said) & BIT(reason))
 			return;
 	}
-	p2pdma_judge(p2pdma, client, true, reason);
+	p2pdma_judge(p2pdma, client, tlp, true, refusals);
 }
 
 /**
@@ -245,7 +263,7 @@ void p2pdma_cache_destroy(struct p2pdma_cache *cache)
  * pci_p2pdma_fabric_changed - invalidate all verdicts
  *
  * To be called after a change of anything that verdicts depend on: ports and
- * devices, ACS control, payload sizes, addresses, the administrator's host
+ * devices, ACS control, ATS, payload sizes, addresses, the administrator's host
  * bridges.
  *
  * Context: any; never sleeps.
@@ -278,14 +296,17 @@ static void p2pdma_forget(struct pci_dev *client)
 {
 	struct p2pdma_known *known;
 	struct p2pdma_cache *cache;
+	unsigned int tlp;
 
 	guard(spinlock_irqsave)(&p2pdma_caches_lock);
 	list_for_each_entry(cache, &p2pdma_caches, node) {
 		guard(spinlock)(&cache->lock);
-		known = p2pdma_recall(cache, client);
-		if (known) {
-			hash_del_rcu(&known->node);
-			kfree_rcu(known, rcu);
+		for (tlp = 0; tlp < PCI_P2PDMA_TLP_CLASSES; tlp++) {
+			known = p2pdma_recall(cache, p2pdma_key(client, tlp));
+			if (known) {
+				hash_del_rcu(&known->node);
+				kfree_rcu(known, rcu);
+			}
 		}
 	}
 }
@@ -298,6 +319,10 @@ static int p2pdma_fabric_event(struct notifier_block *nb, unsigned long event,
 	switch (event) {
 	case BUS_NOTIFY_ADD_DEVICE:
 		p2pdma_host_added(pdev);
+		pci_p2pdma_fabric_changed();
+		break;
+	case BUS_NOTIFY_BIND_DRIVER:
+		/* Its DMA addresses may be translated now, or no longer. */
 		pci_p2pdma_fabric_changed();
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:

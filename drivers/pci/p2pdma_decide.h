@@ -20,6 +20,9 @@
 
 #define P2PDMA_BOTH	(P2PDMA_READ | P2PDMA_WRITE)
 
+/* In place of a payload, in bytes */
+#define P2PDMA_NO_LIMIT	(~0U)
+
 /*
  * A leg: the path from one device, its end, up to the bridge that both devices
  * are below, or to the root bus if they share no bridge.  The last device of
@@ -27,16 +30,21 @@
  */
 enum { P2PDMA_OWNER, P2PDMA_CLIENT, P2PDMA_LEGS };
 
-/* Packets of a transfer; each is judged at the turn of its sender's leg */
+/* Packets of a transfer, by class; each is judged at the turn of its sender's leg */
 enum p2pdma_packet {
 	P2PDMA_COMPLETION,	/* from the owner, for a read */
+	P2PDMA_RELAXED,		/* the same, with Relaxed Ordering */
 	P2PDMA_REQUEST,		/* from the client, untranslated */
+	P2PDMA_TRANSLATED,	/* the same, translated by ATS */
 	P2PDMA_PACKETS
 };
 
+#define P2PDMA_COMPLETIONS	(BIT(P2PDMA_COMPLETION) | BIT(P2PDMA_RELAXED))
+#define P2PDMA_REQUESTS		(BIT(P2PDMA_REQUEST) | BIT(P2PDMA_TRANSLATED))
+
 static inline unsigned int p2pdma_leg_of(enum p2pdma_packet packet)
 {
-	return packet == P2PDMA_REQUEST ? P2PDMA_CLIENT : P2PDMA_OWNER;
+	return BIT(packet) & P2PDMA_REQUESTS ? P2PDMA_CLIENT : P2PDMA_OWNER;
 }
 
 /* What happens to a packet at the turn, on its way to the other leg */
@@ -48,6 +56,15 @@ enum p2pdma_fate {
 };
 
 enum p2pdma_answer { P2PDMA_UNKNOWN, P2PDMA_NO, P2PDMA_YES };
+
+/* The address in a request, if the request isn't sent to a bus address */
+enum p2pdma_address {
+	P2PDMA_IOVA,		/* an IOMMU translates it */
+	P2PDMA_SAME_ADDRESS,	/* the CPU address, equal to the bus address */
+	P2PDMA_CPU_ADDRESS,	/* one that no bridge claims as a bus address */
+	P2PDMA_TAKEN_ADDRESS,	/* one that is a bus address of another device */
+	P2PDMA_NO_ADDRESS,	/* by firmware, not the CPU address */
+};
 
 /**
  * struct p2pdma_turn - what the turn of its leg does to a packet
@@ -64,6 +81,10 @@ struct p2pdma_turn {
  * @hops: number of devices on the leg; 0 if its end is the shared bridge itself
  * @payload: largest payload that its end sends in one packet, in bytes; 0
  *	without a limit, on a conventional bus
+ * @root_payload: largest payload that its root port sends down, in bytes;
+ *	%P2PDMA_NO_LIMIT if there is no root port; 0 if unknown
+ * @root_accepts: payload that all devices from below the root port to the end
+ *	accept, in bytes; %P2PDMA_NO_LIMIT if there are none; 0 if unknown
  * @host_directions: what its host bridge is known to forward, %P2PDMA_READ and
  *	%P2PDMA_WRITE
  * @host_admitted: @host_directions come from the administrator's list
@@ -71,7 +92,9 @@ struct p2pdma_turn {
  */
 struct p2pdma_leg {
 	unsigned int hops;
-	unsigned int payload;
+	u32 payload;
+	u32 root_payload;
+	u32 root_accepts;
 	unsigned int host_directions;
 	bool host_admitted;
 	int node;
@@ -86,14 +109,27 @@ struct p2pdma_leg {
  * @same_host_bridge: client and owner are below the same host bridge
  * @cpu_allows: the processor forwards between all its root ports
  * @encrypted: memory encryption is active, see p2pdma_memory_encrypted()
- * @forwarded: whether redirected packets reach the root complex
+ * @bounced: the client's DMA goes through bounce buffers
+ * @unreadable: a fact is unknown because config space couldn't be read
+ * @ats: the client's ATS is enabled
+ * @tlp_choice: the client's driver chooses the class of requests by itself
+ * @tlp: the class that is asked about, PCI_P2PDMA_TLP_*
+ * @mapped: addresses that the client's requests carry if the DMA API maps the
+ *	owner's BARs, a bit of enum p2pdma_address each
+ * @translations: addresses that ATS translates these to, likewise
+ * @blocks_below: a port on the client's leg has Translation Blocking on
+ * @blocks_above: the same, of ports above both devices
+ * @ports_forward: all switch ports above both devices have Upstream Forwarding
+ * @root_forwards: the root port above both devices accepts packets for its own
+ *	link
  * @accepts: payload that all devices on both legs accept, in bytes; 0 if
  *	unknown
- * @turns: what the turns do, by packet
+ * @turns: what the turns do, by packet.  Without a shared bridge the turn is the
+ *	device on the root bus, and only %P2PDMA_BLOCKED makes a difference.
  * @legs: the legs, by device
  *
- * Facts that can't change the verdict needn't be gathered: @forwarded and the
- * facts about the root complex, if no packet goes there.
+ * If both directions work without the root complex, facts about the root complex
+ * and the way to it needn't be gathered.
  */
 struct p2pdma_facts {
 	bool client_is_pci;
@@ -102,8 +138,18 @@ struct p2pdma_facts {
 	bool same_host_bridge;
 	bool cpu_allows;
 	bool encrypted;
-	enum p2pdma_answer forwarded;
-	unsigned int accepts;
+	bool bounced;
+	bool unreadable;
+	bool ats;
+	bool tlp_choice;
+	u8 tlp;
+	u8 mapped;
+	u8 translations;
+	enum p2pdma_answer blocks_below;
+	enum p2pdma_answer blocks_above;
+	enum p2pdma_answer ports_forward;
+	enum p2pdma_answer root_forwards;
+	u32 accepts;
 	struct p2pdma_turn turns[P2PDMA_PACKETS];
 	struct p2pdma_leg legs[P2PDMA_LEGS];
 };
@@ -131,6 +177,7 @@ enum p2pdma_fix {
 	P2PDMA_FIX_NONE,
 	P2PDMA_FIX_ACS,		/* no redirection at the turns */
 	P2PDMA_FIX_MPS,		/* the same Max_Payload_Size everywhere */
+	P2PDMA_FIX_ATS,		/* no ATS */
 };
 
 /* Needed by scatterlists, and by callers that don't know the direction */
@@ -143,6 +190,7 @@ bool p2pdma_needs_root(const struct p2pdma_facts *facts);
 u32 p2pdma_decide(const struct p2pdma_facts *facts,
 		  struct p2pdma_verdict *verdict);
 void p2pdma_refuse(struct p2pdma_verdict *verdict, enum p2pdma_reason reason);
+enum p2pdma_reason p2pdma_first_reason(u32 reasons);
 enum p2pdma_fix p2pdma_find_fix(const struct p2pdma_facts *facts,
 				const struct p2pdma_verdict *verdict);
 const char *p2pdma_reason_name(enum p2pdma_reason reason);

@@ -159,14 +159,16 @@ static void p2pdma_log_acs_fix(struct device *client, struct pci_dev **ends,
 	seq_buf_puts(&line, "fix: pci=\"disable_acs_redir=");
 	for (i = 0; i < count; i++)
 		seq_buf_printf(&line, "%s%s", i ? ";" : "", pci_name(ports[i]));
-	seq_buf_puts(&line, "\" on the kernel command line");
+	seq_buf_puts(&line, "\" on the kernel command line; ");
 	if (from >= 0 && to >= 0 && from != to)
-		seq_buf_printf(&line, "; it costs the isolation between IOMMU groups %d and %d",
+		seq_buf_printf(&line, "IOMMU groups %d and %d are no longer isolated",
 			       from, to);
 	else
-		seq_buf_puts(&line,
-			     "; it costs the isolation of what is below there from each other");
+		seq_buf_printf(&line, "what is below %s no longer isolated",
+			       count > 1 ? "these ports is" : "this port is");
 	p2pdma_log(client, seq_buf_str(&line));
+	p2pdma_log(client,
+		   "note: of several such options the kernel takes the last, so join all ports by ';' in one; their other ACS bits become what the firmware set");
 }
 
 /**
@@ -175,13 +177,15 @@ static void p2pdma_log_acs_fix(struct device *client, struct pci_dev **ends,
  * @client: device that would access the memory, or a child of that device
  * @facts: facts about client and owner
  * @verdict: the verdict
+ * @against: all reasons why a direction doesn't work, a bit each
  * @fix: command line option that would allow more directions
  *
  * Context: any; never sleeps.  The caller holds both devices.
  */
 void p2pdma_log_route(struct pci_dev *owner, struct device *client,
 		      const struct p2pdma_facts *facts,
-		      const struct p2pdma_verdict *verdict, enum p2pdma_fix fix)
+		      const struct p2pdma_verdict *verdict, u32 against,
+		      enum p2pdma_fix fix)
 {
 	static const char * const what[] = {
 		[0]		= "no peer-to-peer DMA with",
@@ -193,12 +197,19 @@ void p2pdma_log_route(struct pci_dev *owner, struct device *client,
 		[P2PDMA_CLIENT] = p2pdma_pci_client(client),
 	};
 	const struct p2pdma_leg *legs = facts->legs;
-	char line[120];
+	enum p2pdma_reason reason;
+	char text[320];
+	struct seq_buf line;
 
-	snprintf(line, sizeof(line), "%s provider %s: %s",
-		 what[verdict->directions], pci_name(owner),
-		 p2pdma_reason_name(verdict->reason));
-	p2pdma_log(client, line);
+	seq_buf_init(&line, text, sizeof(text));
+	seq_buf_printf(&line, "%s provider %s: %s", what[verdict->directions],
+		       pci_name(owner), p2pdma_reason_name(verdict->reason));
+	against &= ~BIT(verdict->reason);
+	while ((reason = p2pdma_first_reason(against)) != P2PDMA_REASON_MAX) {
+		seq_buf_printf(&line, ", %s", p2pdma_reason_name(reason));
+		against &= ~BIT(reason);
+	}
+	p2pdma_log(client, seq_buf_str(&line));
 	if (!facts->client_is_pci)
 		return;		/* there is no path */
 
@@ -211,4 +222,7 @@ void p2pdma_log_route(struct pci_dev *owner, struct device *client,
 	else if (fix == P2PDMA_FIX_MPS)
 		p2pdma_log(client,
 			   "fix: pci=pcie_bus_peer2peer on the kernel command line; it costs throughput, for all payloads become 128 bytes");
+	else if (fix == P2PDMA_FIX_ATS)
+		p2pdma_log(client,
+			   "fix: pci=noats on the kernel command line; it costs all devices their caches of translations, and shared virtual addressing");
 }

@@ -9,19 +9,16 @@
  * address, with or without struct pages.
  *
  * Memory may be refused even if the verdict allows the route: if the BAR has
- * moved, if the client can't address the memory, or if the client's DMA uses
- * bounce buffers, for example.
+ * moved, or if the client can't address the memory.
  */
 
-#include <linux/dma-direct.h>
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/export.h>
-#include <linux/iommu-dma.h>
+#include <linux/iommu.h>
 #include <linux/pci.h>
 #include <linux/range.h>
 #include <linux/scatterlist.h>
-#include <linux/swiotlb.h>
 
 #include <kunit/visibility.h>
 
@@ -35,127 +32,102 @@ static struct device *p2pdma_dma_device(struct device *client)
 	return client;
 }
 
-/* Are @dev's DMA addresses translated, rather than CPU addresses? */
-static bool p2pdma_translated(struct device *dev)
-{
-	return use_dma_iommu(dev) || get_dma_ops(dev);
-}
-
-/* Bounce buffers are system memory, copied to and from by the CPU. */
-static bool p2pdma_bounces(struct device *dev)
-{
-	return (dev_is_pci(dev) && to_pci_dev(dev)->untrusted) ||
-	       (is_swiotlb_force_bounce(dev) && !p2pdma_translated(dev));
-}
-
 /*
- * Do @dev's DMA addresses, without an IOMMU, differ from CPU addresses?
- * Firmware describes the offset by dma-ranges in a device tree, or _DMA in
- * ACPI, and dma_map_sg() applies it.  The offset is valid for system memory;
- * the DMA address of a BAR isn't known.
+ * Reasons why @client can't access @bar's memory up to @end, on a route of
+ * @map_type, a bit each; 0 if there is none
  */
-static bool p2pdma_offset(struct device *dev, phys_addr_t start,
-			  phys_addr_t end)
-{
-	return phys_to_dma(dev, start) != start || phys_to_dma(dev, end) != end;
-}
-
-/*
- * The reason why @client can't access @bar's memory up to @end, on a route of
- * @map_type; _MAX if there is none
- */
-static inline enum p2pdma_reason
-p2pdma_bar_refusal(const struct p2pdma_bar *bar, phys_addr_t end,
-		   struct device *client, enum pci_p2pdma_map_type map_type)
+static __always_inline u32
+p2pdma_bar_refusals(const struct p2pdma_bar *bar, phys_addr_t end,
+		    struct device *client, enum pci_p2pdma_map_type map_type)
 {
 	struct device *dev = p2pdma_dma_device(client);
+	u32 refusals = 0;
 	u64 mask;
 
 	if (!p2pdma_bar_in_place(bar))
-		return P2PDMA_REASON_BAR_MOVED;
+		refusals = BIT(P2PDMA_REASON_BAR_MOVED);
 	if (!dev)
-		return P2PDMA_REASON_DMA_MASK;
-	if (p2pdma_bounces(dev))
-		return P2PDMA_REASON_BOUNCED;
+		return refusals | BIT(P2PDMA_REASON_DMA_MASK);
 
 	mask = *dev->dma_mask;
 	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR) {
 		end += bar->provider.bus_offset;
 	} else {
-		if (p2pdma_translated(dev))
-			return P2PDMA_REASON_MAX;
-		if (p2pdma_offset(dev, bar->range.start, end))
-			return P2PDMA_REASON_DMA_RANGES;
+		if (p2pdma_dma_translated(dev))
+			return refusals;
 		mask = min_not_zero(mask, dev->bus_dma_limit);
 	}
-	return end > mask ? P2PDMA_REASON_DMA_MASK : P2PDMA_REASON_MAX;
+	return end > mask ? refusals | BIT(P2PDMA_REASON_DMA_MASK) : refusals;
 }
 
 /**
- * p2pdma_memory_refusal - why a client can't access one of a device's regions
+ * p2pdma_memory_refusals - why a client can't access one of a device's regions
  * @p2pdma: the owner of the memory
  * @client: device that would access the memory
  * @map_type: of the route between the two, which is allowed
  *
  * Context: any, under RCU; never sleeps.
- * Return: the reason, or %P2PDMA_REASON_MAX if @client can access all regions.
+ * Return: all reasons, a bit each, or 0 if @client can access all regions.
  */
-enum p2pdma_reason p2pdma_memory_refusal(struct pci_p2pdma *p2pdma,
-					 struct device *client,
-					 enum pci_p2pdma_map_type map_type)
+u32 p2pdma_memory_refusals(struct pci_p2pdma *p2pdma, struct device *client,
+			   enum pci_p2pdma_map_type map_type)
 {
-	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
-	struct device *dev = p2pdma_dma_device(client);
 	struct p2pdma_region *region;
+	u32 refusals = 0;
 
-	/* Also without regions */
-	if (dev && p2pdma_bounces(dev))
-		return P2PDMA_REASON_BOUNCED;
-
-	list_for_each_entry_rcu(region, &p2pdma->regions, node) {
-		reason = p2pdma_bar_refusal(region->bar, region->pgmap.range.end,
-					    client, map_type);
-		if (reason != P2PDMA_REASON_MAX)
-			break;
-	}
-	return reason;
+	list_for_each_entry_rcu(region, &p2pdma->regions, node)
+		refusals |= p2pdma_bar_refusals(region->bar,
+						region->pgmap.range.end,
+						client, map_type);
+	return refusals;
 }
 
-/* Log @reason, or that of the route if _MAX; each one only once */
-static void p2pdma_explain(const struct p2pdma_bar *bar, struct device *client,
-			   enum p2pdma_reason reason)
+/* Log the reasons against the route or, if it allows @needs, against the memory. */
+static noinline void p2pdma_explain(const struct p2pdma_bar *bar, phys_addr_t end,
+				    struct device *client, unsigned int tlp,
+				    unsigned int needs)
 {
-	if (reason == P2PDMA_REASON_MAX)
-		p2pdma_cached_verdict(bar->p2pdma, client, true);
+	struct p2pdma_verdict verdict = p2pdma_cached_verdict(bar->p2pdma,
+							      client, tlp,
+							      false);
+	u32 refusals = 0;
+
+	if (verdict.directions && !(needs & ~verdict.directions))
+		refusals = p2pdma_bar_refusals(bar, end, client,
+					       verdict.map_type);
+	if (refusals)
+		p2pdma_explain_refusal(bar->p2pdma, client, tlp, refusals);
 	else
-		p2pdma_explain_refusal(bar->p2pdma, client, reason);
+		p2pdma_cached_verdict(bar->p2pdma, client, tlp, true);
 }
 
 /*
- * How to map @bar's memory up to @end for @client.  The route must allow all of
- * @needs, or any direction if @needs is 0.  The reason of a refusal is logged.
+ * How to map @bar's memory up to @end for @client and packets of class @tlp.  The
+ * route must allow all of @needs, or any direction if @needs is 0.  The reason of a
+ * refusal is logged.
  */
 static __always_inline enum pci_p2pdma_map_type
 p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
-		unsigned int needs)
+		unsigned int tlp, unsigned int needs)
 {
 	struct p2pdma_verdict verdict = p2pdma_cached_verdict(bar->p2pdma,
-							      client, false);
-	enum p2pdma_reason reason = P2PDMA_REASON_MAX;
+							      client, tlp,
+							      false);
 
-	if (likely(verdict.directions && !(needs & ~verdict.directions))) {
-		reason = p2pdma_bar_refusal(bar, end, client, verdict.map_type);
-		if (likely(reason == P2PDMA_REASON_MAX))
-			return verdict.map_type;
-	}
-	p2pdma_explain(bar, client, reason);
+	if (likely(verdict.directions && !(needs & ~verdict.directions)) &&
+	    likely(!p2pdma_bar_refusals(bar, end, client, verdict.map_type)))
+		return verdict.map_type;
+	p2pdma_explain(bar, end, client, tlp, needs);
 	return PCI_P2PDMA_MAP_NOT_SUPPORTED;
 }
 
 /**
- * pci_p2pdma_map_type - how a client's DMA addresses for a BAR are made
+ * pci_p2pdma_map_type_tlp - how DMA addresses for a BAR and a class of packets are
+ *	made
  * @provider: the BAR
  * @dev: device that would access the BAR: a PCI device, or a child of one
+ * @flags: class of the packets that @dev's transfers consist of,
+ *	PCI_P2PDMA_TLP_*; see pci_p2pdma_set_tlp_choice() if @dev's ATS is enabled
  *
  * The answer is for the whole BAR and both directions; dma_map_p2p() may be
  * able to map a part, or for one direction.  The answer is valid until the PCI
@@ -163,19 +135,26 @@ p2pdma_map_type(struct p2pdma_bar *bar, phys_addr_t end, struct device *client,
  *
  * Context: any; never sleeps.  The caller holds both devices.
  * Return:
- * * %PCI_P2PDMA_MAP_BUS_ADDR - by pci_p2pdma_bus_addr_map()
+ * * %PCI_P2PDMA_MAP_BUS_ADDR - by pci_p2pdma_bus_addr_map(); to be sent as a
+ *   translated address if @flags say so
  * * %PCI_P2PDMA_MAP_THRU_HOST_BRIDGE - by the DMA API, as for system memory
- * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't access the BAR; the log has the
- *   reason
+ * * %PCI_P2PDMA_MAP_NOT_SUPPORTED - @dev can't access the BAR, and the log has the
+ *   reasons; or @flags are none that this kernel knows
  */
-enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
-					     struct device *dev)
+enum pci_p2pdma_map_type pci_p2pdma_map_type_tlp(struct p2pdma_provider *provider,
+						 struct device *dev,
+						 unsigned int flags)
 {
 	struct p2pdma_bar *bar = p2pdma_bar(provider);
 
-	return p2pdma_map_type(bar, bar->range.end, dev, P2PDMA_BOTH);
+	if (flags >= PCI_P2PDMA_TLP_CLASSES) {
+		dev_err_ratelimited(dev, "p2pdma: unknown PCI_P2PDMA_TLP_ flags %#x\n",
+				    flags);
+		return PCI_P2PDMA_MAP_NOT_SUPPORTED;
+	}
+	return p2pdma_map_type(bar, bar->range.end, dev, flags, P2PDMA_BOTH);
 }
-EXPORT_SYMBOL_GPL(pci_p2pdma_map_type);
+EXPORT_SYMBOL_GPL(pci_p2pdma_map_type_tlp);
 
 /**
  * p2pdma_bar_has - does a BAR contain a range?
@@ -212,7 +191,7 @@ int p2pdma_reachable(struct device *dev, struct p2pdma_provider *provider,
 
 	if (!dev->dma_mask || !p2pdma_bar_has(bar, phys, size))
 		return -EINVAL;
-	return p2pdma_map_type(bar, phys + size - 1, dev, 0) ==
+	return p2pdma_map_type(bar, phys + size - 1, dev, 0, 0) ==
 	       PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
 }
 
@@ -223,15 +202,15 @@ static const u8 p2pdma_needs[] = {
 	[DMA_FROM_DEVICE]	= P2PDMA_WRITE,
 };
 
-static inline int p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar,
-				 phys_addr_t phys, size_t size,
-				 enum dma_data_direction dir,
-				 enum pci_p2pdma_map_type *map_type)
+static __always_inline int
+p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar, phys_addr_t phys,
+	       size_t size, enum dma_data_direction dir,
+	       enum pci_p2pdma_map_type *map_type)
 {
 	if (dir >= ARRAY_SIZE(p2pdma_needs) || !dev->dma_mask ||
 	    !p2pdma_bar_has(bar, phys, size))
 		return -EINVAL;
-	*map_type = p2pdma_map_type(bar, phys + size - 1, dev,
+	*map_type = p2pdma_map_type(bar, phys + size - 1, dev, 0,
 				    p2pdma_needs[dir]);
 	return *map_type == PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
 }
@@ -262,7 +241,7 @@ int p2pdma_map_check(struct device *dev, struct p2pdma_provider *provider,
 }
 
 /* Inlined into p2pdma_map() and dma_map_p2p(); arguments as of the former */
-static inline int
+static __always_inline int
 p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 		phys_addr_t phys, size_t size, enum dma_data_direction dir,
 		unsigned long attrs, dma_addr_t *addr)
@@ -277,7 +256,7 @@ p2pdma_map_addr(struct device *dev, struct p2pdma_provider *provider,
 
 	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR) {
 		*addr = pci_p2pdma_bus_addr_map(provider, phys);
-	} else if (!p2pdma_translated(dev)) {
+	} else if (!p2pdma_dma_translated(dev)) {
 		*addr = phys;
 	} else {
 		/* Not cached, so mappings may overlap: for dma-debug */
@@ -349,9 +328,11 @@ EXPORT_SYMBOL_GPL(dma_map_p2p);
  * @addr: DMA address of peer memory
  *
  * The IOMMU layer reserves the windows of a device's own host bridge in its
- * IOVA space, and routes by bus address stay within these windows.  The BAR's
- * address can't be used: behind another host bridge the BAR's bus address may
- * also be an IOVA of @dev, and the BAR may have moved, or be gone.
+ * IOVA space, and routes by bus address stay within these windows.  A device
+ * behind a VMD shares the IOVA space of the VMD, where other windows may be
+ * reserved, so inside of a window the IOMMU is asked.  The BAR's address can't be
+ * used: behind another host bridge the BAR's bus address may also be an IOVA of
+ * @dev, and the BAR may have moved, or be gone.
  *
  * Context: any; never sleeps.
  * Return: true if @addr is a bus address.
@@ -360,6 +341,7 @@ VISIBLE_IF_KUNIT bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr)
 {
 	struct pci_host_bridge *host;
 	struct resource_entry *window;
+	struct iommu_domain *domain;
 
 	while (dev && !dev_is_pci(dev))
 		dev = dev->parent;
@@ -368,10 +350,12 @@ VISIBLE_IF_KUNIT bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr)
 
 	host = pci_find_host_bridge(to_pci_dev(dev)->bus);
 	resource_list_for_each_entry(window, &host->windows) {
-		if (resource_type(window->res) == IORESOURCE_MEM &&
-		    addr >= window->res->start - window->offset &&
-		    addr <= window->res->end - window->offset)
-			return true;
+		if (resource_type(window->res) != IORESOURCE_MEM ||
+		    addr < window->res->start - window->offset ||
+		    addr > window->res->end - window->offset)
+			continue;
+		domain = iommu_get_domain_for_dev(dev);
+		return !domain || !iommu_iova_to_phys(domain, addr);
 	}
 	return false;
 }
@@ -394,10 +378,26 @@ void dma_unmap_p2p(struct device *dev, struct p2pdma_provider *provider,
 		   dma_addr_t addr, size_t size, enum dma_data_direction dir,
 		   unsigned long attrs)
 {
-	if (p2pdma_translated(dev) && !p2pdma_is_bus_addr(dev, addr))
+	if (p2pdma_dma_translated(dev) && !p2pdma_is_bus_addr(dev, addr))
 		dma_unmap_resource(dev, addr, size, dir, attrs);
 }
 EXPORT_SYMBOL_GPL(dma_unmap_p2p);
+
+/*
+ * The first segment of a region.  Out of line, so that later segments don't save
+ * registers for it: 12 of 59 instructions each.
+ */
+static noinline void p2pdma_map_region(struct pci_p2pdma_map_state *state,
+				       struct device *dev,
+				       struct dev_pagemap *pgmap)
+{
+	struct p2pdma_bar *bar = p2pdma_region(pgmap)->bar;
+
+	/* The list's direction isn't known here. */
+	state->map = p2pdma_map_type(bar, pgmap->range.end, dev, 0, P2PDMA_BOTH);
+	state->bus_off = bar->provider.bus_offset;
+	state->pgmap = pgmap;
+}
 
 /**
  * pci_p2pdma_map_segment - map one scatterlist segment of provider memory
@@ -423,15 +423,8 @@ enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *sta
 {
 	struct dev_pagemap *pgmap = sg_page(segment)->pgmap;
 
-	if (pgmap != state->pgmap) {
-		struct p2pdma_bar *bar = p2pdma_region(pgmap)->bar;
-
-		/* The list's direction isn't known here. */
-		state->map = p2pdma_map_type(bar, pgmap->range.end, dev,
-					     P2PDMA_BOTH);
-		state->bus_off = bar->provider.bus_offset;
-		state->pgmap = pgmap;
-	}
+	if (pgmap != state->pgmap)
+		p2pdma_map_region(state, dev, pgmap);
 	if (state->map != PCI_P2PDMA_MAP_BUS_ADDR)
 		return state->map;
 

@@ -5,10 +5,11 @@
  * Gets the facts for p2pdma_decide() from the PCI core, from config space and
  * from p2pdma_host.c.  Nothing is cached, and nothing is logged.
  *
- * ACS is read only at the turns (PCIe Base Specification 6.0, section 6.12): at
- * a port further down no packet turns around, since both the request and the
- * completion pass it on their way up.  A port further up sees only packets that
- * were redirected.
+ * Redirection and Egress Control are read only at the turns (PCIe Base
+ * Specification 6.0, section 6.12): at a port further down no packet turns around,
+ * since both the request and the completion pass it on their way up.  A port
+ * further up sees only packets that were redirected.  Translation Blocking is read
+ * on all of the client's way, Upstream Forwarding above both devices.
  *
  * No references are taken: the caller holds both devices, and a device holds its
  * bridges.
@@ -16,9 +17,15 @@
 
 #include <linux/bitfield.h>
 #include <linux/bits.h>
+#include <linux/dma-direct.h>
+#include <linux/ioport.h>
 #include <linux/limits.h>
 #include <linux/minmax.h>
 #include <linux/pci.h>
+#include <linux/swiotlb.h>
+
+#include <kunit/static_stub.h>
+#include <kunit/visibility.h>
 
 #include "pci.h"
 #include "p2pdma.h"
@@ -76,19 +83,115 @@ static struct pci_dev *p2pdma_walk(struct pci_dev **ends, struct p2pdma_leg *leg
 	return at[P2PDMA_OWNER];
 }
 
-/* False if @pdev's ACS control can't be read; without ACS all bits are off. */
-static bool p2pdma_read_acs(struct pci_dev *pdev, u16 *ctrl)
+/* ---- ACS ---- */
+
+/* What is known of a device's ACS */
+struct p2pdma_acs {
+	enum p2pdma_answer known;	/* NO: no ACS, and none of the bits is on */
+	u16 cap;
+	u16 ctrl;
+};
+
+/* Note that a read has failed, so that the answer may be another one later. */
+static enum p2pdma_answer p2pdma_unreadable(struct p2pdma_facts *facts)
 {
-	*ctrl = 0;
-	if (!pdev->acs_cap)
-		return true;
-	return !pci_read_config_word(pdev, pdev->acs_cap + PCI_ACS_CTRL, ctrl) &&
-	       !PCI_POSSIBLE_ERROR(*ctrl);
+	facts->unreadable = true;
+	return P2PDMA_UNKNOWN;
+}
+
+/*
+ * May @pdev have an ACS capability that the PCI core couldn't find?  This is so
+ * without access to extended config space, or to the list of capabilities.
+ */
+static bool p2pdma_hides_acs(struct pci_dev *pdev)
+{
+	u16 status;
+	u32 first;
+	u8 where;
+
+	if (pci_is_pcie(pdev))
+		return pdev->cfg_size <= PCI_CFG_SPACE_SIZE;
+	if (pci_read_config_word(pdev, PCI_STATUS, &status) ||
+	    !(status & PCI_STATUS_CAP_LIST) ||
+	    pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &where))
+		return false;
+	return pci_read_config_dword(pdev, where & ~3, &first) ||
+	       PCI_POSSIBLE_ERROR(first);
+}
+
+static struct p2pdma_acs p2pdma_read_acs(struct p2pdma_facts *facts,
+					 struct pci_dev *pdev)
+{
+	struct p2pdma_acs acs = { P2PDMA_NO };
+
+	if (!pdev->acs_cap) {
+		if (p2pdma_hides_acs(pdev))
+			acs.known = P2PDMA_UNKNOWN;
+		return acs;
+	}
+	acs.known = P2PDMA_YES;
+	if (pci_read_config_word(pdev, pdev->acs_cap + PCI_ACS_CAP, &acs.cap) ||
+	    PCI_POSSIBLE_ERROR(acs.cap) ||
+	    pci_read_config_word(pdev, pdev->acs_cap + PCI_ACS_CTRL, &acs.ctrl) ||
+	    PCI_POSSIBLE_ERROR(acs.ctrl))
+		acs.known = p2pdma_unreadable(facts);
+	return acs;
+}
+
+static bool p2pdma_is_port(struct pci_dev *pdev)
+{
+	return pci_pcie_type(pdev) == PCI_EXP_TYPE_DOWNSTREAM ||
+	       pci_pcie_type(pdev) == PCI_EXP_TYPE_ROOT_PORT;
+}
+
+/*
+ * The number of @to in @from's Egress Control Vector: the port number for a port,
+ * the function number for a function.  Negative if there is none that is sure: for
+ * a function on another bus, which has the same low bits as one on this bus, and
+ * with ARI, where ACS function groups may take the place of functions.
+ */
+static int p2pdma_egress_number(struct p2pdma_facts *facts, struct pci_dev *from,
+				struct pci_dev *to)
+{
+	u32 link;
+
+	if (p2pdma_is_port(from)) {
+		if (!p2pdma_is_port(to))
+			return -1;
+		if (!pcie_capability_read_dword(to, PCI_EXP_LNKCAP, &link) &&
+		    !PCI_POSSIBLE_ERROR(link))
+			return FIELD_GET(PCI_EXP_LNKCAP_PN, link);
+		p2pdma_unreadable(facts);
+		return -1;
+	}
+	if (to->bus != from->bus || pci_ari_enabled(to->bus))
+		return -1;
+	return pci_is_root_bus(to->bus) ? PCI_FUNC(to->devfn) : to->devfn;
+}
+
+/*
+ * Is the bit for @to set in @from's Egress Control Vector?  The specification
+ * doesn't say what happens to a number that has no bit.
+ */
+static enum p2pdma_answer p2pdma_read_egress(struct p2pdma_facts *facts,
+					     struct pci_dev *from,
+					     const struct p2pdma_acs *acs,
+					     struct pci_dev *to)
+{
+	int bit = p2pdma_egress_number(facts, from, to);
+	unsigned int bits = acs->cap >> 8 ?: 256;
+	u32 vector;
+
+	if (bit < 0 || bit >= bits)
+		return P2PDMA_UNKNOWN;
+	if (pci_read_config_dword(from, from->acs_cap + PCI_ACS_EGRESS_CTL_V +
+				  bit / 32 * 4, &vector))
+		return p2pdma_unreadable(facts);
+	return vector & BIT(bit % 32) ? P2PDMA_YES : P2PDMA_NO;
 }
 
 /*
  * Does @pdev redirect for any setting of ACS control, since it lacks @bits?
- * Returns false if the ACS capability can't be read.
  *
  * Section 6.12.1.2: a function has Request Redirect if it supports peer-to-peer
  * traffic with other functions of its device, and then Completion Redirect too.
@@ -97,153 +200,362 @@ static bool p2pdma_read_acs(struct pci_dev *pdev, u16 *ctrl)
  *
  * Some devices without an internal path have no capability; quirks of the PCI
  * core identify them.  The only quirk that sleeps is for devices on root buses,
- * which are never turns.
+ * which aren't asked about.
  */
-static bool p2pdma_read_hard_wired(struct pci_dev *pdev, u16 bits,
-				   bool *hard_wired)
+static bool p2pdma_hard_wired(struct pci_dev *pdev, const struct p2pdma_acs *acs,
+			      u16 bits)
 {
-	u16 cap;
-
-	*hard_wired = pci_dev_specific_acs_enabled(pdev, bits) > 0;
-	if (*hard_wired || !pdev->acs_cap ||
-	    pci_pcie_type(pdev) == PCI_EXP_TYPE_DOWNSTREAM)
+	if (pci_dev_specific_acs_enabled(pdev, bits) > 0)
 		return true;
-	if (pci_read_config_word(pdev, pdev->acs_cap + PCI_ACS_CAP, &cap) ||
-	    PCI_POSSIBLE_ERROR(cap))
-		return false;
-	*hard_wired = bits & ~cap;
-	return true;
+	return acs->known == P2PDMA_YES && bits & ~acs->cap &&
+	       pci_pcie_type(pdev) != PCI_EXP_TYPE_DOWNSTREAM;
+}
+
+/* Section 6.12.3: with Egress Control on, the vector selects what is controlled. */
+static enum p2pdma_fate p2pdma_request_fate(struct p2pdma_facts *facts,
+					    struct pci_dev *turn,
+					    const struct p2pdma_acs *acs,
+					    struct pci_dev *other,
+					    enum p2pdma_fate uncontrolled)
+{
+	enum p2pdma_fate controlled = acs->ctrl & PCI_ACS_RR ?
+				      P2PDMA_REDIRECTED : P2PDMA_BLOCKED;
+	enum p2pdma_answer set = P2PDMA_YES;
+
+	if (other && acs->ctrl & PCI_ACS_EC)
+		set = p2pdma_read_egress(facts, turn, acs, other);
+	else if (controlled == P2PDMA_BLOCKED)
+		return uncontrolled;
+
+	if (set == P2PDMA_UNKNOWN && controlled != uncontrolled)
+		return P2PDMA_FATE_UNKNOWN;
+	return set == P2PDMA_NO ? uncontrolled : controlled;
 }
 
 /*
- * The bit for @to in @from's Egress Control Vector: by port number between
- * switch ports, by function number otherwise.  False if it can't be read.
- */
-static bool p2pdma_read_egress(struct pci_dev *from, struct pci_dev *to,
-			       bool *set)
-{
-	u32 link, vector;
-	unsigned int bit, bits;
-	u16 cap;
-
-	bit = to->devfn;
-	if (pci_pcie_type(to) == PCI_EXP_TYPE_DOWNSTREAM) {
-		if (pcie_capability_read_dword(to, PCI_EXP_LNKCAP, &link) ||
-		    PCI_POSSIBLE_ERROR(link))
-			return false;
-		bit = FIELD_GET(PCI_EXP_LNKCAP_PN, link);
-	}
-
-	if (pci_read_config_word(from, from->acs_cap + PCI_ACS_CAP, &cap) ||
-	    PCI_POSSIBLE_ERROR(cap))
-		return false;
-	bits = cap >> 8 ?: 256;
-	*set = false;
-	if (bit >= bits)
-		return true;
-
-	if (pci_read_config_dword(from, from->acs_cap + PCI_ACS_EGRESS_CTL_V +
-				  bit / 32 * 4, &vector))
-		return false;
-	*set = vector & BIT(bit % 32);
-	return true;
-}
-
-/*
- * What ACS does to a packet at @turn; @other is the turn of the other leg.  ACS
+ * What ACS does to packets at @turn; @other is the turn of the other leg.  ACS
  * acts at a switch's downstream port, and at a function whose sibling in the
  * same device is on the other leg.  PCIe has no other siblings below a bridge,
  * and devices on conventional buses have no ACS.
  */
-static void p2pdma_read_turn(enum p2pdma_packet packet, struct pci_dev *turn,
-			     struct pci_dev *other, struct p2pdma_turn *fact)
+static void p2pdma_read_turn(struct p2pdma_facts *facts, struct pci_dev *turn,
+			     struct pci_dev *other, unsigned int leg)
 {
-	u16 ctrl, bits = PCI_ACS_RR;
-	bool egress = false;
+	enum p2pdma_fate fate;
+	enum p2pdma_packet packet;
+	struct p2pdma_turn *fact;
+	struct p2pdma_acs acs;
+	u16 needs;
 
-	fact->fate = P2PDMA_DIRECT;
 	if (!turn || (pci_pcie_type(turn) != PCI_EXP_TYPE_DOWNSTREAM && !other))
 		return;
 
-	if (packet == P2PDMA_COMPLETION)
-		bits |= PCI_ACS_CR;
-	if (!p2pdma_read_acs(turn, &ctrl) ||
-	    !p2pdma_read_hard_wired(turn, bits, &fact->hard_wired)) {
-		fact->fate = P2PDMA_FATE_UNKNOWN;
-		return;
-	}
-	if (fact->hard_wired)
-		fact->fate = P2PDMA_REDIRECTED;
-
-	/* Only Completion Redirect applies to completions. */
-	if (packet == P2PDMA_COMPLETION) {
-		if (ctrl & PCI_ACS_CR)
-			fact->fate = P2PDMA_REDIRECTED;
-		return;
-	}
-
-	/* Section 6.12.3: with Egress Control on, the vector selects ports. */
-	if (other && (ctrl & PCI_ACS_EC)) {
-		if (!p2pdma_read_egress(turn, other, &egress))
+	acs = p2pdma_read_acs(facts, turn);
+	for (packet = 0; packet < P2PDMA_PACKETS; packet++) {
+		if (p2pdma_leg_of(packet) != leg)
+			continue;
+		fact = &facts->turns[packet];
+		needs = PCI_ACS_RR;
+		if (BIT(packet) & P2PDMA_COMPLETIONS)
+			needs |= PCI_ACS_CR;
+		if (acs.known == P2PDMA_UNKNOWN) {
 			fact->fate = P2PDMA_FATE_UNKNOWN;
-		else if (egress)
-			fact->fate = ctrl & PCI_ACS_RR ? P2PDMA_REDIRECTED :
-							 P2PDMA_BLOCKED;
-	} else if (ctrl & PCI_ACS_RR) {
-		fact->fate = P2PDMA_REDIRECTED;
+			continue;
+		}
+		fact->hard_wired = p2pdma_hard_wired(turn, &acs, needs);
+		fate = fact->hard_wired ? P2PDMA_REDIRECTED : P2PDMA_DIRECT;
+
+		switch (packet) {
+		case P2PDMA_COMPLETION:
+			if (acs.ctrl & PCI_ACS_CR)
+				fate = P2PDMA_REDIRECTED;
+			break;
+		case P2PDMA_TRANSLATED:
+			if (acs.ctrl & PCI_ACS_DT)
+				break;
+			fallthrough;
+		case P2PDMA_REQUEST:
+			fate = p2pdma_request_fate(facts, turn, &acs, other,
+						   fate);
+			break;
+		default:
+			break;
+		}
+		fact->fate = fate;
 	}
 }
 
 /*
- * Do redirected packets reach the root complex?  They pass the shared bridge
- * and the bridges above it.  To a switch's downstream port, they come from its
- * link and are addressed to its link; it sends them up only with Upstream
- * Forwarding.  Quirks aren't considered: they tell that packets are isolated,
- * not that they arrive.
+ * What Egress Control drops on a root bus: requests from one root port to another,
+ * and from one function of a device to another.  All others reach the root complex
+ * or their target.  A vector can't name what isn't a port of the same root complex.
  */
-static enum p2pdma_answer p2pdma_read_forwarding(struct pci_dev *shared)
+static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
+				  struct pci_dev **top)
 {
-	enum p2pdma_answer forwarded = P2PDMA_YES;
+	struct pci_dev *from = top[P2PDMA_CLIENT], *to = top[P2PDMA_OWNER];
+	bool ports = pci_pcie_type(from) == PCI_EXP_TYPE_ROOT_PORT;
+	enum p2pdma_fate fate = P2PDMA_DIRECT;
+	struct p2pdma_acs acs;
+
+	if (!from->acs_cap ||
+	    (!ports && (from->bus != to->bus ||
+			PCI_SLOT(from->devfn) != PCI_SLOT(to->devfn))))
+		return;
+
+	acs = p2pdma_read_acs(facts, from);
+	if (acs.known == P2PDMA_UNKNOWN)
+		fate = P2PDMA_FATE_UNKNOWN;
+	else if (!(acs.ctrl & PCI_ACS_EC) || acs.ctrl & PCI_ACS_RR)
+		return;
+	else if (ports && !facts->same_host_bridge)
+		fate = P2PDMA_FATE_UNKNOWN;
+	else
+		fate = p2pdma_request_fate(facts, from, &acs, to, fate);
+
+	facts->turns[P2PDMA_REQUEST].fate = fate;
+	if (acs.known == P2PDMA_UNKNOWN || !(acs.ctrl & PCI_ACS_DT))
+		facts->turns[P2PDMA_TRANSLATED].fate = fate;
+}
+
+/*
+ * Do redirected packets get past the bridges above both devices?  They come from
+ * the link of each port and are addressed to that link.  A switch's downstream
+ * port sends them up only with Upstream Forwarding (section 6.12.1.1).  For a root
+ * port that has this bit and hasn't set it, the specification leaves open what it
+ * does; without the bit, the root complex decides.  Quirks aren't considered: they
+ * tell that packets are isolated, not that they arrive.
+ */
+static void p2pdma_read_forwarding(struct p2pdma_facts *facts,
+				   struct pci_dev *shared)
+{
+	enum p2pdma_answer *fact;
+	struct p2pdma_acs acs;
+
+	facts->ports_forward = P2PDMA_YES;
+	facts->root_forwards = P2PDMA_YES;
+	for (; shared; shared = pci_upstream_bridge(shared)) {
+		switch (pci_pcie_type(shared)) {
+		case PCI_EXP_TYPE_DOWNSTREAM:
+			fact = &facts->ports_forward;
+			break;
+		case PCI_EXP_TYPE_ROOT_PORT:
+			if (!shared->acs_cap)
+				continue;
+			fact = &facts->root_forwards;
+			break;
+		default:
+			continue;
+		}
+
+		acs = p2pdma_read_acs(facts, shared);
+		if (acs.known == P2PDMA_UNKNOWN) {
+			if (*fact == P2PDMA_YES)
+				*fact = P2PDMA_UNKNOWN;
+		} else if (!(acs.ctrl & PCI_ACS_UF) &&
+			   (fact == &facts->ports_forward ||
+			    acs.cap & PCI_ACS_UF)) {
+			*fact = P2PDMA_NO;
+		}
+	}
+}
+
+/*
+ * Which ports drop what the client's ATS sends?  Translation Blocking is for all
+ * requests that a port gets from its link (section 6.12.1.1).
+ */
+static void p2pdma_read_blocking(struct p2pdma_facts *facts,
+				 struct pci_dev *client, struct pci_dev *shared)
+{
+	enum p2pdma_answer *fact = &facts->blocks_below;
+	struct p2pdma_acs acs;
+	struct pci_dev *port;
+
+	facts->blocks_below = P2PDMA_NO;
+	facts->blocks_above = P2PDMA_NO;
+	for (port = client; port; port = pci_upstream_bridge(port)) {
+		if (port == shared)
+			fact = &facts->blocks_above;
+		if (port == client || !p2pdma_is_port(port))
+			continue;
+		acs = p2pdma_read_acs(facts, port);
+		if (acs.ctrl & PCI_ACS_TB && acs.known == P2PDMA_YES)
+			*fact = P2PDMA_YES;
+		else if (acs.known == P2PDMA_UNKNOWN && *fact == P2PDMA_NO)
+			*fact = P2PDMA_UNKNOWN;
+	}
+}
+
+/**
+ * p2pdma_translation_blocker - find the port that drops a client's ATS requests
+ * @client: the client
+ *
+ * Context: any; never sleeps.
+ * Return: the first port on the way up with Translation Blocking on, or NULL.
+ */
+struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client)
+{
+	struct p2pdma_facts facts = { };
+	struct p2pdma_acs acs;
+	struct pci_dev *port;
+
+	for (port = client; (port = pci_upstream_bridge(port));) {
+		acs = p2pdma_read_acs(&facts, port);
+		if (acs.known == P2PDMA_YES && acs.ctrl & PCI_ACS_TB)
+			return port;
+	}
+	return NULL;
+}
+
+/* ---- Payloads ---- */
+
+/* Max_Payload_Size in bytes; 0 if it can't be read, P2PDMA_NO_LIMIT without a limit */
+static u32 p2pdma_read_mps(struct p2pdma_facts *facts, struct pci_dev *pdev)
+{
 	u16 ctrl;
 
-	for (; shared; shared = pci_upstream_bridge(shared)) {
-		if (pci_pcie_type(shared) != PCI_EXP_TYPE_DOWNSTREAM)
-			continue;
-		if (!p2pdma_read_acs(shared, &ctrl))
-			return P2PDMA_UNKNOWN;
-		if (!(ctrl & PCI_ACS_UF))
-			forwarded = P2PDMA_NO;
+	if (!pci_is_pcie(pdev))
+		return P2PDMA_NO_LIMIT;
+	/* A virtual function uses the value of its physical function. */
+	if (pcie_capability_read_word(pci_physfn(pdev), PCI_EXP_DEVCTL, &ctrl) ||
+	    PCI_POSSIBLE_ERROR(ctrl)) {
+		facts->unreadable = true;
+		return 0;
 	}
-	return forwarded;
+	return 128 << FIELD_GET(PCI_EXP_DEVCTL_PAYLOAD, ctrl);
 }
 
 /*
  * Max_Payload_Size limits the payload that a function sends and accepts; a
- * larger packet is malformed (section 2.2.2).  A virtual function uses the
- * value of its physical function.  For devices behind a PCIe to PCI bridge, the
- * bridge sends.
+ * larger packet is malformed (section 2.2.2).  For devices behind a PCIe to PCI
+ * bridge, the bridge sends.
  */
 static void p2pdma_read_payload(struct p2pdma_facts *facts,
 				struct p2pdma_leg *leg, struct pci_dev *at)
 {
-	unsigned int i, mps;
-	u16 ctrl;
+	unsigned int i;
+	u32 mps;
 
 	/* Without hops, the end is the shared bridge itself. */
 	for (i = 0; i < max(leg->hops, 1U); i++, at = pci_upstream_bridge(at)) {
-		if (!pci_is_pcie(at))
-			continue;
-		if (pcie_capability_read_word(pci_physfn(at), PCI_EXP_DEVCTL,
-					      &ctrl) ||
-		    PCI_POSSIBLE_ERROR(ctrl)) {
-			facts->accepts = 0;
-			continue;
-		}
-		mps = 128 << FIELD_GET(PCI_EXP_DEVCTL_PAYLOAD, ctrl);
-		leg->payload = leg->payload ?: mps;
+		mps = p2pdma_read_mps(facts, at);
+		if (!leg->payload && pci_is_pcie(at))
+			leg->payload = mps ?: P2PDMA_NO_LIMIT;	/* unknown: the worst */
 		facts->accepts = min(facts->accepts, mps);
 	}
 }
+
+/* The same for packets that come down from the root complex */
+static void p2pdma_read_root_payload(struct p2pdma_facts *facts,
+				     struct p2pdma_leg *leg, struct pci_dev *at)
+{
+	struct pci_dev *up;
+
+	leg->root_accepts = P2PDMA_NO_LIMIT;
+	for (; (up = pci_upstream_bridge(at)); at = up)
+		leg->root_accepts = min(leg->root_accepts,
+					p2pdma_read_mps(facts, at));
+	leg->root_payload = pci_pcie_type(at) == PCI_EXP_TYPE_ROOT_PORT ?
+			    p2pdma_read_mps(facts, at) : P2PDMA_NO_LIMIT;
+}
+
+/* ---- Addresses ---- */
+
+/**
+ * p2pdma_translated - does an IOMMU translate a device's DMA addresses?
+ * @dev: the device
+ *
+ * Context: any.
+ * Return: true if DMA addresses aren't CPU addresses, or may not be.
+ */
+bool p2pdma_translated(struct device *dev)
+{
+	KUNIT_STATIC_STUB_REDIRECT(p2pdma_translated, dev);
+	return p2pdma_dma_translated(dev);
+}
+EXPORT_SYMBOL_IF_KUNIT(p2pdma_translated);
+
+/* May bridges below @host take a CPU address for the bus address of a device? */
+static bool p2pdma_address_taken(struct pci_host_bridge *host,
+				 const struct resource *bar)
+{
+	struct resource_entry *window;
+
+	resource_list_for_each_entry(window, &host->windows) {
+		if (resource_type(window->res) == IORESOURCE_MEM &&
+		    bar->start <= window->res->end - window->offset &&
+		    bar->end >= window->res->start - window->offset)
+			return true;
+	}
+	return false;
+}
+
+/* What bridges above @client see in requests to the CPU address of @bar */
+static enum p2pdma_address p2pdma_read_cpu_address(const struct p2pdma_facts *facts,
+						   struct pci_dev *owner,
+						   struct pci_dev *client,
+						   const struct resource *bar)
+{
+	struct pci_bus_region region;
+
+	pcibios_resource_to_bus(owner->bus, &region, (struct resource *)bar);
+	if (facts->same_host_bridge && region.start == bar->start)
+		return P2PDMA_SAME_ADDRESS;
+	if (p2pdma_address_taken(pci_find_host_bridge(client->bus), bar))
+		return P2PDMA_TAKEN_ADDRESS;
+	return P2PDMA_CPU_ADDRESS;
+}
+
+/*
+ * Do @client's DMA addresses, without an IOMMU, differ from CPU addresses?
+ * Firmware describes the offset by dma-ranges in a device tree, or _DMA in
+ * ACPI, and dma_map_sg() applies it.  The offset is valid for system memory;
+ * the DMA address of a BAR isn't known.
+ */
+static bool p2pdma_offset(struct device *client, const struct resource *bar)
+{
+	return phys_to_dma_unencrypted(client, bar->start) != bar->start ||
+	       phys_to_dma_unencrypted(client, bar->end) != bar->end;
+}
+
+/* Which addresses reach the owner's memory: any of its BARs may be meant. */
+static void p2pdma_read_addresses(struct p2pdma_facts *facts,
+				  struct pci_dev *owner, struct pci_dev *client)
+{
+	bool translated = p2pdma_translated(&client->dev);
+	enum p2pdma_address address;
+	struct resource *bar;
+	int i;
+
+	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
+		bar = pci_resource_n(owner, i);
+		if (resource_type(bar) != IORESOURCE_MEM || !bar->start ||
+		    bar->flags & IORESOURCE_UNSET)
+			continue;
+		address = p2pdma_read_cpu_address(facts, owner, client, bar);
+		facts->translations |= BIT(address);
+		if (!translated && p2pdma_offset(&client->dev, bar))
+			address = P2PDMA_NO_ADDRESS;
+		facts->mapped |= BIT(address);
+	}
+	/* Without a BAR there is nothing to find out. */
+	if (translated || !facts->mapped)
+		facts->mapped = BIT(P2PDMA_IOVA);
+	if (!facts->translations)
+		facts->translations = BIT(P2PDMA_CPU_ADDRESS);
+}
+
+/*
+ * Does @client's DMA go through bounce buffers?  They are system memory, copied to
+ * and from by the CPU.
+ */
+static bool p2pdma_bounces(struct pci_dev *client)
+{
+	return client->untrusted || (is_swiotlb_force_bounce(&client->dev) &&
+				     !p2pdma_translated(&client->dev));
+}
+
+/* ---- All facts ---- */
 
 /* The device on the root bus that @pdev's packets pass */
 static struct pci_dev *p2pdma_top(struct pci_dev *pdev)
@@ -257,7 +569,7 @@ static struct pci_dev *p2pdma_top(struct pci_dev *pdev)
 }
 
 static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
-			  struct p2pdma_facts *facts)
+			  bool all, struct p2pdma_facts *facts)
 {
 	struct pci_dev *ends[P2PDMA_LEGS] = {
 		[P2PDMA_OWNER] = owner,
@@ -271,52 +583,70 @@ static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
 	shared = p2pdma_walk(ends, legs, turns);
 	facts->shared_bridge = shared;
 	facts->same_function = owner == client;
-	facts->accepts = UINT_MAX;
+	facts->bounced = p2pdma_bounces(client);
+	facts->ats = client->ats_enabled;
+	facts->tlp_choice = client->p2pdma_tlp_choice;
+	facts->accepts = P2PDMA_NO_LIMIT;
+	for (packet = 0; packet < P2PDMA_PACKETS; packet++)
+		facts->turns[packet].fate = P2PDMA_DIRECT;
 	for (i = 0; i < P2PDMA_LEGS; i++) {
 		legs[i].node = dev_to_node(&ends[i]->dev);
 		top[i] = p2pdma_top(ends[i]);
-		if (shared && !facts->same_function)
-			p2pdma_read_payload(facts, &legs[i], ends[i]);
 	}
 	facts->same_host_bridge = top[P2PDMA_OWNER]->bus ==
 				  top[P2PDMA_CLIENT]->bus;
+	if (facts->same_function)
+		return;
 
-	for (packet = 0; packet < P2PDMA_PACKETS; packet++) {
-		facts->turns[packet].fate = P2PDMA_DIRECT;
-		i = p2pdma_leg_of(packet);
-		if (shared && !facts->same_function)
-			p2pdma_read_turn(packet, turns[i], turns[!i],
-					 &facts->turns[packet]);
+	for (i = 0; i < P2PDMA_LEGS; i++) {
+		p2pdma_read_payload(facts, &legs[i], ends[i]);
+		if (shared)
+			p2pdma_read_turn(facts, turns[i], turns[!i], i);
 	}
+	if (facts->ats)
+		p2pdma_read_blocking(facts, client, shared);
 
 	/* Config space is slow: read only facts that can matter. */
-	if (!p2pdma_needs_root(facts))
+	if (!all && !p2pdma_needs_root(facts))
 		return;
-	facts->forwarded = p2pdma_read_forwarding(shared);
+	if (shared)
+		p2pdma_read_forwarding(facts, shared);
+	else
+		p2pdma_read_root_turn(facts, top);
+	p2pdma_read_addresses(facts, owner, client);
 	facts->cpu_allows = p2pdma_cpu_allows();
 	facts->encrypted = p2pdma_memory_encrypted();
-	for (i = 0; i < P2PDMA_LEGS; i++)
+	for (i = 0; i < P2PDMA_LEGS; i++) {
+		p2pdma_read_root_payload(facts, &legs[i], ends[i]);
 		legs[i].host_directions =
 			p2pdma_host_directions(top[i], facts->same_host_bridge,
 					       &legs[i].host_admitted);
+	}
 }
 
 /**
  * p2pdma_find_route - gather facts about two devices, and judge them
  * @owner: device with the memory
  * @client: device that would access the memory, or a child of that device
+ * @tlp: class of packets, PCI_P2PDMA_TLP_*
+ * @all: gather all facts, so that they can be judged for other classes
  * @facts: where to store the facts
  * @verdict: where to store the verdict
  *
  * Context: any; never sleeps.  The caller holds both devices.
+ * Return: all reasons why a direction doesn't work, a bit each.
  */
-void p2pdma_find_route(struct pci_dev *owner, struct device *client,
-		       struct p2pdma_facts *facts, struct p2pdma_verdict *verdict)
+u32 p2pdma_find_route(struct pci_dev *owner, struct device *client,
+		      unsigned int tlp, bool all, struct p2pdma_facts *facts,
+		      struct p2pdma_verdict *verdict)
 {
 	struct pci_dev *pci_client = p2pdma_pci_client(client);
 
-	*facts = (struct p2pdma_facts) { .client_is_pci = pci_client };
+	*facts = (struct p2pdma_facts) {
+		.client_is_pci = pci_client,
+		.tlp = tlp,
+	};
 	if (pci_client)
-		p2pdma_gather(owner, pci_client, facts);
-	p2pdma_decide(facts, verdict);
+		p2pdma_gather(owner, pci_client, all, facts);
+	return p2pdma_decide(facts, verdict);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * PCI peer-to-peer DMA: directions, and reasons of verdicts on routes.
+ * PCI peer-to-peer DMA: directions, classes of packets, and reasons of verdicts on
+ * routes.
  *
  * Plain numbers, so that user space can use this header.
  */
@@ -13,6 +14,22 @@
 /* Directions, from the client's point of view */
 #define P2PDMA_READ	BIT(0)
 #define P2PDMA_WRITE	BIT(1)
+
+/**
+ * enum pci_p2pdma_tlp_flags - packets of a transfer that ACS routes differently
+ * @PCI_P2PDMA_TLP_TRANSLATED: the client sends its requests as Translated
+ *	Requests (Address Type 10b, PCIe Base Specification 6.0, section 10.2.1),
+ *	for which its ATS must be enabled.  Otherwise they are untranslated.
+ * @PCI_P2PDMA_TLP_RELAXED_CPL: the client sets the Relaxed Ordering attribute in
+ *	all of its read requests, and so all completions have it.  Otherwise some
+ *	may have it.
+ * @PCI_P2PDMA_TLP_CLASSES: the number of combinations of these flags
+ */
+enum pci_p2pdma_tlp_flags {
+	PCI_P2PDMA_TLP_TRANSLATED = BIT(0),
+	PCI_P2PDMA_TLP_RELAXED_CPL = BIT(1),
+	PCI_P2PDMA_TLP_CLASSES = BIT(2),
+};
 
 /**
  * enum p2pdma_reason - why a route is allowed, limited or refused
@@ -29,6 +46,14 @@
  *	between its functions, and the root complex isn't known to forward such
  *	packets, or they don't reach it
  * @P2PDMA_REASON_ACS_EGRESS: ACS Egress Control drops the client's requests
+ * @P2PDMA_REASON_ACS_FORWARDING: a port above both devices isn't set to pass on
+ *	what ACS redirects (Upstream Forwarding)
+ * @P2PDMA_REASON_ACS_TRANSLATION_BLOCKING: a port drops the client's Translated
+ *	Requests and its requests for translation
+ * @P2PDMA_REASON_ATS: the client translates all addresses by ATS, so bus addresses
+ *	are useless to it, and the way through the IOMMU isn't open
+ * @P2PDMA_REASON_ATS_OFF: Translated Requests were asked for, and the client's ATS
+ *	is off
  * @P2PDMA_REASON_MPS_MISMATCH: packets may be larger than a receiver accepts
  * @P2PDMA_REASON_DMA_MASK: the client can't address the BAR
  * @P2PDMA_REASON_BAR_MOVED: the BAR's address has changed since registration
@@ -40,6 +65,11 @@
  *	the DMA API would take the BAR for encrypted system memory
  * @P2PDMA_REASON_DMA_RANGES: the path is through the root complex without an
  *	IOMMU, and the client's DMA addresses aren't CPU addresses
+ * @P2PDMA_REASON_ADDRESS_TAKEN: the path is through the root complex without an
+ *	IOMMU, and the BAR's CPU address is also a bus address below the client's
+ *	host bridge
+ * @P2PDMA_REASON_UNKNOWN: a fact isn't known: extended config space isn't
+ *	accessible, or the specification leaves the case open
  * @P2PDMA_REASON_MAX: the number of reasons
  *
  * p2pdma_reason_name() returns the name of a reason, the same in all
@@ -62,6 +92,12 @@ enum p2pdma_reason {
 	P2PDMA_REASON_BOUNCED,
 	P2PDMA_REASON_MEMORY_ENCRYPTED,
 	P2PDMA_REASON_DMA_RANGES,
+	P2PDMA_REASON_ADDRESS_TAKEN,
+	P2PDMA_REASON_ACS_FORWARDING,
+	P2PDMA_REASON_ACS_TRANSLATION_BLOCKING,
+	P2PDMA_REASON_ATS,
+	P2PDMA_REASON_ATS_OFF,
+	P2PDMA_REASON_UNKNOWN,
 	P2PDMA_REASON_MAX,
 };
 

@@ -41,12 +41,18 @@ struct p2pdma_provider {
 /**
  * struct p2pdma_route - the verdict on an owner and a client
  * @map_type: how the client's DMA addresses are made; never UNKNOWN
- * @reason: why the route is allowed, limited or refused.  (Only @directions
- *	shows that a host bridge forwards nothing but writes.)
+ * @reason: why the route is allowed, limited or refused: of several reasons the
+ *	one to mend first.  (Only @directions shows that a host bridge forwards
+ *	nothing but writes.)
  * @distance: cost, less is better, 0 for the owner itself; comparable between
  *	owners for one client.  Meaningless if the route is refused.
  * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0 if the
  *	route is refused
+ * @reasons: all that stands against a direction, a bit of enum p2pdma_reason each;
+ *	0 if both directions work
+ * @classes: classes of packets that this verdict holds for: bit N is set if the
+ *	same addresses and at least the same directions are possible with flags N of
+ *	enum pci_p2pdma_tlp_flags
  * @blocking: ports or functions whose ACS redirects or blocks requests (first)
  *	or completions (second); NULL if none does.  Valid as long as the caller
  *	holds owner and client.
@@ -56,6 +62,8 @@ struct p2pdma_route {
 	enum p2pdma_reason reason;
 	int distance;
 	unsigned int directions;
+	u32 reasons;
+	unsigned int classes;
 	struct pci_dev *blocking[2];
 };
 
@@ -70,8 +78,10 @@ bool pci_has_p2pmem(struct pci_dev *pdev);
 /* Providers without struct pages, and mapping of provider memory by address */
 int pcim_p2pdma_init(struct pci_dev *pdev);
 struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev, int bar);
-enum pci_p2pdma_map_type pci_p2pdma_map_type(struct p2pdma_provider *provider,
-					     struct device *dev);
+enum pci_p2pdma_map_type pci_p2pdma_map_type_tlp(struct p2pdma_provider *provider,
+						 struct device *dev,
+						 unsigned int flags);
+void pci_p2pdma_set_tlp_choice(struct pci_dev *client, bool choice);
 dma_addr_t dma_map_p2p(struct device *dev, struct p2pdma_provider *provider,
 		       phys_addr_t phys, size_t size,
 		       enum dma_data_direction dir, unsigned long attrs);
@@ -84,8 +94,8 @@ int pci_p2pdma_distance_many(struct pci_dev *owner,
 			     struct device **clients, int num_clients,
 			     bool verbose);
 struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients);
-int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
-		     struct p2pdma_route *route);
+int pci_p2pdma_route_tlp(struct pci_dev *owner, struct device *client,
+			 unsigned int flags, struct p2pdma_route *route);
 const char *p2pdma_reason_name(enum p2pdma_reason reason);
 
 /* Memory of one device */
@@ -129,10 +139,14 @@ static inline struct p2pdma_provider *pcim_p2pdma_provider(struct pci_dev *pdev,
 }
 
 static inline enum pci_p2pdma_map_type
-pci_p2pdma_map_type(struct p2pdma_provider *provider, struct device *dev)
+pci_p2pdma_map_type_tlp(struct p2pdma_provider *provider, struct device *dev,
+			unsigned int flags)
 {
 	return PCI_P2PDMA_MAP_NOT_SUPPORTED;
 }
+
+static inline void pci_p2pdma_set_tlp_choice(struct pci_dev *client,
+					     bool choice) { }
 
 static inline dma_addr_t dma_map_p2p(struct device *dev,
 				     struct p2pdma_provider *provider,
@@ -162,16 +176,17 @@ static inline struct pci_dev *pci_p2pmem_find_many(struct device **clients,
 	return NULL;
 }
 
-static inline int pci_p2pdma_route(struct pci_dev *owner,
-				   struct device *client,
-				   struct p2pdma_route *route)
+static inline int pci_p2pdma_route_tlp(struct pci_dev *owner,
+				       struct device *client,
+				       unsigned int flags,
+				       struct p2pdma_route *route)
 {
 	return -EOPNOTSUPP;
 }
 
 static inline const char *p2pdma_reason_name(enum p2pdma_reason reason)
 {
-	return "unknown";
+	return "none";
 }
 
 static inline void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
@@ -214,6 +229,35 @@ static inline ssize_t pci_p2pdma_enable_show(char *page,
 }
 
 #endif /* CONFIG_PCI_P2PDMA */
+
+/**
+ * pci_p2pdma_map_type - how a client's DMA addresses for a BAR are made
+ * @provider: the BAR
+ * @dev: device that would access the BAR: a PCI device, or a child of one
+ *
+ * Context: as pci_p2pdma_map_type_tlp().
+ * Return: as pci_p2pdma_map_type_tlp() without flags.
+ */
+static inline enum pci_p2pdma_map_type
+pci_p2pdma_map_type(struct p2pdma_provider *provider, struct device *dev)
+{
+	return pci_p2pdma_map_type_tlp(provider, dev, 0);
+}
+
+/**
+ * pci_p2pdma_route - get the verdict on a client and a device's memory
+ * @owner: PCI device with the memory; needn't be registered yet
+ * @client: device that would access the memory: a PCI device, or a child of one
+ * @route: where to store the verdict, also if there is no route
+ *
+ * Context: as pci_p2pdma_route_tlp().
+ * Return: as pci_p2pdma_route_tlp() without flags.
+ */
+static inline int pci_p2pdma_route(struct pci_dev *owner, struct device *client,
+				   struct p2pdma_route *route)
+{
+	return pci_p2pdma_route_tlp(owner, client, 0, route);
+}
 
 /**
  * pci_p2pdma_bus_addr_map - bus address of memory of a provider

@@ -247,6 +247,7 @@ static enum outcome expected(struct world *world,
 	const u64 offset = world->nodes[f->host].offset;
 	const u128 start = (u64)(f->bar + offset);
 	const u128 first = question->phys;
+	const struct p2pdma_router_client facts = { };
 	struct p2pdma_router_answer answer;
 	enum outcome outcome;
 
@@ -257,6 +258,7 @@ static enum outcome expected(struct world *world,
 		return NOT_IN_BAR;
 
 	p2pdma_router_route(world->router, question->client, question->provider,
+			    &facts,
 			    p2pdma_router_policy(world->router,
 						 question->client,
 						 question->provider,

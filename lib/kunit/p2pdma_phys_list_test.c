@@ -595,10 +595,12 @@ static void map_limits(struct kunit *test)
 		p2pdma_phys_list_unmap(mapping);
 
 	a->untrusted = true;
+	pci_p2pdma_fabric_changed();
 	expect_not_mapped(test, &a->dev, list, DMA_TO_DEVICE, -EREMOTEIO);
 	mapping = p2pdma_phys_list_map(&a->dev, ram, DMA_TO_DEVICE, 0,
 				       GFP_KERNEL);
 	a->untrusted = false;
+	pci_p2pdma_fabric_changed();
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, mapping);
 	p2pdma_phys_list_unmap(mapping);
 }

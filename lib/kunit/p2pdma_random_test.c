@@ -2,28 +2,31 @@
 /*
  * KUnit test: routes on random PCI fabrics, against a packet router.
  *
- * Fabrics are made at random, and the answers of pci_p2pdma_route() and
+ * Fabrics are made at random, and the answers of pci_p2pdma_route_tlp() and
  * pci_p2pdma_distance_many() for two devices are compared with the fate of the
  * packets that the devices would send each other, see p2pdma_router.c.
  *
  * A random fabric is a topology together with one setting of what may change
  * without enumeration: ACS control, Egress Control Vectors, payload sizes,
- * config reads that fail.  Enumeration takes most of the time, so each topology
- * is used with several settings.  The seed determines everything:
+ * config reads that fail, ATS, IOMMUs and DMA ranges of clients.  Enumeration
+ * takes most of the time, so each topology is used with several settings.  The
+ * seed determines everything:
  *
  *	p2pdma_random.seed=N	seed of the first topology, the next one has
  *				N + 1; every message about a fabric names it.
  *				A new one each time if not given.
  *	p2pdma_random.fabrics=N	number of fabrics
  *
- * Reasons (except `unreadable`), distances, log lines, provider memory and
- * mappings are not compared here.
+ * Reasons (except those that the model can't know a route by: `unreadable`,
+ * `unknown`, `address-taken`, `ats-off`), distances, log lines, provider memory
+ * and mappings are not compared here.
  */
 
 #include <kunit/static_stub.h>
 #include <kunit/test.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/dma-direct.h>
 #include <linux/moduleparam.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/random.h>
@@ -73,7 +76,9 @@ MODULE_PARM_DESC(fabrics, "How many random PCI fabrics to compare routes on");
  * @name: names of the nodes
  * @vfs: virtual functions of each node
  * @last: last node directly below each node, -1 for none
- * @ports: where each switch's port numbers begin, and how far they are apart
+ * @ports: where each switch's and root complex's port numbers begin, and how
+ *	far they are apart
+ * @client: facts about each function as a client, without those of a mapping
  */
 struct random_fabric {
 	u64 seed;
@@ -85,6 +90,7 @@ struct random_fabric {
 	u8 vfs[MAX_NODES];
 	s8 last[MAX_NODES];
 	u8 ports[MAX_NODES][2];
+	struct p2pdma_router_client client[MAX_NODES];
 };
 
 /* SplitMix64 */
@@ -265,7 +271,7 @@ static bool add_child(struct random_fabric *r, int above)
 	node->device = device;
 	node->function = function;
 	random_quirk(state, node);
-	if (node->kind == PCI_FABRIC_DOWNSTREAM) {
+	if (has_link(node->kind)) {
 		node->port = r->ports[above][0];
 		r->ports[above][0] += r->ports[above][1];
 	}
@@ -303,6 +309,14 @@ static void name_host_bridge(struct random_fabric *r, int host)
 
 static void random_topology(struct random_fabric *r, u64 topology_seed)
 {
+	/*
+	 * CPU addresses less bus addresses.  The windows of all host bridges are
+	 * side by side, multiples of 128 MiB in size, so that with small offsets
+	 * CPU addresses are bus addresses of other devices too.
+	 */
+	static const u64 offsets[] = {
+		0, 0, 0, 0, SZ_4G, SZ_64M, SZ_128M, SZ_256M, -(u64)SZ_256M,
+	};
 	unsigned int i, hosts, functions;
 	u64 *state = &r->state;
 
@@ -316,7 +330,7 @@ static void random_topology(struct random_fabric *r, u64 topology_seed)
 		struct pci_fabric_node *host = new_node(r, -1, PCI_FABRIC_HOST);
 
 		host->domain = 0x10000 + i;
-		host->offset = below(state, 2) * SZ_4G;
+		host->offset = offsets[below(state, ARRAY_SIZE(offsets))];
 	}
 	/* There may be no place left, so limit the attempts */
 	for (i = 0; r->functions < functions && i < 10000; i++) {
@@ -335,6 +349,19 @@ static void random_topology(struct random_fabric *r, u64 topology_seed)
 /*
  * One setting, in the fabric and in the model
  */
+
+/* A bit in the Egress Control Vector of @f, often that for packets to @g */
+static unsigned int egress_bit(const struct p2pdma_router *router,
+			       const struct p2pdma_router_function *f,
+			       const struct p2pdma_router_function *g)
+{
+	if (has_link(f->kind))
+		return g->port;
+	if (router->function[f->above].kind == PCI_FABRIC_HOST &&
+	    f->id >> 3 == g->id >> 3)
+		return g->id & 7;
+	return g->id & 0xff;
+}
 
 static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
 			 struct p2pdma_router *router, int index, u16 acs,
@@ -356,7 +383,7 @@ static void set_function(struct random_fabric *r, struct pci_fabric *fabric,
 
 		if (g->above != f->above)
 			continue;
-		number = has_link(f->kind) ? g->port : g->id & 0xff;
+		number = egress_bit(router, f, g);
 		if (number >= f->vector || on == test_bit(number, f->egress))
 			continue;
 		pci_fabric_set_egress(fabric, f->name, number, on);
@@ -404,7 +431,7 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 {
 	/* What the kernel sets for isolation, and less usual mixtures */
 	static const u16 acs[] = {
-		0xffff,
+		(u16)~PCI_ACS_TB,
 		PCI_ACS_SV | PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF,
 		PCI_ACS_RR | PCI_ACS_CR,
 		PCI_ACS_RR | PCI_ACS_UF,
@@ -415,8 +442,16 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 	u64 *state = &r->state;
 	/* Equal payloads half of the time, as unequal ones block most routes */
 	unsigned int payloads = chance(state, 50) ? 1 : 3;
-	u16 mask = acs[below(state, ARRAY_SIZE(acs))];
+	u16 mask = acs[below(state, ARRAY_SIZE(acs))], root = 0;
 	unsigned int i, failing;
+
+	if (chance(state, 40))
+		mask |= PCI_ACS_DT;
+	if (chance(state, 15))
+		mask |= PCI_ACS_TB;
+	/* Nothing sets this, and few routes depend on it */
+	if (chance(state, 50))
+		root = PCI_ACS_EC | PCI_ACS_CR | PCI_ACS_UF | PCI_ACS_DT;
 
 	for (i = 0; i < router->count; i++) {
 		struct p2pdma_router_function *f = &router->function[i];
@@ -426,7 +461,8 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 		if (f->unreadable)
 			pci_fabric_fail_reads(fabric, f->name, false);
 		f->unreadable = false;
-		set_function(r, fabric, router, i, mask, payloads);
+		set_function(r, fabric, router, i,
+			     root && f->above == f->host ? root : mask, payloads);
 	}
 
 	failing = chance(state, 25) ? 1 + below(state, FAILING) : 0;
@@ -441,8 +477,39 @@ static void random_setting(struct random_fabric *r, struct pci_fabric *fabric,
 	}
 }
 
+/* Facts about a client, in the PCI core and for the model */
+static void set_client(struct random_fabric *r,
+		       const struct p2pdma_router_function *f,
+		       struct p2pdma_router_client *client, struct pci_dev *pdev)
+{
+	static const struct bus_dma_region ranges[] = {
+		{ .cpu_start = 0, .dma_start = SZ_1G, .size = 1ULL << 52 },
+		{ }
+	};
+	u64 *state = &r->state;
+
+	*client = (struct p2pdma_router_client) {
+		/* A conventional device can't have it */
+		.ats = f->kind != PCI_FABRIC_PCI_DEVICE && chance(state, 30),
+		.chooses = chance(state, 50),
+		.iommu = chance(state, 50),
+		.ranges = chance(state, 15),
+	};
+	pdev->ats_enabled = client->ats;
+	pci_p2pdma_set_tlp_choice(pdev, client->chooses);
+	pdev->dev.dma_range_map = client->ranges ? ranges : NULL;
+}
+
+static void reset_client(struct pci_dev *pdev)
+{
+	pdev->ats_enabled = false;
+	pci_p2pdma_set_tlp_choice(pdev, false);
+	/* The driver core would free it */
+	pdev->dev.dma_range_map = NULL;
+}
+
 /*
- * The expected answer if reads fail
+ * The expected answer if reads fail, or the specification leaves it open
  */
 
 enum readable { READABLE, EITHER, UNREADABLE };
@@ -457,6 +524,34 @@ static bool on_leg(const struct p2pdma_router *router, int from, int index)
 	return false;
 }
 
+/**
+ * struct expectation - what the core may answer
+ * @answer: the model's answer
+ * @readable: whether the core may, or must, give up instead
+ */
+struct expectation {
+	struct p2pdma_router_answer answer;
+	enum readable readable;
+};
+
+static bool same_answer(const struct p2pdma_router_answer *a,
+			const struct p2pdma_router_answer *b)
+{
+	return a->map_type == b->map_type && a->directions == b->directions &&
+	       a->unknown == b->unknown;
+}
+
+static bool met_unknown(const struct p2pdma_router_answer *answer)
+{
+	int i;
+
+	for (i = 0; i < P2PDMA_ROUTER_SENT; i++)
+		if (answer->sent & BIT(i) &&
+		    answer->fate[i] == P2PDMA_ROUTER_UNKNOWN)
+			return true;
+	return false;
+}
+
 /*
  * A register that can't be read is needed if the answer would be another one
  * with other contents: then `unreadable` is the only right answer. Where the
@@ -464,7 +559,9 @@ static bool on_leg(const struct p2pdma_router *router, int from, int index)
  * too. A device that isn't on the way has no part in this.
  */
 static enum readable readable(struct p2pdma_router *router, int client,
-			      int provider, unsigned int policy,
+			      int provider,
+			      const struct p2pdma_router_client *facts,
+			      unsigned int policy,
 			      const struct p2pdma_router_answer *answer)
 {
 	static const struct {
@@ -477,9 +574,16 @@ static enum readable readable(struct p2pdma_router *router, int client,
 		{ PCI_ACS_RR | PCI_ACS_CR, 4096 },
 		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF, 128 },
 		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF, 4096 },
+		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF | PCI_ACS_DT, 128 },
+		{ PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_UF | PCI_ACS_TB, 128 },
+		{ PCI_ACS_RR | PCI_ACS_UF | PCI_ACS_DT, 4096 },
 		{ PCI_ACS_CR | PCI_ACS_UF, 128 },
 		{ PCI_ACS_UF, 128 },
+		{ PCI_ACS_UF, 4096 },
+		{ PCI_ACS_UF | PCI_ACS_TB, 128 },
 		{ PCI_ACS_EC, 128 },
+		{ PCI_ACS_EC | PCI_ACS_DT, 4096 },
+		{ PCI_ACS_EC | PCI_ACS_UF | PCI_ACS_DT, 128 },
 		{ PCI_ACS_EC | PCI_ACS_UF | PCI_ACS_CR, 4096 },
 	};
 	enum readable result = READABLE;
@@ -515,15 +619,33 @@ static enum readable readable(struct p2pdma_router *router, int client,
 			f->mps = contents[k].mps;
 			bitmap_fill(f->egress, P2PDMA_ROUTER_VECTOR);
 		}
-		p2pdma_router_route(router, client, provider, policy, &other);
-		if (other.map_type != answer->map_type ||
-		    other.directions != answer->directions)
+		p2pdma_router_route(router, client, provider, facts, policy,
+				    &other);
+		if (!same_answer(&other, answer))
 			result = UNREADABLE;
 	}
 
 	for (i = 0; i < count; i++)
 		router->function[index[i]] = saved[i];
 	return result;
+}
+
+static noinline_for_stack void expect(struct p2pdma_router *router, int client,
+				      int provider,
+				      const struct p2pdma_router_client *facts,
+				      unsigned int policy,
+				      struct expectation *expected)
+{
+	struct p2pdma_router_answer *answer = &expected->answer;
+
+	p2pdma_router_route(router, client, provider, facts, policy, answer);
+	expected->readable = readable(router, client, provider, facts, policy,
+				      answer);
+	/* What the specification leaves open is the same as unreadable */
+	if (answer->unknown)
+		expected->readable = UNREADABLE;
+	else if (expected->readable == READABLE && met_unknown(answer))
+		expected->readable = EITHER;
 }
 
 /*
@@ -565,13 +687,26 @@ static void print_fabric(struct kunit *test, const struct random_fabric *r,
 
 /* Counts of what was compared, so that a test that compares nothing fails */
 struct seen {
-	unsigned int pairs;
+	unsigned int routes;
 	unsigned int map[PCI_P2PDMA_MAP_THRU_HOST_BRIDGE + 1][4];
 	unsigned int fate[P2PDMA_ROUTER_COUNT];
 	unsigned int unreadable;
+	unsigned int unknown;	/* what the specification leaves open decides */
 	unsigned int no_way;	/* requests between functions that can't go across */
 	unsigned int quirks;	/* from a function that the PCI core has a quirk for */
 	unsigned int encrypted;	/* root complex not used only for encryption */
+	unsigned int taken;	/* not used as CPU addresses may be bus addresses */
+	unsigned int ranges;	/* not used only for DMA ranges */
+	unsigned int ats_off;	/* translated requests without ATS */
+	unsigned int ats_bus;	/* translated requests by bus address */
+	unsigned int ats_through;	/* through the root complex with ATS */
+	unsigned int translated;	/* only translated requests get there */
+	unsigned int relaxed;	/* only relaxed completions get there */
+	unsigned int blocking;	/* Translation Blocking */
+	/* Untranslated requests that reach the root complex, and fail there */
+	unsigned int root_egress;
+	unsigned int root_forwarding;
+	unsigned int root_payload;
 };
 
 struct pair {
@@ -581,8 +716,8 @@ struct pair {
 	struct pci_dev *provider_dev;
 };
 
-/* Simulated properties of the machine */
-static bool cpu_allows, encrypted;
+/* Simulated properties of the machine, and of the pair's client */
+static bool cpu_allows, encrypted, client_translated;
 
 static bool cpu_rule(void)
 {
@@ -592,6 +727,11 @@ static bool cpu_rule(void)
 static bool encryption_rule(void)
 {
 	return encrypted;
+}
+
+static bool iommu_rule(struct device *dev)
+{
+	return client_translated;
 }
 
 /* Functions of one device, the first of which has something special? */
@@ -611,20 +751,227 @@ static void count_special(const struct p2pdma_router *router,
 		seen->quirks++;
 }
 
-/* Return: false if core and model don't agree */
+/* The function on a root bus that is above @index, or is it */
+static int at_root(const struct p2pdma_router *router, int index)
+{
+	while (router->function[index].above != router->function[index].host)
+		index = router->function[index].above;
+	return index;
+}
+
+static void count_answer(const struct p2pdma_router *router,
+			 const struct pair *pair,
+			 const struct p2pdma_router_client *facts,
+			 unsigned int policy,
+			 const struct p2pdma_router_answer *answer,
+			 struct seen *seen)
+{
+	bool ats = answer->sent & BIT(P2PDMA_ROUTER_DMA_TRANSLATION);
+	struct p2pdma_router_client other = *facts;
+	struct p2pdma_router_answer without;
+	int i;
+
+	seen->map[answer->map_type][answer->directions]++;
+	for (i = 0; i < P2PDMA_ROUTER_SENT; i++)
+		if (answer->sent & BIT(i))
+			seen->fate[answer->fate[i]]++;
+	if (!facts->translated && !facts->relaxed)
+		count_special(router, pair, seen);
+	if (pair->client == pair->provider)
+		return;
+
+	if (facts->translated && !facts->ats)
+		seen->ats_off++;
+	if (facts->translated && answer->map_type == BUS)
+		seen->ats_bus++;
+	if (ats && answer->map_type == THROUGH)
+		seen->ats_through++;
+	if (ats && facts->iommu &&
+	    answer->fate[P2PDMA_ROUTER_DMA_TRANSLATION] == P2PDMA_ROUTER_BLOCKED)
+		seen->blocking++;
+	/* Untranslated requests that no bridge below the root forwards */
+	if ((facts->iommu || at_root(router, pair->client) !=
+			     at_root(router, pair->provider)) &&
+	    answer->sent & BIT(P2PDMA_ROUTER_DMA_WRITE)) {
+		switch (answer->fate[P2PDMA_ROUTER_DMA_WRITE]) {
+		case P2PDMA_ROUTER_BLOCKED:
+			seen->root_egress++;
+			break;
+		case P2PDMA_ROUTER_LOST:
+			seen->root_forwarding++;
+			break;
+		case P2PDMA_ROUTER_MALFORMED:
+			seen->root_payload++;
+			break;
+		default:
+			break;
+		}
+	}
+
+	/* Facts that decide */
+	other.ranges = false;
+	p2pdma_router_route(router, pair->client, pair->provider, &other, policy,
+			    &without);
+	if (!same_answer(answer, &without))
+		seen->ranges++;
+	other = *facts;
+	other.relaxed = false;
+	p2pdma_router_route(router, pair->client, pair->provider, &other, policy,
+			    &without);
+	if (!same_answer(answer, &without))
+		seen->relaxed++;
+	if (!facts->chooses)
+		return;
+	other = *facts;
+	other.translated = false;
+	p2pdma_router_route(router, pair->client, pair->provider, &other, policy,
+			    &without);
+	if (answer->map_type == BUS && !without.directions)
+		seen->translated++;
+}
+
+static bool gave_up(const struct p2pdma_route *route)
+{
+	return route->reasons & (BIT(P2PDMA_REASON_UNREADABLE) |
+				 BIT(P2PDMA_REASON_UNKNOWN));
+}
+
+/* Whether the core's answer is one of those that are expected */
+static bool agrees(const struct expectation *expected, int rc,
+		   const struct p2pdma_route *route)
+{
+	const struct p2pdma_router_answer *answer = &expected->answer;
+
+	if (!route->directions && (route->map_type != REFUSED || rc != -EREMOTEIO))
+		return false;
+	if (expected->readable == UNREADABLE)
+		return !route->directions && gave_up(route);
+	if (!route->directions) {
+		if (expected->readable == EITHER && gave_up(route))
+			return true;
+		if (expected->readable == READABLE &&
+		    route->reasons & BIT(P2PDMA_REASON_UNREADABLE))
+			return false;
+	}
+	return route->map_type == answer->map_type &&
+	       route->directions == answer->directions &&
+	       rc == (answer->directions ? 0 : -EREMOTEIO);
+}
+
+static void print_disagreement(struct kunit *test, const struct random_fabric *r,
+			       const struct p2pdma_router *router,
+			       const struct pair *pair,
+			       const struct p2pdma_router_client *facts,
+			       unsigned int policy,
+			       const struct expectation *expected)
+{
+	const struct p2pdma_router_answer *answer = &expected->answer;
+	int i;
+
+	print_fabric(test, r, router);
+	kunit_err(test, "%s%s%s%s%s accesses %s%s%s; root complex forwards %s\n",
+		  router->function[pair->client].name,
+		  facts->ats ? " with ATS" : "",
+		  facts->chooses ? ", that chooses," : "",
+		  facts->iommu ? " with IOMMU" : "",
+		  facts->ranges ? " with DMA ranges" : "",
+		  router->function[pair->provider].name,
+		  facts->translated ? " by translated requests" : "",
+		  facts->relaxed ? ", completions with relaxed ordering" : "",
+		  direction_name[policy]);
+	kunit_err(test, "expected: %s, %s%s%s\n",
+		  p2pdma_router_map_name[answer->map_type],
+		  direction_name[answer->directions],
+		  answer->unknown ? " (unknown)" :
+		  expected->readable == UNREADABLE ? " (unreadable)" : "",
+		  expected->readable == EITHER ? " (or unknown or unreadable)" : "");
+	for (i = 0; i < P2PDMA_ROUTER_SENT; i++)
+		if (answer->sent & BIT(i))
+			kunit_err(test, "%s: %s\n", p2pdma_router_sent_name[i],
+				  p2pdma_router_fate_name[answer->fate[i]]);
+}
+
+/* Return: false if core and model don't agree about one kind of mapping */
 static noinline_for_stack bool
-compare(struct kunit *test, struct random_fabric *r,
-	struct p2pdma_router *router, const struct pair *pair,
-	struct seen *seen)
+compare_mapping(struct kunit *test, struct random_fabric *r,
+		struct p2pdma_router *router, const struct pair *pair,
+		const struct p2pdma_router_client *facts, unsigned int policy,
+		struct seen *seen)
 {
 	struct device *client_dev = &pair->client_dev->dev;
 	struct p2pdma_route route = {};
-	struct p2pdma_router_answer answer;
-	unsigned int policy, i;
-	enum readable expected;
-	bool refused, near, both;
-	int rc, distance;
+	struct expectation expected, without_root;
+	unsigned int flags = 0;
+	bool agreed, taken, near, both;
+	int rc, distance = 0;
 
+	if (facts->translated)
+		flags |= PCI_P2PDMA_TLP_TRANSLATED;
+	if (facts->relaxed)
+		flags |= PCI_P2PDMA_TLP_RELAXED_CPL;
+	expect(router, pair->client, pair->provider, facts, policy, &expected);
+	/* Untranslated requests without an IOMMU, and all translated ones */
+	taken = (!facts->iommu ||
+		 (facts->ats && (facts->translated || !facts->chooses))) &&
+		p2pdma_router_address_taken(router, pair->client, pair->provider);
+
+	rc = pci_p2pdma_route_tlp(pair->provider_dev, client_dev, flags, &route);
+	seen->routes++;
+	agreed = agrees(&expected, rc, &route);
+	if (agreed) {
+		if (expected.answer.unknown)
+			seen->unknown++;
+		else if (expected.readable == UNREADABLE ||
+			 (expected.readable == EITHER && gave_up(&route)))
+			seen->unreadable++;
+		else
+			count_answer(router, pair, facts, policy,
+				     &expected.answer, seen);
+	} else if (taken) {
+		/* The core doesn't look which device has the address */
+		expect(router, pair->client, pair->provider, facts, 0,
+		       &without_root);
+		agreed = agrees(&without_root, rc, &route) &&
+			 (route.directions ||
+			  route.reasons & BIT(P2PDMA_REASON_ADDRESS_TAKEN));
+		seen->taken += agreed;
+	}
+
+	if (facts->translated && !facts->ats && pair->client != pair->provider &&
+	    !gave_up(&route) && !(route.reasons & BIT(P2PDMA_REASON_ATS_OFF)))
+		agreed = false;
+	if (!flags) {
+		distance = pci_p2pdma_distance_many(pair->provider_dev,
+						    &client_dev, 1, false);
+		near = distance >= 0;
+		both = route.directions == BOTH;
+		agreed = agreed && near == both;
+	}
+	if (agreed)
+		return true;
+
+	print_disagreement(test, r, router, pair, facts, policy, &expected);
+	kunit_err(test, "pci_p2pdma_route_tlp(%#x): %d, %s, %s, %s, reasons %#lx%s; pci_p2pdma_distance_many(): %d\n",
+		  flags, rc, p2pdma_router_map_name[route.map_type],
+		  direction_name[route.directions & BOTH],
+		  p2pdma_reason_name(route.reason) ?: "(no reason)",
+		  (unsigned long)route.reasons, taken ? ", address taken" : "",
+		  distance);
+	KUNIT_FAIL(test,
+		   "no agreement; p2pdma_random.seed=%llu p2pdma_random.fabrics=%u repeats it",
+		   r->seed, SETTINGS);
+	return false;
+}
+
+/* Return: false if core and model don't agree */
+static bool compare(struct kunit *test, struct random_fabric *r,
+		    struct p2pdma_router *router, const struct pair *pair,
+		    struct seen *seen)
+{
+	struct p2pdma_router_client facts = r->client[pair->client];
+	unsigned int policy, i;
+
+	client_translated = facts.iommu;
 	policy = p2pdma_router_policy(router, pair->client, pair->provider,
 				      cpu_allows);
 	/* Encrypted: forwarded addresses aren't those of the provider */
@@ -632,58 +979,13 @@ compare(struct kunit *test, struct random_fabric *r,
 		seen->encrypted++;
 		policy = 0;
 	}
-	p2pdma_router_route(router, pair->client, pair->provider, policy,
-			    &answer);
-	expected = readable(router, pair->client, pair->provider, policy,
-			    &answer);
-
-	rc = pci_p2pdma_route(pair->provider_dev, client_dev, &route);
-	distance = pci_p2pdma_distance_many(pair->provider_dev, &client_dev, 1,
-					    false);
-
-	seen->pairs++;
-	refused = route.reason == P2PDMA_REASON_UNREADABLE;
-	if (expected == UNREADABLE || (expected == EITHER && refused)) {
-		seen->unreadable++;
-		answer.map_type = PCI_P2PDMA_MAP_NOT_SUPPORTED;
-		answer.directions = 0;
-		if (!refused)
-			goto disagree;
-	} else {
-		count_special(router, pair, seen);
-		seen->map[answer.map_type][answer.directions]++;
-		for (i = 0; i < ARRAY_SIZE(answer.fate); i++)
-			seen->fate[answer.fate[i]]++;
-		if (refused)
-			goto disagree;
+	for (i = 0; i < 4; i++) {
+		facts.translated = i & 1;
+		facts.relaxed = i & 2;
+		if (!compare_mapping(test, r, router, pair, &facts, policy, seen))
+			return false;
 	}
-	near = distance >= 0;
-	both = answer.directions == BOTH;
-	if (route.map_type == answer.map_type &&
-	    route.directions == answer.directions && near == both &&
-	    rc == (answer.directions ? 0 : -EREMOTEIO))
-		return true;
-
-disagree:
-	print_fabric(test, r, router);
-	kunit_err(test, "packets from %s to %s: %s, %s%s; write %s, read %s, completion %s; root complex forwards %s\n",
-		  router->function[pair->client].name,
-		  router->function[pair->provider].name,
-		  p2pdma_router_map_name[answer.map_type],
-		  direction_name[answer.directions],
-		  expected == UNREADABLE ? " (unreadable)" : "",
-		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_WRITE]],
-		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_READ]],
-		  p2pdma_router_fate_name[answer.fate[P2PDMA_ROUTER_PACKET_COMPLETION]],
-		  direction_name[policy]);
-	kunit_err(test, "pci_p2pdma_route(): %d, %s, %s, %s; pci_p2pdma_distance_many(): %d\n",
-		  rc, p2pdma_router_map_name[route.map_type],
-		  direction_name[route.directions & BOTH],
-		  p2pdma_reason_name(route.reason) ?: "(no reason)", distance);
-	KUNIT_FAIL(test,
-		   "no agreement; p2pdma_random.seed=%llu p2pdma_random.fabrics=%u repeats it",
-		   r->seed, SETTINGS);
-	return false;
+	return true;
 }
 
 /* Which functions can be client and provider */
@@ -702,7 +1004,7 @@ static void random_pair(struct random_fabric *r,
 			const struct p2pdma_router *router, const u8 *index,
 			unsigned int count, struct pair *pair)
 {
-	unsigned int tries = below(&r->state, 10);
+	unsigned int tries = chance(&r->state, 40) ? 0 : below(&r->state, 10);
 	int above;
 
 	pair->client = index[below(&r->state, count)];
@@ -728,7 +1030,10 @@ static bool settings(struct kunit *test, struct random_fabric *r,
 
 	for (i = 0; i < count; i++) {
 		random_setting(r, fabric, router);
-		cpu_allows = chance(&r->state, 15);
+		for (k = 0; k < found; k++)
+			set_client(r, &router->function[index[k]],
+				   &r->client[index[k]], dev[index[k]]);
+		cpu_allows = chance(&r->state, 30);
 		encrypted = chance(&r->state, 10);
 		pci_p2pdma_fabric_changed();
 
@@ -757,6 +1062,7 @@ static bool judge(struct kunit *test, struct random_fabric *r,
 	struct p2pdma_router *router __free(kfree) = NULL;
 	struct pci_dev *dev[MAX_NODES] = {};
 	unsigned int i;
+	bool agreed;
 
 	for (i = 0; i < r->count; i++)
 		if (r->vfs[i] && pci_fabric_enable_vfs(fabric, r->name[i],
@@ -784,7 +1090,11 @@ static bool judge(struct kunit *test, struct random_fabric *r,
 		/* DMA masks are for other tests */
 		dev[i]->dma_mask = DMA_BIT_MASK(64);
 	}
-	return settings(test, r, fabric, router, dev, count, seen);
+	agreed = settings(test, r, fabric, router, dev, count, seen);
+	for (i = 0; i < router->count; i++)
+		if (dev[i])
+			reset_client(dev[i]);
+	return agreed;
 }
 
 static bool topology(struct kunit *test, struct random_fabric *r,
@@ -816,15 +1126,81 @@ static const void *random_gen_params(const void *prev, char *desc)
 	return (void *)(chunk + 1);
 }
 
+static const struct {
+	const char *name;
+	size_t offset;		/* of an unsigned int in struct seen */
+} counters[] = {
+	{ "unreadable", offsetof(struct seen, unreadable) },
+	{ "unknown", offsetof(struct seen, unknown) },
+	{ "functions without a way", offsetof(struct seen, no_way) },
+	{ "functions with a quirk", offsetof(struct seen, quirks) },
+	{ "encrypted", offsetof(struct seen, encrypted) },
+	{ "address taken", offsetof(struct seen, taken) },
+	{ "DMA ranges decide", offsetof(struct seen, ranges) },
+	{ "translated without ATS", offsetof(struct seen, ats_off) },
+	{ "translated by bus address", offsetof(struct seen, ats_bus) },
+	{ "ATS through the root complex", offsetof(struct seen, ats_through) },
+	{ "translated only", offsetof(struct seen, translated) },
+	{ "relaxed ordering decides", offsetof(struct seen, relaxed) },
+	{ "translation blocking", offsetof(struct seen, blocking) },
+	{ "egress control at the root", offsetof(struct seen, root_egress) },
+	{ "no upstream forwarding at the root",
+	  offsetof(struct seen, root_forwarding) },
+	{ "payload below the root", offsetof(struct seen, root_payload) },
+};
+
+static unsigned int counted(const struct seen *seen, unsigned int i)
+{
+	return *(const unsigned int *)((const char *)seen + counters[i].offset);
+}
+
+static void print_seen(struct kunit *test, const struct seen *seen)
+{
+	int i;
+
+	kunit_info(test, "%u routes; bus address: %u read and write, %u read, %u write; through host bridge: %u, %u, %u; refused %u\n",
+		   seen->routes,
+		   seen->map[BUS][BOTH], seen->map[BUS][READ_ONLY],
+		   seen->map[BUS][WRITE_ONLY], seen->map[THROUGH][BOTH],
+		   seen->map[THROUGH][READ_ONLY],
+		   seen->map[THROUGH][WRITE_ONLY], seen->map[REFUSED][0]);
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		kunit_info(test, "%s: %u\n", counters[i].name, counted(seen, i));
+	for (i = 0; i < P2PDMA_ROUTER_COUNT; i++)
+		kunit_info(test, "packets: %s: %u\n", p2pdma_router_fate_name[i],
+			   seen->fate[i]);
+}
+
+static void expect_all_seen(struct kunit *test, const struct seen *seen)
+{
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(counters); i++)
+		KUNIT_EXPECT_GT_MSG(test, counted(seen, i), 0, "%s",
+				    counters[i].name);
+	/* Those with an unknown fate are counted above, where it matters. */
+	for (i = 0; i < P2PDMA_ROUTER_UNKNOWN; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen->fate[i], 0, "packets: %s",
+				    p2pdma_router_fate_name[i]);
+	for (i = READ_ONLY; i <= BOTH; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen->map[BUS][i], 0,
+				    "by bus address: %s", direction_name[i]);
+	for (i = WRITE_ONLY; i <= BOTH; i++)
+		KUNIT_EXPECT_GT_MSG(test, seen->map[THROUGH][i], 0,
+				    "through host bridge: %s", direction_name[i]);
+	KUNIT_EXPECT_GT(test, seen->map[REFUSED][0], 0);
+}
+
 static void routes_agree_with_router(struct kunit *test)
 {
 	unsigned long chunk = (unsigned long)test->param_value - 1;
 	unsigned int done, count, share = min(CHUNK, fabrics - chunk * CHUNK);
+	static struct seen seen;	/* in all runs of the test case */
 	struct random_fabric *r;
-	struct seen seen = {};
 	u64 first;
-	int i;
 
+	if (!chunk)
+		memset(&seen, 0, sizeof(seen));
 	if (!seed)
 		seed = get_random_u32();
 	first = seed + chunk * (CHUNK / SETTINGS);
@@ -835,6 +1211,7 @@ static void routes_agree_with_router(struct kunit *test)
 	kunit_activate_static_stub(test, p2pdma_cpu_allows, cpu_rule);
 	kunit_activate_static_stub(test, p2pdma_memory_encrypted,
 				   encryption_rule);
+	kunit_activate_static_stub(test, p2pdma_translated, iommu_rule);
 	for (done = 0; done < share; done += count) {
 		count = min(SETTINGS, share - done);
 		random_topology(r, first + done / SETTINGS);
@@ -842,33 +1219,12 @@ static void routes_agree_with_router(struct kunit *test)
 			break;
 	}
 
-	kunit_info(test, "%u pairs; bus address: %u read and write, %u read, %u write; through host bridge: %u, %u, %u; refused %u; unreadable %u; between functions: %u without a way, %u by quirks; packets: %u delivered, %u root complex, %u blocked, %u too large, %u lost\n",
-		   seen.pairs,
-		   seen.map[BUS][BOTH], seen.map[BUS][READ_ONLY],
-		   seen.map[BUS][WRITE_ONLY], seen.map[THROUGH][BOTH],
-		   seen.map[THROUGH][READ_ONLY], seen.map[THROUGH][WRITE_ONLY],
-		   seen.map[REFUSED][0], seen.unreadable, seen.no_way,
-		   seen.quirks, seen.fate[P2PDMA_ROUTER_DELIVERED],
-		   seen.fate[P2PDMA_ROUTER_ROOT_COMPLEX],
-		   seen.fate[P2PDMA_ROUTER_BLOCKED],
-		   seen.fate[P2PDMA_ROUTER_MALFORMED],
-		   seen.fate[P2PDMA_ROUTER_LOST]);
-	if (done < share || share < CHUNK)
+	/* Some things are so rare that a few fabrics needn't have them. */
+	if (done < share || chunk * CHUNK + share < fabrics)
 		return;
-	for (i = 0; i < P2PDMA_ROUTER_COUNT; i++)
-		KUNIT_EXPECT_GT_MSG(test, seen.fate[i], 0, "packets: %s",
-				    p2pdma_router_fate_name[i]);
-	for (i = READ_ONLY; i <= BOTH; i++)
-		KUNIT_EXPECT_GT_MSG(test, seen.map[BUS][i], 0,
-				    "by bus address: %s", direction_name[i]);
-	for (i = WRITE_ONLY; i <= BOTH; i++)
-		KUNIT_EXPECT_GT_MSG(test, seen.map[THROUGH][i], 0,
-				    "through host bridge: %s", direction_name[i]);
-	KUNIT_EXPECT_GT(test, seen.map[REFUSED][0], 0);
-	KUNIT_EXPECT_GT(test, seen.unreadable, 0);
-	KUNIT_EXPECT_GT(test, seen.no_way, 0);
-	KUNIT_EXPECT_GT(test, seen.quirks, 0);
-	KUNIT_EXPECT_GT(test, seen.encrypted, 0);
+	print_seen(test, &seen);
+	if (fabrics >= 2 * CHUNK)
+		expect_all_seen(test, &seen);
 }
 
 static struct kunit_case random_test_cases[] = {

@@ -13,6 +13,8 @@
 #include <linux/iommu.h>
 #include <linux/string.h>
 
+#include <kunit/static_stub.h>
+
 #include "p2pdma_test.h"
 
 /* ---- Routes ---- */
@@ -56,6 +58,7 @@ struct route_expect {
 #define ACS_CAP(_node, _bits)	{ _node, P2PDMA_TEST_ACS_CAP, _bits }
 #define VECTOR(_node, _bits)	{ _node, P2PDMA_TEST_VECTOR, _bits }
 #define EGRESS(_node, _bit)	{ _node, P2PDMA_TEST_EGRESS, _bit }
+#define OFFSET(_node, _offset)	{ _node, P2PDMA_TEST_OFFSET, _offset }
 #define MPS(_node, _bytes)	{ _node, P2PDMA_TEST_MPS, _bytes }
 #define FAIL(_node)		{ _node, P2PDMA_TEST_FAIL }
 #define FAIL_ACS(_node)		{ _node, P2PDMA_TEST_FAIL_ACS }
@@ -64,6 +67,8 @@ struct route_expect {
 #define CR	PCI_ACS_CR
 #define UF	PCI_ACS_UF
 #define EC	PCI_ACS_EC
+#define TB	PCI_ACS_TB
+#define DT	PCI_ACS_DT
 
 /**
  * struct route_case - two devices of a fabric, and how they reach each other
@@ -76,6 +81,10 @@ struct route_expect {
  * @change: changes to the fabric
  * @cpu_allows: the processor forwards between all its root ports
  * @encrypted: system memory is encrypted
+ * @iommu: an IOMMU translates the DMA addresses of all devices
+ * @ats: @client's ATS is on
+ * @choice: @client's driver chooses how requests are sent
+ * @tlp: class of packets
  * @admitted: the administrator's host bridges
  */
 struct route_case {
@@ -88,6 +97,10 @@ struct route_case {
 	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
 	bool cpu_allows;
 	bool encrypted;
+	bool iommu;
+	bool ats;
+	bool choice;
+	unsigned int tlp;
 	const char *admitted;
 };
 
@@ -242,7 +255,7 @@ static const struct route_case route_cases[] = {
 			    ID("rp3", LISTED) }, .encrypted = true,
 	}, {
 		"encrypted_root_ports_not_listed", TREE, "e", "f",
-		.there = NOT_LISTED, .encrypted = true,
+		.there = REFUSED("memory-encrypted"), .encrypted = true,
 	}, {
 		"encrypted_two_hosts_processor", TREE, "e", "g",
 		.there = REFUSED("memory-encrypted"),
@@ -478,7 +491,7 @@ static const struct route_case route_cases[] = {
 		/* This port isn't known to have Upstream Forwarding. */
 		"d9_isolated_port_shared", TREE, "c", "d",
 		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
-		.change = { ACS("d31", RR), ACS_CAP("d3", 0),
+		.change = { ACS("d31", RR), ACS_CAP("d3", 0), OFFSET("host", 0),
 			    ID("d3", ISOLATED_PORT), ID("rp1", LISTED) },
 	},
 
@@ -498,8 +511,47 @@ static const struct route_case route_cases[] = {
 	}, {
 		"d9_egress_control_blocks_although_listed", TREE, "a", "b",
 		.there = REFUSED("acs-egress", "d1"), .back = SWITCH,
+		.change = { ACS("d1", EC), EGRESS("d1", 2), OFFSET("host", 0),
+			    ID("rp1", LISTED) },
+	}, {
+		/* A CPU address isn't an address of the other port. */
+		"d9_egress_control_lets_cpu_addresses_pass", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
 		.change = { ACS("d1", EC), EGRESS("d1", 2),
 			    ID("rp1", LISTED) },
+	}, {
+		"d9_egress_control_lets_iovas_pass", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", EC), EGRESS("d1", 2), OFFSET("host", 0),
+			    ID("rp1", LISTED) }, .iommu = true,
+	}, {
+		"root_port_egress_control", TREE, "e", "f",
+		.there = REFUSED("acs-egress", "rp2"),
+		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS_CAP("rp2", EC | RR), ACS("rp2", EC),
+			    EGRESS("rp2", 0), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		"root_port_egress_control_for_others", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS_CAP("rp2", EC | RR), ACS("rp2", EC),
+			    EGRESS("rp2", 1), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		"root_port_egress_control_redirects", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS_CAP("rp2", EC | RR), ACS("rp2", EC | RR),
+			    EGRESS("rp2", 0), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		/* A vector can't name ports of another root complex. */
+		"root_port_egress_control_and_other_host", TREE, "e", "g",
+		.there = REFUSED("unknown"),
+		.back = ROOT(P2PDMA_BOTH, "cpu-allowed"),
+		.change = { ACS_CAP("rp2", EC | RR), ACS("rp2", EC) },
+		.cpu_allows = true,
 	}, {
 		"d9_egress_control_redirects", TREE, "a", "b",
 		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
@@ -516,7 +568,7 @@ static const struct route_case route_cases[] = {
 		.change = { EGRESS("d1", 2) },
 	}, {
 		"d9_egress_vector_too_short", TREE, "a", "b",
-		.there = SWITCH,
+		.there = REFUSED("unknown"), .back = SWITCH,
 		.change = { VECTOR("d1", 2), ACS("d1", EC), EGRESS("d1", 2) },
 	}, {
 		"d9_egress_control_of_function", FUNCTIONS, "m0", "m1",
@@ -532,12 +584,63 @@ static const struct route_case route_cases[] = {
 	{
 		"d9_upstream_forwarding_off", TREE, "c", "d",
 		.there = REFUSED("acs-redirect", "d31"), .back = SWITCH,
-		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+		.change = { ACS("d31", RR), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
 	}, {
 		"d9_upstream_forwarding_on", TREE, "c", "d",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
 		.back = SWITCH,
-		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED) },
+		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
+	}, {
+		/* The port above sees nothing of its own in these requests. */
+		"upstream_forwarding_off_for_cpu_addresses", TREE, "c", "d",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
+		.back = SWITCH,
+		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+	}, {
+		"upstream_forwarding_off_for_iovas", TREE, "c", "d",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
+		.back = SWITCH,
+		.change = { ACS("d31", RR), ID("rp1", LISTED),
+			    OFFSET("host", 0) }, .iommu = true,
+	}, {
+		/* A root port may refuse what is for its own link. */
+		"upstream_forwarding_of_root_port_off", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED), ACS("rp1", 0) },
+	}, {
+		"upstream_forwarding_of_root_port_off_for_iovas", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED), ACS("rp1", 0) },
+		.iommu = true,
+	}, {
+		"root_port_without_upstream_forwarding", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED),
+			    ACS_CAP("rp1", RR | CR), ACS("rp1", 0) },
+	}, {
+		"upstream_forwarding_of_other_root_ports", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS("rp2", 0), ACS("rp3", 0), ID("rp1", LISTED),
+			    ID("rp2", LISTED), ID("rp3", LISTED) },
+	}, {
+		"unreadable_upstream_forwarding_of_root_port", TREE, "a", "b",
+		.there = REFUSED("unreadable", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED), FAIL_ACS("rp1") },
+	}, {
+		/* The CPU address is another port's bus address, too. */
+		"cpu_address_taken", TREE, "a", "b",
+		.there = REFUSED("address-taken", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED),
+			    OFFSET("host", SZ_64M) },
+	}, {
+		"cpu_address_taken_but_not_used", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
+		.back = SWITCH,
+		.change = { ACS("d1", RR), ID("rp1", LISTED),
+			    OFFSET("host", SZ_64M) }, .iommu = true,
 	}, {
 		"d9_upstream_forwarding_of_completions", TREE, "c", "d",
 		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d32"),
@@ -608,18 +711,220 @@ static const struct route_case route_cases[] = {
 		"d13_data_of_reads_goes_straight", TREE, "a", "b",
 		.there = ROOT(P2PDMA_WRITE, "mps-mismatch", "d1"),
 		.back = BUS(P2PDMA_READ, "mps-mismatch"),
-		.change = { MPS("b", 256), ACS("d1", RR), ID("rp1", LISTED) },
+		.change = { MPS("b", 256), ACS("d1", RR), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
 	}, {
 		"d13_data_of_writes_goes_straight", TREE, "a", "b",
 		.there = ROOT(P2PDMA_READ, "mps-mismatch", NULL, "d2"),
 		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
-		.change = { MPS("a", 256), ACS("d2", CR), ID("rp1", LISTED) },
+		.change = { MPS("a", 256), ACS("d2", CR), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
 	}, {
-		"d13_all_data_redirected", TREE, "a", "b",
-		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1", "d2"),
+		/* Data of writes is redirected, of reads only without RO. */
+		"d13_relaxed_completions_go_straight", TREE, "a", "b",
+		.there = ROOT(P2PDMA_WRITE, "mps-mismatch", "d1", "d2"),
 		.back = REFUSED("mps-mismatch"),
 		.change = { MPS("a", 256), MPS("b", 256), ACS("d1", RR),
-			    ACS("d2", CR), ID("rp1", LISTED) },
+			    ACS("d2", CR), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
+	}, {
+		/* All that comes from the root complex has its payload. */
+		"payloads_of_root_port", TREE, "a", "b",
+		.there = ROOT(P2PDMA_WRITE, "mps-mismatch", "d1"),
+		.back = ROOT(P2PDMA_WRITE, "mps-mismatch", "d2"),
+		.change = { MPS("a", 256), MPS("b", 256), ID("rp1", LISTED),
+			    ACS("d1", RR), ACS("d2", RR) },
+	}, {
+		/* As pci=pcie_bus_perf does it */
+		"d13_root_port_sends_too_much", TREE, "e", "f",
+		.there = ROOT(P2PDMA_READ, "mps-mismatch"),
+		.back = ROOT(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("rp2", 256), MPS("e", 256), MPS("rp3", 256),
+			    ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) },
+	}, {
+		"d13_port_below_root_port_accepts_less", TREE, "e", "a",
+		.there = ROOT(P2PDMA_READ, "mps-mismatch"),
+		.back = ROOT(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("rp2", 512), MPS("e", 256), MPS("rp1", 512),
+			    MPS("up", 128), MPS("d1", 256), MPS("a", 256),
+			    ID("rp1", LISTED), ID("rp2", LISTED) },
+	}, {
+		"payload_of_client_is_less_than_that_of_root_port", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { MPS("rp2", 512), MPS("rp3", 512),
+			    ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) },
+	},
+
+	/* Completions with Relaxed Ordering aren't redirected. */
+	{
+		"relaxed_completions", TREE, "a", "b", .there = SWITCH,
+		.change = { ACS("d2", CR) },
+		.tlp = PCI_P2PDMA_TLP_RELAXED_CPL,
+	}, {
+		"relaxed_completions_but_requests_redirected", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS("d1", RR), ACS("d2", CR) },
+		.tlp = PCI_P2PDMA_TLP_RELAXED_CPL,
+	}, {
+		"relaxed_completions_have_no_way_either", FUNCTIONS, "m0", "m1",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "m1"),
+		.back = REFUSED("acs-redirect", "m1"),
+		.change = { ACS_CAP("m1", NO_WAY) },
+		.tlp = PCI_P2PDMA_TLP_RELAXED_CPL,
+	},
+
+	/* A client with ATS translates what it gets. */
+	{
+		"ats", TREE, "a", "b",
+		.there = REFUSED("ats"), .back = SWITCH, .ats = true,
+		.iommu = true,
+	}, {
+		"ats_of_a_device_that_chooses", TREE, "a", "b", .there = SWITCH,
+		.ats = true, .choice = true, .iommu = true,
+	}, {
+		"ats_to_listed", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.back = SWITCH, .change = { ID("rp1", LISTED) },
+		.ats = true, .iommu = true,
+	}, {
+		"ats_to_itself", TREE, "a", "a",
+		.there = BUS(P2PDMA_BOTH, "same-device"),
+		.ats = true, .iommu = true,
+	}, {
+		"ats_across_root_ports", TREE, "e", "f",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ID("rp1", LISTED), ID("rp2", LISTED),
+			    ID("rp3", LISTED) }, .ats = true, .iommu = true,
+	}, {
+		/* What the IOMMU answers is the bus address: RR and UF count. */
+		"ats_redirected_without_upstream_forwarding", TREE, "c", "d",
+		.there = REFUSED("ats", "d31"), .back = SWITCH,
+		.change = { ACS("d31", RR), ID("rp1", LISTED),
+			    OFFSET("host", 0) }, .ats = true, .iommu = true,
+	}, {
+		"ats_redirected_with_upstream_forwarding", TREE, "c", "d",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
+		.back = SWITCH,
+		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED),
+			    OFFSET("host", 0) }, .ats = true, .iommu = true,
+	}, {
+		"ats_directly_without_upstream_forwarding", TREE, "c", "d",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.back = SWITCH,
+		.change = { ACS_CAP("d31", RR | DT), ACS("d31", RR | DT),
+			    ID("rp1", LISTED), OFFSET("host", 0) },
+		.ats = true, .iommu = true,
+	}, {
+		/* A translated request turns around, and is too large there. */
+		"ats_payload", TREE, "a", "b",
+		.there = ROOT(P2PDMA_READ, "ats"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { MPS("a", 256), ID("rp1", LISTED),
+			    OFFSET("host", 0) }, .ats = true, .iommu = true,
+	}, {
+		"translation_blocking", TREE, "a", "b",
+		.there = REFUSED("acs-translation-blocking", "d1"),
+		.back = SWITCH,
+		.change = { ACS_CAP("d1", TB), ACS("d1", TB),
+			    ID("rp1", LISTED) }, .ats = true, .iommu = true,
+	}, {
+		"translation_blocking_of_root_port", TREE, "a", "b",
+		.there = REFUSED("acs-translation-blocking", "rp1"),
+		.back = SWITCH,
+		.change = { ACS_CAP("rp1", TB | UF), ACS("rp1", TB | UF),
+			    ID("rp1", LISTED) }, .ats = true, .iommu = true,
+	}, {
+		"translation_blocking_without_ats", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS_CAP("d1", TB), ACS("d1", TB) },
+	}, {
+		"translation_blocking_of_a_device_that_chooses", TREE, "a", "b",
+		.there = SWITCH,
+		.change = { ACS_CAP("d1", TB), ACS("d1", TB) },
+		.ats = true, .choice = true, .iommu = true,
+	}, {
+		"unreadable_translation_blocking", TREE, "a", "b",
+		.there = REFUSED("unreadable"), .back = SWITCH,
+		.change = { FAIL_ACS("rp1"), ID("rp1", LISTED) },
+		.ats = true, .iommu = true,
+	},
+
+	/* Translated Requests to bus addresses */
+	{
+		"translated", TREE, "a", "b", .there = SWITCH,
+		.back = REFUSED("ats-off"), .ats = true,
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_without_ats", TREE, "a", "b",
+		.there = REFUSED("ats-off"),
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_redirected", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS("d1", RR) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_directly", TREE, "a", "b", .there = SWITCH,
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("d1", RR | EC | DT), ACS("d1", RR | EC | DT),
+			    EGRESS("d1", 2) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"untranslated_in_spite_of_direct_translated", TREE, "a", "b",
+		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
+		.change = { ACS_CAP("d1", RR | DT), ACS("d1", RR | DT) },
+	}, {
+		"translated_blocked_by_egress_control", TREE, "a", "b",
+		.there = REFUSED("acs-egress", "d1"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS("d1", EC), EGRESS("d1", 2) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_and_blocked", TREE, "a", "b",
+		.there = REFUSED("acs-translation-blocking", "d1"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("d1", RR | DT | TB), ACS("d1", DT | TB) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_and_blocked_further_down", TREE, "c", "a",
+		.there = REFUSED("acs-translation-blocking", "d31"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("d31", TB), ACS("d31", TB) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		/* It turns around below that port. */
+		"translated_and_blocked_further_up", TREE, "a", "b",
+		.there = SWITCH, .back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("rp1", TB), ACS("rp1", TB) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_between_functions", FUNCTIONS, "m0", "m1",
+		.there = SWITCH, .back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("m0", RR | CR | DT), ACS("m0", RR | DT) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_between_functions_without_a_way", FUNCTIONS,
+		"m0", "m1",
+		.there = REFUSED("acs-redirect", "m0"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("m0", DT), ACS("m0", DT) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_and_completions_redirected", TREE, "a", "b",
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "d2"),
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("d1", RR | DT), ACS("d1", RR | DT),
+			    ACS("d2", CR) },
+		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
+	}, {
+		"translated_and_relaxed", TREE, "a", "b", .there = SWITCH,
+		.back = REFUSED("ats-off"), .ats = true,
+		.change = { ACS_CAP("d1", RR | DT), ACS("d1", RR | DT),
+			    ACS("d2", CR) }, .iommu = true,
+		.tlp = PCI_P2PDMA_TLP_TRANSLATED | PCI_P2PDMA_TLP_RELAXED_CPL,
 	},
 
 	/* A failed config read proves nothing. */
@@ -652,7 +957,8 @@ static const struct route_case route_cases[] = {
 		/* Of this port only ACS control is read. */
 		"d9_unreadable_upstream_forwarding", TREE, "c", "d",
 		.there = REFUSED("unreadable", "d31"), .back = SWITCH,
-		.change = { ACS("d31", RR), FAIL("d3") },
+		.change = { ACS("d31", RR), FAIL("d3"), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
 	}, {
 		"unreadable_function", FUNCTIONS, "m0", "m1",
 		.there = REFUSED("unreadable"),
@@ -668,7 +974,7 @@ static const struct route_case route_cases[] = {
 		.change = { FAIL("id"), ID("id", LISTED) },
 	}, {
 		"unreadable_root_ports", TREE, "e", "f",
-		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.there = REFUSED("unreadable"),
 		.change = { FAIL("rp2"), FAIL("rp3"), ID("rp1", LISTED),
 			    ID("rp2", LISTED), ID("rp3", LISTED) },
 	}, {
@@ -682,7 +988,7 @@ KUNIT_ARRAY_PARAM_DESC(route, route_cases, name);
 /* Test one order of a case with all functions of the interface */
 static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			const char *client_name, const char *provider_name,
-			const struct route_expect *expect)
+			unsigned int tlp, const struct route_expect *expect)
 {
 	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
 	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
@@ -695,7 +1001,7 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 	struct pci_dev *blocking;
 	int i, ret;
 
-	ret = pci_p2pdma_route(provider, &client->dev, &route);
+	ret = pci_p2pdma_route_tlp(provider, &client->dev, tlp, &route);
 	KUNIT_EXPECT_EQ_MSG(test, ret, expect->directions ? 0 : -EREMOTEIO,
 			    "from %s to %s", client_name, provider_name);
 	KUNIT_EXPECT_EQ_MSG(test, route.map_type, expect->type, "from %s to %s",
@@ -714,6 +1020,15 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 					i ? "completions" : "requests",
 					client_name, provider_name);
 	}
+	/* All reasons, the one in front among them, or none */
+	KUNIT_EXPECT_EQ_MSG(test, !route.reasons, both, "from %s to %s",
+			    client_name, provider_name);
+	if (!both && route.reason > P2PDMA_REASON_ADMIN_ALLOWED)
+		KUNIT_EXPECT_TRUE(test, route.reasons & BIT(route.reason));
+	KUNIT_EXPECT_TRUE_MSG(test, route.classes & BIT(tlp), "from %s to %s",
+			      client_name, provider_name);
+	if (tlp)
+		return;
 #endif
 
 	/* These functions have no direction, so they need both. */
@@ -727,6 +1042,33 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			    "from %s to %s", client_name, provider_name);
 }
 
+#if P2PDMA_TEST_INTERNAL
+
+static bool translated(struct device *dev)
+{
+	return true;
+}
+
+static void route_client(struct kunit *test, const struct route_case *param,
+			 struct pci_dev *client)
+{
+	if (param->iommu)
+		kunit_activate_static_stub(test, p2pdma_translated, translated);
+	client->ats_enabled = param->ats;
+	pci_p2pdma_set_tlp_choice(client, param->choice);
+}
+
+#else
+
+static void route_client(struct kunit *test, const struct route_case *param,
+			 struct pci_dev *client)
+{
+	if (param->ats || param->iommu || param->tlp)
+		kunit_skip(test, "this core doesn't look at the client's requests");
+}
+
+#endif
+
 static void route(struct kunit *test)
 {
 	const struct route_case *param = test->param_value;
@@ -739,9 +1081,11 @@ static void route(struct kunit *test)
 	p2pdma_test_provider(test, fabric, param->provider);
 	if (strcmp(param->client, param->provider))
 		p2pdma_test_provider(test, fabric, param->client);
+	route_client(test, param, p2pdma_test_dev(test, fabric, param->client));
 
-	judge_route(test, fabric, param->client, param->provider, &param->there);
-	judge_route(test, fabric, param->provider, param->client,
+	judge_route(test, fabric, param->client, param->provider, param->tlp,
+		    &param->there);
+	judge_route(test, fabric, param->provider, param->client, param->tlp,
 		    param->back.reason ? &param->back : &param->there);
 }
 
@@ -842,8 +1186,8 @@ static void judge_known(struct kunit *test,
 	fabric = p2pdma_test_create(test, in, change);
 	p2pdma_test_provider(test, fabric, same);
 	p2pdma_test_provider(test, fabric, other);
-	judge_route(test, fabric, client, same, &listed);
-	judge_route(test, fabric, client, other,
+	judge_route(test, fabric, client, same, 0, &listed);
+	judge_route(test, fabric, client, other, 0,
 		    param->same_only ? &not_listed : &listed);
 }
 
@@ -1059,8 +1403,8 @@ static void cascade(struct kunit *test)
 	fabric = create_cascade(test, param->levels, 0);
 	far = p2pdma_test_provider(test, fabric, "far");
 	near = p2pdma_test_provider(test, fabric, "near");
-	judge_route(test, fabric, "far", "near", &expect);
-	judge_route(test, fabric, "near", "far", &expect);
+	judge_route(test, fabric, "far", "near", 0, &expect);
+	judge_route(test, fabric, "near", "far", 0, &expect);
 
 	/* Each link and each bridge up to the uppermost switch, and down again */
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_distance(far, &near->dev, false),
@@ -1216,7 +1560,8 @@ static const struct log_case log_cases[] = {
 	}, {
 		"d11_fix_where_upstream_forwarding_is_off", TREE, "c", "d",
 		"no peer-to-peer DMA", "acs-redirect", { "d31" },
-		.change = { ACS("d31", RR), ID("rp1", LISTED) },
+		.change = { ACS("d31", RR), ID("rp1", LISTED),
+			    OFFSET("host", 0) },
 	}, {
 		"d11_no_fix_without_a_way", FUNCTIONS, "m0", "m1",
 		"no peer-to-peer DMA", "acs-redirect", { },
@@ -1289,11 +1634,11 @@ static void explained(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, log->about, &client->dev);
 	KUNIT_EXPECT_TRUE(test, strstarts(log->lines[0], param->first));
 	KUNIT_EXPECT_NOT_NULL(test, strstr(log->lines[0], pci_name(provider)));
-	snprintf(expected, sizeof(expected), ": %s", param->reason);
-	len = strlen(log->lines[0]);
-	KUNIT_ASSERT_GE(test, len, strlen(expected));
-	KUNIT_EXPECT_STREQ(test, log->lines[0] + len - strlen(expected),
-			   expected);
+	snprintf(expected, sizeof(expected), "%s: %s", pci_name(provider),
+		 param->reason);
+	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(log->lines[0], expected),
+				  "'%s' doesn't say '%s'", log->lines[0],
+				  expected);
 
 	/* The path, from either end */
 	snprintf(expected, sizeof(expected), "client side: %s",
@@ -1329,7 +1674,7 @@ static void explained(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL_MSG(test, strstr(fix, expected),
 				  "'%s' doesn't say '%s'", fix, expected);
 	/* What it costs */
-	KUNIT_EXPECT_NOT_NULL(test, strstr(fix, "isolation"));
+	KUNIT_EXPECT_NOT_NULL(test, strstr(fix, "isolated"));
 }
 
 /* A long path is logged completely, without overrunning a buffer. */
@@ -1384,6 +1729,13 @@ static const struct line_case {
 	{ P2PDMA_REASON_MEMORY_ENCRYPTED, 0, P2PDMA_FIX_NONE,
 	  "memory-encrypted" },
 	{ P2PDMA_REASON_DMA_RANGES, 0, P2PDMA_FIX_NONE, "dma-ranges" },
+	{ P2PDMA_REASON_ADDRESS_TAKEN, 0, P2PDMA_FIX_NONE, "address-taken" },
+	{ P2PDMA_REASON_ACS_FORWARDING, 0, P2PDMA_FIX_NONE, "acs-forwarding" },
+	{ P2PDMA_REASON_ACS_TRANSLATION_BLOCKING, 0, P2PDMA_FIX_NONE,
+	  "acs-translation-blocking" },
+	{ P2PDMA_REASON_ATS, 0, P2PDMA_FIX_ATS, "ats" },
+	{ P2PDMA_REASON_ATS_OFF, 0, P2PDMA_FIX_NONE, "ats-off" },
+	{ P2PDMA_REASON_UNKNOWN, 0, P2PDMA_FIX_NONE, "unknown" },
 	{ P2PDMA_REASON_ADMIN_ALLOWED, P2PDMA_WRITE, P2PDMA_FIX_NONE,
 	  "admin-allowed" },
 };
@@ -1395,6 +1747,15 @@ static void describe_line(const struct line_case *param, char *desc)
 }
 
 KUNIT_ARRAY_PARAM(line, line_cases, describe_line);
+
+/* The other reasons follow, each only once. */
+static const char *also(const struct line_case *param, enum p2pdma_reason reason)
+{
+	if (param->reason == reason)
+		return "";
+	return reason == P2PDMA_REASON_ACS_FORWARDING ? ", acs-forwarding" :
+						       ", host-bridge-not-listed";
+}
 
 static void lines(struct kunit *test)
 {
@@ -1415,6 +1776,9 @@ static void lines(struct kunit *test)
 		.reason = param->reason,
 		.directions = param->directions,
 	};
+	const u32 against = BIT(param->reason) |
+			    BIT(P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED) |
+			    BIT(P2PDMA_REASON_ACS_FORWARDING);
 	struct pci_dev *a, *c, *d1, *d3, *up, *up3, *d31;
 	struct pci_fabric *fabric;
 
@@ -1427,15 +1791,17 @@ static void lines(struct kunit *test)
 	up = p2pdma_test_dev(test, fabric, "up");
 	up3 = p2pdma_test_dev(test, fabric, "up3");
 	p2pdma_test_log_empty(log);
-	p2pdma_log_route(c, &a->dev, &facts, &verdict, param->fix);
+	p2pdma_log_route(c, &a->dev, &facts, &verdict, against, param->fix);
 
 	KUNIT_EXPECT_PTR_EQ(test, log->about, &a->dev);
 	KUNIT_ASSERT_EQ(test, log->count,
 			param->fix == P2PDMA_FIX_NONE ? 4 : 5);
 	KUNIT_EXPECT_STREQ(test, log->lines[0],
-			   p2pdma_test_name(test, "%s provider %s: %s",
+			   p2pdma_test_name(test, "%s provider %s: %s%s%s",
 					    first[param->directions], pci_name(c),
-					    param->slug));
+					    param->slug,
+					    also(param, P2PDMA_REASON_ACS_FORWARDING),
+					    also(param, P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED)));
 	KUNIT_EXPECT_STREQ(test, log->lines[1],
 			   p2pdma_test_name(test, "client side: %s %s",
 					    pci_name(a), pci_name(d1)));
@@ -1446,6 +1812,8 @@ static void lines(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, log->lines[3],
 			   p2pdma_test_name(test, "shared bridge: %s",
 					    pci_name(up)));
+	if (param->fix == P2PDMA_FIX_ATS)
+		KUNIT_EXPECT_TRUE(test, strstarts(log->lines[4], "fix: pci=noats on"));
 	if (param->fix == P2PDMA_FIX_MPS)
 		KUNIT_EXPECT_STREQ(test, log->lines[4],
 				   "fix: pci=pcie_bus_peer2peer on the kernel command line; it costs throughput, for all payloads become 128 bytes");
@@ -1513,21 +1881,22 @@ static void iommu_groups(struct kunit *test)
 							  &devs[i]->dev));
 	}
 	if (of[0] >= 0 && of[1] >= 0 && of[0] != of[1])
-		cost = p2pdma_test_name(test, "between IOMMU groups %d and %d",
+		cost = p2pdma_test_name(test, "IOMMU groups %d and %d are no longer isolated",
 					iommu_group_id(groups[of[0]]),
 					iommu_group_id(groups[of[1]]));
 	else
-		cost = "of what is below there from each other";
+		cost = "what is below these ports is no longer isolated";
 
 	p2pdma_test_log_empty(log);
 	pci_p2pdma_distance(devs[1], &devs[0]->dev, true);
-	KUNIT_ASSERT_EQ(test, log->count, 5);
+	KUNIT_ASSERT_EQ(test, log->count, 6);
+	KUNIT_EXPECT_TRUE(test, strstarts(log->lines[5], "note: of several"));
 	KUNIT_EXPECT_STREQ(test, log->lines[4],
 			   p2pdma_test_name(test, "%s\"disable_acs_redir=%s;%s\"%s%s",
 					    "fix: pci=",
 					    pci_name(p2pdma_test_dev(test, fabric, "d1")),
 					    pci_name(p2pdma_test_dev(test, fabric, "d2")),
-					    " on the kernel command line; it costs the isolation ",
+					    " on the kernel command line; ",
 					    cost));
 }
 

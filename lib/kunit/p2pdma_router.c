@@ -5,39 +5,51 @@
  * A packet starts at a function and goes from element to element.  Each
  * element decides by the information that hardware has there: bridges by their
  * windows for requests and by their bus numbers for completions, switch
- * downstream ports and functions of multi-function devices by ACS, receivers
- * by Max_Payload_Size.  The model has no notion of legs or of a common
- * ancestor: where packets turn around is a result.  The fates of three packets,
- * a write request, a read request and a completion, tell how client and
- * provider reach each other.
+ * downstream ports, root ports and functions of multi-function devices by ACS,
+ * receivers by Max_Payload_Size.  The model has no notion of legs or of a common
+ * ancestor: where packets turn around is a result.  The fates of the packets
+ * that client and provider send tell how they reach each other.
  *
- * Simplifications: no ordering, no credits, no address translation.  A
- * completion has no Relaxed Ordering attribute, so that completion redirect
- * applies.  A root complex is one element with one policy; its ports and
+ * The DMA API gives a client IOVAs, which no bridge knows, or CPU addresses,
+ * which bridges compare with their windows although these are bus addresses.
+ * Only the root complex translates either.
+ *
+ * Simplifications: no ordering, no credits, no translation caches, no function
+ * groups.  A root complex is one element with one policy; its ports and
  * endpoints reach each other only through it.  On a conventional bus a read is
  * one transaction in hardware; here its data are routed by bus numbers, which
  * take the same path.
  *
  * A PCIe function may send at most its own Max_Payload_Size of data in a
  * packet, and in this model always sends that much.  Firmware and kernel ensure
- * that this suits the path to the root complex, so only packets that turn
- * around below it can be too large for a receiver.
+ * that this suits the path to the root complex, so packets can be too large only
+ * for receivers behind the place where they turn around.  A root port that sends
+ * them on may split them to its own Max_Payload_Size, but not further.
  */
 
 #include <linux/bitmap.h>
+#include <linux/bitops.h>
+#include <linux/minmax.h>
 #include <linux/pci_regs.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 
 #include "p2pdma_router.h"
 
+/* Bits of an Egress Control Vector */
+enum egress { EGRESS_CLEAR, EGRESS_SET, EGRESS_UNKNOWN };
+
 struct packet {
-	enum p2pdma_router_packet type;
+	struct p2pdma_router_tlp tlp;
+	int from;		/* function that sends it */
+	int to;			/* function that it is meant for */
 	int host;		/* whose addresses and bus numbers it uses */
 	u64 address;		/* requests */
+	bool own;		/* @address is a bus address of the target */
 	u16 id;			/* of the target; completions go by it */
 	unsigned int payload;	/* bytes of data it may have; 0: no packet yet */
 	bool malformed;		/* too large for a receiver on the way */
+	enum egress open;	/* stands for bits that the specification has not */
 };
 
 /* For messages */
@@ -47,6 +59,20 @@ const char * const p2pdma_router_fate_name[] = {
 	[P2PDMA_ROUTER_BLOCKED] = "blocked",
 	[P2PDMA_ROUTER_MALFORMED] = "too large",
 	[P2PDMA_ROUTER_LOST] = "lost",
+	[P2PDMA_ROUTER_STRAY] = "stray",
+	[P2PDMA_ROUTER_UNKNOWN] = "unknown",
+};
+
+const char * const p2pdma_router_sent_name[] = {
+	[P2PDMA_ROUTER_BUS_WRITE] = "write by bus address",
+	[P2PDMA_ROUTER_BUS_READ] = "read by bus address",
+	[P2PDMA_ROUTER_DMA_WRITE] = "write by DMA address",
+	[P2PDMA_ROUTER_DMA_READ] = "read by DMA address",
+	[P2PDMA_ROUTER_DMA_TRANSLATION] = "translation request",
+	[P2PDMA_ROUTER_TRANSLATED_WRITE] = "translated write",
+	[P2PDMA_ROUTER_TRANSLATED_READ] = "translated read",
+	[P2PDMA_ROUTER_COMPLETION] = "completion",
+	[P2PDMA_ROUTER_RELAXED_COMPLETION] = "relaxed completion",
 };
 
 const char * const p2pdma_router_map_name[] = {
@@ -57,7 +83,7 @@ const char * const p2pdma_router_map_name[] = {
 };
 
 /* What a function does with a packet from below that a sibling claims */
-enum turn { TURN_DIRECT, TURN_REDIRECT, TURN_BLOCK };
+enum turn { TURN_DIRECT, TURN_REDIRECT, TURN_BLOCK, TURN_UNKNOWN };
 
 /* Host bridges that forward between root ports, as this model knows them */
 static const struct {
@@ -108,6 +134,17 @@ static bool has_link(const struct p2pdma_router_function *f)
 	       f->kind == PCI_FABRIC_DOWNSTREAM;
 }
 
+static bool is_request(const struct packet *p)
+{
+	return p->tlp.packet != P2PDMA_ROUTER_PACKET_COMPLETION;
+}
+
+/* ACS controls that are on */
+static u16 acs(const struct p2pdma_router_function *f)
+{
+	return f->acs_ctrl & f->acs_cap;
+}
+
 static bool within(const u64 window[2], u64 address)
 {
 	return window[0] <= address && address <= window[1];
@@ -118,12 +155,14 @@ static bool claims(const struct p2pdma_router_function *f, const struct packet *
 {
 	if (f->host != p->host)
 		return false;
-	if (p->type == P2PDMA_ROUTER_PACKET_COMPLETION) {
+	if (!is_request(p)) {
 		u8 bus = p->id >> 8;
 
 		return f->id == p->id || (is_bridge(f) &&
 		       f->secondary <= bus && bus <= f->subordinate);
 	}
+	if (p->tlp.address == P2PDMA_ROUTER_IOVA)
+		return false;
 	if (f->bar_size && p->address >= f->bar &&
 	    p->address - f->bar < f->bar_size)
 		return true;
@@ -160,7 +199,7 @@ static void receive(const struct p2pdma_router *router,
 {
 	unsigned int mps = max_payload(router, f);
 
-	if (!mps || p->type == P2PDMA_ROUTER_PACKET_READ)
+	if (!mps || p->tlp.packet == P2PDMA_ROUTER_PACKET_READ)
 		return;
 	if (!p->payload)
 		p->payload = mps;
@@ -169,15 +208,14 @@ static void receive(const struct p2pdma_router *router,
 }
 
 /*
- * Whether packets of @type can go from @f to its siblings at all.  Base
- * Specification, 6.12.1.2: a function of a device with several, virtual ones
- * among them, that sends peer-to-peer requests to others must have Request
- * Redirect, and with that it must have Completion Redirect.  This only applies
- * to functions with an ACS capability: one without it is assumed to send such
- * requests.
+ * Whether @p can go from @f to its siblings at all.  Base Specification,
+ * 6.12.1.2: a function of a device with several, virtual ones among them, that
+ * sends peer-to-peer requests to others must have Request Redirect, and with
+ * that it must have Completion Redirect.  This only applies to functions with
+ * an ACS capability: one without it is assumed to send such requests.
  */
 static bool has_way(const struct p2pdma_router_function *f,
-		    enum p2pdma_router_packet type)
+		    const struct packet *p)
 {
 	u16 needs = PCI_ACS_RR;
 	int i;
@@ -189,9 +227,46 @@ static bool has_way(const struct p2pdma_router_function *f,
 	/* Switch ports always can */
 	if (f->kind == PCI_FABRIC_DOWNSTREAM || !f->acs_cap)
 		return true;
-	if (type == P2PDMA_ROUTER_PACKET_COMPLETION)
+	if (!is_request(p))
 		needs |= PCI_ACS_CR;
 	return (f->acs_cap & needs) == needs;
+}
+
+/* Direct Translated P2P: neither Request Redirect nor Egress Control applies */
+static bool translated_goes_direct(const struct p2pdma_router_function *f,
+				   const struct packet *p)
+{
+	return p->tlp.type == P2PDMA_ROUTER_TRANSLATED &&
+	       (acs(f) & (PCI_ACS_DT | PCI_ACS_TB)) == PCI_ACS_DT;
+}
+
+/*
+ * The bit for packets to @sibling in the Egress Control Vector of @f.  Ports are
+ * told apart by port number.  Functions of one device are told apart by the
+ * number that they have on its bus: below a link there is no other device, but
+ * on a root bus there is.
+ */
+static enum egress egress(const struct p2pdma_router *router,
+			  const struct p2pdma_router_function *f,
+			  const struct p2pdma_router_function *sibling,
+			  const struct packet *p)
+{
+	unsigned int number;
+
+	if (has_link(f)) {
+		if (!has_link(sibling) || sibling->above != f->above)
+			return p->open;
+		number = sibling->port;
+	} else if (router->function[f->above].kind == PCI_FABRIC_HOST) {
+		number = sibling->id & 7;
+	} else {
+		if (sibling->id >> 8 != f->id >> 8)
+			return p->open;
+		number = sibling->id & 0xff;
+	}
+	if (number >= f->vector)
+		return p->open;
+	return test_bit(number, f->egress) ? EGRESS_SET : EGRESS_CLEAR;
 }
 
 /*
@@ -199,27 +274,34 @@ static bool has_way(const struct p2pdma_router_function *f,
  * the packet. Below a link all functions are one device, and devices on a
  * conventional bus have no ACS.
  */
-static enum turn judge(const struct p2pdma_router_function *f,
+static enum turn judge(const struct p2pdma_router *router,
+		       const struct p2pdma_router_function *f,
 		       const struct p2pdma_router_function *sibling,
-		       enum p2pdma_router_packet type)
+		       const struct packet *p)
 {
-	unsigned int bit = f->kind == PCI_FABRIC_DOWNSTREAM ? sibling->port :
-							      sibling->id & 0xff;
 	enum turn straight = TURN_DIRECT;
-	u16 ctrl = f->acs_ctrl & f->acs_cap;
+	u16 ctrl = acs(f);
 
 	/* ACS never applies to PCIe to PCI bridges */
 	if (f->kind == PCI_FABRIC_PCI_BRIDGE)
 		return TURN_DIRECT;
-	if (!has_way(f, type))
+	if (!has_way(f, p))
 		straight = TURN_REDIRECT;
-	if (type == P2PDMA_ROUTER_PACKET_COMPLETION)
-		return ctrl & PCI_ACS_CR ? TURN_REDIRECT : straight;
+	if (!is_request(p))
+		return ctrl & PCI_ACS_CR && !p->tlp.relaxed ? TURN_REDIRECT :
+							      straight;
+	if (translated_goes_direct(f, p))
+		return straight;
 	if (!(ctrl & PCI_ACS_EC))
 		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : straight;
-	if (bit >= f->vector || !test_bit(bit, f->egress))
+	switch (egress(router, f, sibling, p)) {
+	case EGRESS_CLEAR:
 		return straight;
-	return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_BLOCK;
+	case EGRESS_SET:
+		return ctrl & PCI_ACS_RR ? TURN_REDIRECT : TURN_BLOCK;
+	default:
+		return TURN_UNKNOWN;
+	}
 }
 
 /* @at receives a packet on its way down, and bridges forward it */
@@ -246,6 +328,87 @@ static enum p2pdma_router_fate go_down(const struct p2pdma_router *router,
 }
 
 /*
+ * Egress Control at the root complex, for a request that reaches it through @f
+ * and leaves it through @out.  If it isn't blocked it is the root complex that
+ * decides, whether or not it is redirected.
+ */
+static enum egress root_egress(const struct p2pdma_router *router,
+			       const struct p2pdma_router_function *f,
+			       const struct p2pdma_router_function *out,
+			       const struct packet *p)
+{
+	if ((acs(f) & (PCI_ACS_EC | PCI_ACS_RR)) != PCI_ACS_EC ||
+	    translated_goes_direct(f, p) || f->kind == PCI_FABRIC_PCI_BRIDGE)
+		return EGRESS_CLEAR;
+	/* A function that is no port knows the other ones of its device only */
+	if (f->kind != PCI_FABRIC_ROOT_PORT &&
+	    (out->above != f->above || (out->id ^ f->id) & ~7))
+		return EGRESS_CLEAR;
+	return egress(router, f, out, p);
+}
+
+/* Whether all receivers below the root port @out accept what it sends to p->to */
+static bool fits_below(const struct p2pdma_router *router, int out,
+		       const struct packet *p)
+{
+	unsigned int payload = router->function[out].mps, accepts;
+	int i;
+
+	if (router->function[out].kind != PCI_FABRIC_ROOT_PORT ||
+	    p->tlp.packet == P2PDMA_ROUTER_PACKET_READ)
+		return true;
+	if (p->payload)
+		payload = min(payload, p->payload);
+	for (i = p->to; i != out; i = router->function[i].above) {
+		accepts = max_payload(router, &router->function[i]);
+		if (accepts && accepts < payload)
+			return false;
+	}
+	return true;
+}
+
+/* A packet leaves @at, which is on a root bus, on its way up */
+static enum p2pdma_router_fate reach_root(const struct p2pdma_router *router,
+					  int at, const struct packet *p)
+{
+	const struct p2pdma_router_function *f = &router->function[at];
+	bool from_link = has_link(f) && at != p->from;
+	const struct p2pdma_router_function *out;
+	int i = p->to;
+
+	/* The address in a root port's window, but of another device */
+	if (is_request(p) && from_link && claims(f, p) && !p->own)
+		return P2PDMA_ROUTER_STRAY;
+	/*
+	 * The root complex answers translation requests itself, and mappings
+	 * never rely on what it does to a bus address.
+	 */
+	if (p->tlp.type == P2PDMA_ROUTER_TRANSLATION ||
+	    (is_request(p) && p->tlp.address == P2PDMA_ROUTER_BUS_ADDRESS))
+		return P2PDMA_ROUTER_ROOT_COMPLEX;
+
+	while (router->function[router->function[i].above].kind != PCI_FABRIC_HOST)
+		i = router->function[i].above;
+	out = &router->function[i];
+	if (from_link && out == f) {
+		/* Without the capability bit, it is a matter of policy */
+		if (f->acs_cap & PCI_ACS_UF && !(acs(f) & PCI_ACS_UF))
+			return P2PDMA_ROUTER_LOST;
+	} else if (is_request(p)) {
+		switch (root_egress(router, f, out, p)) {
+		case EGRESS_CLEAR:
+			break;
+		case EGRESS_SET:
+			return P2PDMA_ROUTER_BLOCKED;
+		default:
+			return P2PDMA_ROUTER_UNKNOWN;
+		}
+	}
+	return fits_below(router, i, p) ? P2PDMA_ROUTER_ROOT_COMPLEX :
+					  P2PDMA_ROUTER_MALFORMED;
+}
+
+/*
  * A packet on its way up leaves @at through its upper side.  It got there from
  * below, or was sent by @at itself.
  */
@@ -260,23 +423,38 @@ static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
 		above = &router->function[f->above];
 		receive(router, f, p);
 
+		/* Translation Blocking comes before all other rules */
+		if (has_link(f) && at != p->from && is_request(p) &&
+		    p->tlp.type != P2PDMA_ROUTER_UNTRANSLATED &&
+		    acs(f) & PCI_ACS_TB)
+			return P2PDMA_ROUTER_BLOCKED;
+
 		if (above->kind == PCI_FABRIC_HOST)
-			return P2PDMA_ROUTER_ROOT_COMPLEX;
+			return reach_root(router, at, p);
 
 		/* A packet from its target's side was redirected below */
 		if (f->kind == PCI_FABRIC_DOWNSTREAM && claims(f, p)) {
-			if (f->acs_ctrl & f->acs_cap & PCI_ACS_UF)
+			if (!p->own)
+				return P2PDMA_ROUTER_STRAY;
+			if (acs(f) & PCI_ACS_UF)
 				continue;
 			return P2PDMA_ROUTER_LOST;
 		}
 
 		sibling = claimant(router, f, p);
 		if (sibling >= 0) {
-			switch (judge(f, &router->function[sibling], p->type)) {
+			if (!p->own)
+				return P2PDMA_ROUTER_STRAY;
+			switch (judge(router, f, &router->function[sibling], p)) {
 			case TURN_DIRECT:
+				/* No device but the root complex translates */
+				if (p->tlp.type == P2PDMA_ROUTER_TRANSLATION)
+					return P2PDMA_ROUTER_STRAY;
 				return go_down(router, sibling, p);
 			case TURN_BLOCK:
 				return P2PDMA_ROUTER_BLOCKED;
+			case TURN_UNKNOWN:
+				return P2PDMA_ROUTER_UNKNOWN;
 			case TURN_REDIRECT:
 				continue;
 			}
@@ -284,14 +462,42 @@ static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
 
 		/* All functions inside a switch or on the bus have seen it */
 		if (!has_link(above) && claims(above, p))
-			return P2PDMA_ROUTER_LOST;
+			return p->own ? P2PDMA_ROUTER_LOST : P2PDMA_ROUTER_STRAY;
 	}
+}
+
+static enum p2pdma_router_fate send_packet(const struct p2pdma_router *router,
+					   const struct p2pdma_router_tlp *tlp,
+					   int from, int to, enum egress open)
+{
+	const struct p2pdma_router_function *sender = &router->function[from];
+	const struct p2pdma_router_function *target = &router->function[to];
+	struct packet p = {
+		.tlp = *tlp,
+		.from = from,
+		.to = to,
+		.host = target->host,
+		.address = target->bar,
+		.own = true,
+		.id = target->id,
+		.open = open,
+	};
+
+	/* Packets of a function to itself stay inside */
+	if (from == to)
+		return P2PDMA_ROUTER_DELIVERED;
+	if (is_request(&p) && tlp->address == P2PDMA_ROUTER_CPU_ADDRESS) {
+		p.host = sender->host;
+		p.address = target->cpu;
+		p.own = sender->host == target->host && target->cpu == target->bar;
+	}
+	return go_up(router, from, &p);
 }
 
 /**
  * p2pdma_router_send - Send one packet and see where it ends
  * @router: the model
- * @type: kind of packet
+ * @tlp: the packet
  * @from: index of the function that sends it
  * @to: index of the function whose BAR 0 or ID it is sent to
  *
@@ -300,20 +506,9 @@ static enum p2pdma_router_fate go_up(const struct p2pdma_router *router, int at,
  */
 enum p2pdma_router_fate
 p2pdma_router_send(const struct p2pdma_router *router,
-		   enum p2pdma_router_packet type, int from, int to)
+		   const struct p2pdma_router_tlp *tlp, int from, int to)
 {
-	const struct p2pdma_router_function *target = &router->function[to];
-	struct packet p = {
-		.type = type,
-		.host = target->host,
-		.address = target->bar,
-		.id = target->id,
-	};
-
-	/* Packets of a function to itself stay inside */
-	if (from == to)
-		return P2PDMA_ROUTER_DELIVERED;
-	return go_up(router, from, &p);
+	return send_packet(router, tlp, from, to, EGRESS_UNKNOWN);
 }
 
 /* The function whose IDs identify the host bridge of @index */
@@ -375,11 +570,200 @@ unsigned int p2pdma_router_policy(const struct p2pdma_router *router,
 	return policy;
 }
 
-/* Whether a packet arrives, directly or forwarded by the root complex */
-static bool arrives(enum p2pdma_router_fate fate, bool forwarded)
+static bool overlap(const u64 window[2], u64 first, u64 last)
 {
-	return fate == P2PDMA_ROUTER_DELIVERED ||
-	       (fate == P2PDMA_ROUTER_ROOT_COMPLEX && forwarded);
+	return window[0] <= window[1] && window[0] <= last && first <= window[1];
+}
+
+/**
+ * p2pdma_router_address_taken - Whether a CPU address may be another bus address
+ * @router: the model
+ * @client: index of the client
+ * @provider: index of the provider; it has a BAR 0
+ *
+ * If so, packets that the client sends to the provider by CPU address may end
+ * at another device, now or later.
+ *
+ * Context: any.
+ * Return: true if a part of BAR 0, by CPU address, is in a window that the
+ * client's host bridge has for bus addresses, and isn't the BAR itself there.
+ */
+bool p2pdma_router_address_taken(const struct p2pdma_router *router, int client,
+				 int provider)
+{
+	const struct p2pdma_router_function *f = &router->function[provider];
+	int host = router->function[client].host;
+	const struct p2pdma_router_function *bridge = &router->function[host];
+	u64 last = f->cpu + f->bar_size - 1;
+
+	if (f->host == host && f->cpu == f->bar)
+		return false;
+	return overlap(bridge->memory, f->cpu, last) ||
+	       overlap(bridge->prefetch, f->cpu, last);
+}
+
+/* A transfer between client and provider */
+struct transfer {
+	const struct p2pdma_router *router;
+	int client;
+	int provider;
+	enum egress open;
+	struct p2pdma_router_answer *answer;
+};
+
+static enum p2pdma_router_fate transmit(const struct transfer *t,
+					enum p2pdma_router_sent what,
+					enum p2pdma_router_type type,
+					enum p2pdma_router_address address)
+{
+	struct p2pdma_router_tlp tlp = { .type = type, .address = address };
+	int from = t->client, to = t->provider;
+
+	switch (what) {
+	case P2PDMA_ROUTER_BUS_WRITE:
+	case P2PDMA_ROUTER_DMA_WRITE:
+	case P2PDMA_ROUTER_TRANSLATED_WRITE:
+		tlp.packet = P2PDMA_ROUTER_PACKET_WRITE;
+		break;
+	case P2PDMA_ROUTER_COMPLETION:
+	case P2PDMA_ROUTER_RELAXED_COMPLETION:
+		tlp.packet = P2PDMA_ROUTER_PACKET_COMPLETION;
+		tlp.relaxed = what == P2PDMA_ROUTER_RELAXED_COMPLETION;
+		swap(from, to);
+		break;
+	default:
+		tlp.packet = P2PDMA_ROUTER_PACKET_READ;
+		break;
+	}
+	t->answer->sent |= BIT(what);
+	t->answer->fate[what] = send_packet(t->router, &tlp, from, to, t->open);
+	return t->answer->fate[what];
+}
+
+/* Directions in which a packet arrives, directly or forwarded by @policy */
+static unsigned int arrives(enum p2pdma_router_fate fate, unsigned int policy)
+{
+	switch (fate) {
+	case P2PDMA_ROUTER_DELIVERED:
+		return P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE;
+	case P2PDMA_ROUTER_ROOT_COMPLEX:
+		return policy;
+	default:
+		return 0;
+	}
+}
+
+/* Directions in which a write request and a read request arrive */
+static unsigned int requests(const struct transfer *t,
+			     enum p2pdma_router_sent write,
+			     enum p2pdma_router_sent read,
+			     enum p2pdma_router_type type,
+			     enum p2pdma_router_address address,
+			     unsigned int policy)
+{
+	return (arrives(transmit(t, write, type, address), policy) &
+		P2PDMA_ROUTER_WRITE) |
+	       (arrives(transmit(t, read, type, address), policy) &
+		P2PDMA_ROUTER_READ);
+}
+
+/* The directions that writes, and reads whose completions arrive, have */
+static unsigned int with_completions(const struct p2pdma_router_answer *answer,
+				     unsigned int directions,
+				     unsigned int policy)
+{
+	static const enum p2pdma_router_sent completions[] = {
+		P2PDMA_ROUTER_COMPLETION, P2PDMA_ROUTER_RELAXED_COMPLETION
+	};
+	int i;
+
+	for (i = 0; i < ARRAY_SIZE(completions); i++)
+		if (answer->sent & BIT(completions[i]))
+			directions &= arrives(answer->fate[completions[i]], policy) |
+				      P2PDMA_ROUTER_WRITE;
+	return directions;
+}
+
+static unsigned int by_bus_address(const struct transfer *t,
+				   const struct p2pdma_router_client *facts)
+{
+	enum p2pdma_router_type type = facts->translated ?
+		P2PDMA_ROUTER_TRANSLATED : P2PDMA_ROUTER_UNTRANSLATED;
+
+	/* Nothing tells the device that an address isn't to be translated */
+	if (facts->ats && !facts->chooses && !facts->translated)
+		return 0;
+	return with_completions(t->answer,
+				requests(t, P2PDMA_ROUTER_BUS_WRITE,
+					 P2PDMA_ROUTER_BUS_READ, type,
+					 P2PDMA_ROUTER_BUS_ADDRESS, 0), 0);
+}
+
+static unsigned int through_host_bridge(const struct transfer *t,
+					const struct p2pdma_router_client *facts,
+					unsigned int policy)
+{
+	enum p2pdma_router_address address = facts->iommu ?
+		P2PDMA_ROUTER_IOVA : P2PDMA_ROUTER_CPU_ADDRESS;
+	unsigned int directions;
+
+	if (facts->ranges && !facts->iommu)
+		return 0;
+	directions = requests(t, P2PDMA_ROUTER_DMA_WRITE, P2PDMA_ROUTER_DMA_READ,
+			      P2PDMA_ROUTER_UNTRANSLATED, address, policy);
+	/* A device with ATS may translate before it sends, or not */
+	if (facts->ats && (facts->translated || !facts->chooses)) {
+		if (transmit(t, P2PDMA_ROUTER_DMA_TRANSLATION,
+			     P2PDMA_ROUTER_TRANSLATION, address) !=
+		    P2PDMA_ROUTER_ROOT_COMPLEX)
+			directions = 0;
+		directions &= requests(t, P2PDMA_ROUTER_TRANSLATED_WRITE,
+				       P2PDMA_ROUTER_TRANSLATED_READ,
+				       P2PDMA_ROUTER_TRANSLATED,
+				       P2PDMA_ROUTER_CPU_ADDRESS, policy);
+	}
+	return with_completions(t->answer, directions, policy);
+}
+
+/* With @open in place of bits that the specification has not */
+static void find_route(const struct p2pdma_router *router, int client,
+		       int provider, const struct p2pdma_router_client *facts,
+		       unsigned int policy, enum egress open,
+		       struct p2pdma_router_answer *answer)
+{
+	struct transfer t = {
+		.router = router,
+		.client = client,
+		.provider = provider,
+		.open = open,
+		.answer = answer,
+	};
+	unsigned int direct, through;
+
+	*answer = (struct p2pdma_router_answer) {
+		.map_type = PCI_P2PDMA_MAP_NOT_SUPPORTED
+	};
+	/* No packet leaves a function that accesses its own memory */
+	if (client == provider) {
+		answer->map_type = PCI_P2PDMA_MAP_BUS_ADDR;
+		answer->directions = P2PDMA_ROUTER_READ | P2PDMA_ROUTER_WRITE;
+		return;
+	}
+	if (facts->translated && !facts->ats)
+		return;
+	if (!facts->relaxed)
+		transmit(&t, P2PDMA_ROUTER_COMPLETION, 0, 0);
+	transmit(&t, P2PDMA_ROUTER_RELAXED_COMPLETION, 0, 0);
+	direct = by_bus_address(&t, facts);
+	through = through_host_bridge(&t, facts, policy);
+
+	if (hweight8(through) > hweight8(direct)) {
+		answer->map_type = PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
+		answer->directions = through;
+	} else if (direct) {
+		answer->map_type = PCI_P2PDMA_MAP_BUS_ADDR;
+		answer->directions = direct;
+	}
 }
 
 /**
@@ -387,6 +771,7 @@ static bool arrives(enum p2pdma_router_fate fate, bool forwarded)
  * @router: the model
  * @client: index of the client
  * @provider: index of the provider; it has a BAR 0
+ * @facts: about the client and the mapping
  * @policy: what the root complex forwards between them, P2PDMA_ROUTER_*
  * @answer: filled in
  *
@@ -396,39 +781,30 @@ static bool arrives(enum p2pdma_router_fate fate, bool forwarded)
  * Context: any.
  */
 void p2pdma_router_route(const struct p2pdma_router *router, int client,
-			 int provider, unsigned int policy,
+			 int provider, const struct p2pdma_router_client *facts,
+			 unsigned int policy,
 			 struct p2pdma_router_answer *answer)
 {
-	unsigned int direct = 0, through = 0;
-	enum p2pdma_router_fate write, read, completion;
+	struct p2pdma_router_answer clear, set;
+	int i;
 
-	write = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_WRITE, client,
-				   provider);
-	read = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_READ, client, provider);
-	completion = p2pdma_router_send(router, P2PDMA_ROUTER_PACKET_COMPLETION,
-					provider, client);
+	find_route(router, client, provider, facts, policy, EGRESS_UNKNOWN,
+		   answer);
+	for (i = 0; i < P2PDMA_ROUTER_SENT; i++)
+		if (answer->sent & BIT(i) &&
+		    answer->fate[i] == P2PDMA_ROUTER_UNKNOWN)
+			break;
+	if (i == P2PDMA_ROUTER_SENT)
+		return;
 
-	if (arrives(write, false))
-		direct |= P2PDMA_ROUTER_WRITE;
-	if (arrives(read, false) && arrives(completion, false))
-		direct |= P2PDMA_ROUTER_READ;
-	if (arrives(write, policy & P2PDMA_ROUTER_WRITE))
-		through |= P2PDMA_ROUTER_WRITE;
-	if (arrives(read, policy & P2PDMA_ROUTER_READ) &&
-	    arrives(completion, policy & P2PDMA_ROUTER_READ))
-		through |= P2PDMA_ROUTER_READ;
-
-	answer->fate[P2PDMA_ROUTER_PACKET_WRITE] = write;
-	answer->fate[P2PDMA_ROUTER_PACKET_READ] = read;
-	answer->fate[P2PDMA_ROUTER_PACKET_COMPLETION] = completion;
-	if (through != direct) {
-		answer->map_type = PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
-		answer->directions = through;
-	} else {
-		answer->map_type = direct ? PCI_P2PDMA_MAP_BUS_ADDR :
-					    PCI_P2PDMA_MAP_NOT_SUPPORTED;
-		answer->directions = direct;
-	}
+	/* Does it matter? */
+	find_route(router, client, provider, facts, policy, EGRESS_CLEAR, &clear);
+	find_route(router, client, provider, facts, policy, EGRESS_SET, &set);
+	answer->unknown = clear.map_type != set.map_type ||
+			  clear.directions != set.directions;
+	answer->map_type = answer->unknown ? PCI_P2PDMA_MAP_NOT_SUPPORTED :
+					     clear.map_type;
+	answer->directions = answer->unknown ? 0 : clear.directions;
 }
 
 /**
@@ -506,6 +882,34 @@ static u16 sriov(struct pci_fabric *fabric, const struct pci_fabric_node *node,
 	return where;
 }
 
+/* Addresses of a host bridge's windows, bus side */
+static void read_host(struct pci_fabric *fabric, struct p2pdma_router_function *f)
+{
+	struct pci_fabric_window window;
+
+	pci_fabric_host_window(fabric, f->name, PCI_FABRIC_WINDOW_32, &window);
+	f->memory[0] = window.bus;
+	f->memory[1] = window.bus + window.size - 1;
+	pci_fabric_host_window(fabric, f->name, PCI_FABRIC_WINDOW_64, &window);
+	f->prefetch[0] = window.bus;
+	f->prefetch[1] = window.bus + window.size - 1;
+}
+
+/* CPU address of BAR 0 of @f */
+static u64 cpu_address(struct pci_fabric *fabric,
+		       const struct p2pdma_router *router,
+		       const struct p2pdma_router_function *f)
+{
+	const struct p2pdma_router_function *host = &router->function[f->host];
+	struct pci_fabric_window window;
+	bool low = within(host->memory, f->bar);
+
+	pci_fabric_host_window(fabric, host->name,
+			       low ? PCI_FABRIC_WINDOW_32 : PCI_FABRIC_WINDOW_64,
+			       &window);
+	return f->bar - window.bus + window.cpu;
+}
+
 static void add_vfs(struct pci_fabric *fabric, struct p2pdma_router *router,
 		    const struct pci_fabric_node *node, int pf, int *next)
 {
@@ -531,6 +935,7 @@ static void add_vfs(struct pci_fabric *fabric, struct p2pdma_router *router,
 		f->id += offset + stride * i;
 		f->bar_size = node->vf_bar0;
 		f->bar = bar + f->bar_size * i;
+		f->cpu = cpu_address(fabric, router, f);
 		f->acs_cap = node->vf_acs_cap;
 		f->acs_ctrl = 0;
 	}
@@ -588,14 +993,17 @@ p2pdma_router_create(struct pci_fabric *fabric,
 		strscpy(f->name, node->name);
 		if (node->kind == PCI_FABRIC_HOST) {
 			f->secondary = node->bus;
+			read_host(fabric, f);
 			continue;
 		}
 		f->above = p2pdma_router_index(router, node->below);
 		f->host = router->function[f->above].host;
 		f->id = router->function[f->above].secondary << 8 |
 			node->device << 3 | node->function;
-		if (f->bar_size)
+		if (f->bar_size) {
 			f->bar = read_bar(fabric, f->name, PCI_BASE_ADDRESS_0);
+			f->cpu = cpu_address(fabric, router, f);
+		}
 		if (is_bridge(f))
 			read_bridge(fabric, f);
 		add_vfs(fabric, router, node, i, &next);

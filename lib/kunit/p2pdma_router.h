@@ -3,8 +3,8 @@
  * A model of how packets travel in a PCI fabric, to judge P2PDMA routes by.
  *
  * It knows the table a fabric was made from, the addresses and bus numbers in
- * its config space, and the PCI Express Base Specification, 6.0, sections 2.2
- * and 6.12.  It doesn't use struct pci_dev and shares no code with the code
+ * its config space, and the PCI Express Base Specification, 6.0, sections 2.2,
+ * 6.12 and 10.2.  It uses no struct pci_dev and shares no code with the code
  * under test, so that an error is missed only if both have the same one.
  */
 
@@ -33,9 +33,11 @@
  * @subordinate: bridges: last bus number below
  * @bar: address of BAR 0, bus side
  * @bar_size: its size, 0 for none
- * @memory: bridges: lowest and highest address of the memory window
- * @prefetch: bridges: of the prefetchable window; lowest above highest in
- *	either means none
+ * @cpu: CPU address of BAR 0
+ * @memory: bridges and host bridges: lowest and highest address of the memory
+ *	window, bus side
+ * @prefetch: bridges and host bridges: of the prefetchable window; lowest above
+ *	highest in either means none
  * @acs_cap: ACS capability, as in the fabric's table: 0 for none
  * @acs_ctrl: ACS control
  * @vector: bits that its Egress Control Vector has
@@ -57,6 +59,7 @@ struct p2pdma_router_function {
 	u8 subordinate;
 	u64 bar;
 	u64 bar_size;
+	u64 cpu;
 	u64 memory[2];
 	u64 prefetch[2];
 	/* These may be changed together with the fabric's */
@@ -79,11 +82,39 @@ struct p2pdma_router {
 	struct p2pdma_router_function function[] __counted_by(count);
 };
 
-/* Packets that are sent from a client or provider */
+/* Kinds of packets */
 enum p2pdma_router_packet {
 	P2PDMA_ROUTER_PACKET_WRITE,	/* memory write request, with data */
 	P2PDMA_ROUTER_PACKET_READ,	/* memory read request */
 	P2PDMA_ROUTER_PACKET_COMPLETION,	/* of a read, with data */
+};
+
+/* Address Type of requests */
+enum p2pdma_router_type {
+	P2PDMA_ROUTER_UNTRANSLATED,
+	P2PDMA_ROUTER_TRANSLATION,	/* Translation Request; a read */
+	P2PDMA_ROUTER_TRANSLATED,
+};
+
+/* Where the address in a request comes from */
+enum p2pdma_router_address {
+	P2PDMA_ROUTER_BUS_ADDRESS,
+	P2PDMA_ROUTER_CPU_ADDRESS,	/* which bridges take for a bus address */
+	P2PDMA_ROUTER_IOVA,		/* outside of all windows */
+};
+
+/**
+ * struct p2pdma_router_tlp - one packet
+ * @packet: what it is
+ * @type: requests: Address Type
+ * @address: requests: what address they have
+ * @relaxed: completions: the Relaxed Ordering attribute is set
+ */
+struct p2pdma_router_tlp {
+	enum p2pdma_router_packet packet;
+	enum p2pdma_router_type type;
+	enum p2pdma_router_address address;
+	bool relaxed;
 };
 
 /* Where a packet ends */
@@ -93,6 +124,8 @@ enum p2pdma_router_fate {
 	P2PDMA_ROUTER_BLOCKED,		/* ACS Violation */
 	P2PDMA_ROUTER_MALFORMED,		/* more data than a receiver accepts */
 	P2PDMA_ROUTER_LOST,		/* no device takes it */
+	P2PDMA_ROUTER_STRAY,		/* a device takes it that it isn't for */
+	P2PDMA_ROUTER_UNKNOWN,		/* the specification doesn't say */
 	P2PDMA_ROUTER_COUNT
 };
 
@@ -104,16 +137,61 @@ extern const char * const p2pdma_router_map_name[];
 #define P2PDMA_ROUTER_WRITE	BIT(1)
 
 /**
+ * struct p2pdma_router_client - what decides which packets a client sends
+ * @ats: Address Translation Services are enabled
+ * @chooses: its driver chooses the Address Type for each mapping
+ * @iommu: its DMA addresses are IOVAs
+ * @ranges: its DMA addresses are CPU addresses plus an offset, unless @iommu
+ * @translated: this mapping is for Translated requests
+ * @relaxed: all completions for this mapping have Relaxed Ordering; if not,
+ *	some may
+ */
+struct p2pdma_router_client {
+	bool ats;
+	bool chooses;
+	bool iommu;
+	bool ranges;
+	bool translated;
+	bool relaxed;
+};
+
+/* Packets that a transfer may consist of */
+enum p2pdma_router_sent {
+	/* By bus address; Translated if the mapping is for such requests */
+	P2PDMA_ROUTER_BUS_WRITE,
+	P2PDMA_ROUTER_BUS_READ,
+	/* By the DMA API's address; with ATS also the request to translate it */
+	P2PDMA_ROUTER_DMA_WRITE,
+	P2PDMA_ROUTER_DMA_READ,
+	P2PDMA_ROUTER_DMA_TRANSLATION,
+	/* By the address that it is translated to */
+	P2PDMA_ROUTER_TRANSLATED_WRITE,
+	P2PDMA_ROUTER_TRANSLATED_READ,
+	/* From the provider, without and with Relaxed Ordering */
+	P2PDMA_ROUTER_COMPLETION,
+	P2PDMA_ROUTER_RELAXED_COMPLETION,
+	P2PDMA_ROUTER_SENT
+};
+
+extern const char * const p2pdma_router_sent_name[P2PDMA_ROUTER_SENT];
+
+/**
  * struct p2pdma_router_answer - result of the fates of one pair's packets
  * @map_type: PCI_P2PDMA_MAP_*
  * @directions: P2PDMA_ROUTER_*
- * @fate: of the packets; that of a completion means something only where the
- *	read request gets to the provider
+ * @unknown: what the specification leaves open decides about the route, so
+ *	it must be refused
+ * @sent: packets that were sent, a bit each; no bus addresses, for one, where
+ *	the client can't send them
+ * @fate: of the packets that were sent; that of a completion means something
+ *	only where the read request gets to the provider
  */
 struct p2pdma_router_answer {
 	enum pci_p2pdma_map_type map_type;
 	unsigned int directions;
-	enum p2pdma_router_fate fate[3];
+	bool unknown;
+	unsigned int sent;
+	enum p2pdma_router_fate fate[P2PDMA_ROUTER_SENT];
 };
 
 struct p2pdma_router *
@@ -124,11 +202,14 @@ int p2pdma_router_index(const struct p2pdma_router *router, const char *name);
 
 enum p2pdma_router_fate
 p2pdma_router_send(const struct p2pdma_router *router,
-		   enum p2pdma_router_packet type, int from, int to);
+		   const struct p2pdma_router_tlp *tlp, int from, int to);
 unsigned int p2pdma_router_policy(const struct p2pdma_router *router,
 				  int client, int provider, bool cpu_allows);
+bool p2pdma_router_address_taken(const struct p2pdma_router *router, int client,
+				 int provider);
 void p2pdma_router_route(const struct p2pdma_router *router, int client,
-			 int provider, unsigned int policy,
+			 int provider, const struct p2pdma_router_client *facts,
+			 unsigned int policy,
 			 struct p2pdma_router_answer *answer);
 
 #endif /* _LIB_KUNIT_P2PDMA_ROUTER_H */

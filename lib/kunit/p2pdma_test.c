@@ -41,7 +41,8 @@
 	  .node = 1, .offset = SZ_4G }
 #define ROOT_PORT(_name, _below, _device)				\
 	{ .name = _name, .below = _below, .kind = PCI_FABRIC_ROOT_PORT,	\
-	  .device = _device, .acs_cap = ROOT_PORT_ACS }
+	  .device = _device, .acs_cap = ROOT_PORT_ACS,			\
+	  .acs_ctrl = PCI_ACS_UF }
 #define UPSTREAM(_name, _below)						\
 	{ .name = _name, .below = _below, .kind = PCI_FABRIC_UPSTREAM }
 #define DOWNSTREAM(_name, _below, _device, _port)			\

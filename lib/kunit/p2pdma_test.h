@@ -32,6 +32,8 @@
 #define P2PDMA_READ		BIT(0)
 #define P2PDMA_WRITE		BIT(1)
 #define P2PDMA_BOTH		(P2PDMA_READ | P2PDMA_WRITE)
+#define PCI_P2PDMA_TLP_TRANSLATED	BIT(0)
+#define PCI_P2PDMA_TLP_RELAXED_CPL	BIT(1)
 #endif
 
 /* ---- Fabrics ---- */

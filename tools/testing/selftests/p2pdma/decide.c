@@ -12,14 +12,28 @@ static const struct p2pdma_facts below_switch = {
 	.client_is_pci = true,
 	.shared_bridge = true,
 	.same_host_bridge = true,
+	.mapped = BIT(P2PDMA_SAME_ADDRESS),
+	.translations = BIT(P2PDMA_SAME_ADDRESS),
+	.blocks_below = P2PDMA_NO,
+	.blocks_above = P2PDMA_NO,
+	.ports_forward = P2PDMA_YES,
+	.root_forwards = P2PDMA_YES,
 	.accepts = 256,
 	.turns = {
 		[P2PDMA_COMPLETION] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_RELAXED] = { .fate = P2PDMA_DIRECT },
 		[P2PDMA_REQUEST] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_TRANSLATED] = { .fate = P2PDMA_DIRECT },
 	},
 	.legs = {
-		[P2PDMA_OWNER] = { .hops = 2, .payload = 256, .node = -1 },
-		[P2PDMA_CLIENT] = { .hops = 2, .payload = 256, .node = -1 },
+		[P2PDMA_OWNER] = {
+			.hops = 2, .payload = 256, .root_payload = 256,
+			.root_accepts = 256, .node = -1,
+		},
+		[P2PDMA_CLIENT] = {
+			.hops = 2, .payload = 256, .root_payload = 256,
+			.root_accepts = 256, .node = -1,
+		},
 	},
 };
 
@@ -27,15 +41,25 @@ static const struct p2pdma_facts below_switch = {
 static const struct p2pdma_facts below_root = {
 	.client_is_pci = true,
 	.same_host_bridge = true,
-	.accepts = 256,
-	.forwarded = P2PDMA_YES,
+	.mapped = BIT(P2PDMA_IOVA),
+	.translations = BIT(P2PDMA_SAME_ADDRESS),
+	.blocks_below = P2PDMA_NO,
+	.blocks_above = P2PDMA_NO,
 	.turns = {
 		[P2PDMA_COMPLETION] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_RELAXED] = { .fate = P2PDMA_DIRECT },
 		[P2PDMA_REQUEST] = { .fate = P2PDMA_DIRECT },
+		[P2PDMA_TRANSLATED] = { .fate = P2PDMA_DIRECT },
 	},
 	.legs = {
-		[P2PDMA_OWNER] = { .hops = 2, .node = 0 },
-		[P2PDMA_CLIENT] = { .hops = 2, .node = 1 },
+		[P2PDMA_OWNER] = {
+			.hops = 2, .payload = 256, .root_payload = 256,
+			.root_accepts = 256, .node = 0,
+		},
+		[P2PDMA_CLIENT] = {
+			.hops = 2, .payload = 256, .root_payload = 256,
+			.root_accepts = 256, .node = 1,
+		},
 	},
 };
 
@@ -112,12 +136,12 @@ TEST(redirected)
 	u32 against;
 
 	facts.turns[P2PDMA_REQUEST].fate = P2PDMA_REDIRECTED;
-	facts.forwarded = P2PDMA_YES;
 	verdict = decide(&facts, &against);
 	EXPECT_EQ(verdict.directions, 0);
 	EXPECT_EQ(verdict.reason, P2PDMA_REASON_ACS_REDIRECT);
 	EXPECT_EQ(verdict.blocking, BIT(P2PDMA_REQUEST));
-	EXPECT_EQ(against, BIT(P2PDMA_REASON_ACS_REDIRECT));
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_ACS_REDIRECT) |
+			   BIT(P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED));
 	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_ACS);
 
 	facts.turns[P2PDMA_REQUEST].hard_wired = true;
@@ -155,26 +179,79 @@ TEST(payload)
 	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_MPS);
 }
 
-/* What isn't known is never taken for a yes, whichever fact it is. */
+/* ATS makes bus addresses useless, unless the driver chooses. */
+TEST(ats)
+{
+	struct p2pdma_facts facts = below_switch;
+	struct p2pdma_verdict verdict;
+	u32 against;
+
+	facts.ats = true;
+	facts.mapped = BIT(P2PDMA_IOVA);
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.directions, 0);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_ATS);
+	EXPECT_EQ(against, BIT(P2PDMA_REASON_ATS) |
+			   BIT(P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED));
+	EXPECT_EQ((int)p2pdma_find_fix(&facts, &verdict), P2PDMA_FIX_ATS);
+
+	facts.cpu_allows = true;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.map_type, PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	EXPECT_EQ(verdict.directions, P2PDMA_BOTH);
+
+	facts.tlp_choice = true;
+	verdict = decide(&facts, &against);
+	EXPECT_EQ(verdict.map_type, PCI_P2PDMA_MAP_BUS_ADDR);
+	EXPECT_EQ(verdict.directions, P2PDMA_BOTH);
+}
+
+/*
+ * What isn't known is never taken for a yes, whichever fact it is; and it isn't
+ * mentioned where other facts decide.
+ */
 TEST(unknown)
 {
-	struct p2pdma_facts facts[] = { below_switch, below_switch, below_switch };
+	struct p2pdma_facts facts[8];
 	struct p2pdma_verdict verdict;
 	unsigned int i;
 	u32 against;
 
+	for (i = 0; i < ARRAY_SIZE(facts); i++) {
+		facts[i] = below_switch;
+		if (i < 3)
+			continue;
+		facts[i].cpu_allows = true;
+		facts[i].turns[P2PDMA_REQUEST].fate = P2PDMA_REDIRECTED;
+	}
 	facts[0].turns[P2PDMA_COMPLETION].fate = P2PDMA_FATE_UNKNOWN;
 	facts[1].accepts = 0;
-	facts[2].cpu_allows = true;
-	facts[2].turns[P2PDMA_REQUEST].fate = P2PDMA_REDIRECTED;
+	facts[2].turns[P2PDMA_RELAXED].fate = P2PDMA_FATE_UNKNOWN;
+	facts[3].ports_forward = P2PDMA_UNKNOWN;
+	facts[4].root_forwards = P2PDMA_UNKNOWN;
+	facts[5].mapped = 0;
+	facts[6].legs[P2PDMA_OWNER].root_payload = 0;
+	facts[7].legs[P2PDMA_OWNER].root_accepts = 0;
 	for (i = 0; i < ARRAY_SIZE(facts); i++) {
 		verdict = decide(&facts[i], &against);
 		EXPECT_EQ(verdict.directions, 0);
-		EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNREADABLE);
-		EXPECT_TRUE(!!(against & BIT(P2PDMA_REASON_UNREADABLE)));
+		EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNKNOWN);
+		EXPECT_TRUE(!!(against & BIT(P2PDMA_REASON_UNKNOWN)));
 		EXPECT_EQ((int)p2pdma_find_fix(&facts[i], &verdict),
 			  P2PDMA_FIX_NONE);
+		facts[i].unreadable = true;
+		verdict = decide(&facts[i], &against);
+		EXPECT_EQ(verdict.directions, 0);
+		EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNREADABLE);
 	}
+
+	facts[4] = below_switch;
+	facts[4].ports_forward = P2PDMA_UNKNOWN;
+	facts[4].root_forwards = P2PDMA_UNKNOWN;
+	facts[4].turns[P2PDMA_TRANSLATED].fate = P2PDMA_FATE_UNKNOWN;
+	verdict = decide(&facts[4], &against);
+	EXPECT_EQ(verdict.directions, P2PDMA_BOTH);
+	EXPECT_EQ(against, 0U);
 }
 
 /* Facts of which nothing is known at all */
@@ -190,7 +267,7 @@ TEST(nothing)
 	facts.client_is_pci = true;
 	verdict = decide(&facts, &against);
 	EXPECT_EQ(verdict.directions, 0);
-	EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNREADABLE);
+	EXPECT_EQ(verdict.reason, P2PDMA_REASON_UNKNOWN);
 }
 
 TEST(names)
@@ -200,8 +277,8 @@ TEST(names)
 	EXPECT_STREQ(p2pdma_reason_name(P2PDMA_REASON_ACS_REDIRECT),
 		     "acs-redirect");
 	for (reason = 0; reason < P2PDMA_REASON_MAX; reason++)
-		EXPECT_STRNE(p2pdma_reason_name(reason), "unknown");
-	EXPECT_STREQ(p2pdma_reason_name(P2PDMA_REASON_MAX), "unknown");
+		EXPECT_STRNE(p2pdma_reason_name(reason), "none");
+	EXPECT_STREQ(p2pdma_reason_name(P2PDMA_REASON_MAX), "none");
 }
 
 TEST_HARNESS_MAIN
