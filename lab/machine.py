@@ -124,6 +124,7 @@ class Machine:
             # Clients
             "client": self.scratch or "edu" in models,
             "edu": "edu" in models,
+            "ats": any("ats=on" in text.split(",") for text in self.devices),
             "engine": "lsi53c895a" in models,
             "display": "bochs-display" in models,
             # Devices may be unplugged, and BARs may move or stop decoding: see machines/hotplug.toml

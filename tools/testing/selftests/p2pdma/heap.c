@@ -1350,7 +1350,7 @@ TEST_F(import, not_for_vfio)
 	char *p[3];
 	size_t i, j;
 
-	if (find_edu(edu))
+	if (find_device(EDU_IDS, edu))
 		SKIP(return, "no edu device to give to VFIO");
 	if (strcmp(expected_route(), "iova"))
 		SKIP(return, "no IOMMU for VFIO");

@@ -26,6 +26,7 @@ enum needs {
 	IOMMU,
 	EDU,			/* QEMU's edu as a client, and an IOMMU */
 	WRITES,			/* EDU, and only writes are forwarded */
+	ATS,			/* virtio's rng as a client, with ATS and an IOMMU */
 };
 
 /* The devices of a case */
@@ -52,15 +53,15 @@ static const char *missing(struct setting *set, enum needs needs)
 	if (needs == NO_IOMMU && strcmp(route, "bus-address") &&
 	    strcmp(route, "host-bridge"))
 		return "no way to the provider without an IOMMU";
-	if ((needs == IOMMU || needs == EDU) && strcmp(route, "iova"))
+	if ((needs == IOMMU || needs == EDU || needs == ATS) && strcmp(route, "iova"))
 		return "no IOMMU on the way";
 	if (needs == WRITES && !writes_alone())
 		return "host bridges forward reads, or nothing";
 
-	if (!find_edu(set->client))
+	if (!find_device(needs == ATS ? RNG_IDS : EDU_IDS, set->client))
 		return NULL;
 	if (needs >= EDU)
-		return "no edu device";
+		return needs == ATS ? "no virtio rng" : "no edu device";
 	scratch_disks(&disks);
 	if (!disks.nr || disk_bdf(disks.path[0], set->client))
 		return "no device that could be a client";
@@ -160,6 +161,8 @@ FIXTURE_VARIANT_ADD(check, list_own) { "list_own", ANY, true };
 FIXTURE_VARIANT_ADD(check, list_full) { "list_full", EDU };
 FIXTURE_VARIANT_ADD(check, untrusted) { "untrusted", EDU };
 FIXTURE_VARIANT_ADD(check, transfer) { "transfer", EDU };
+FIXTURE_VARIANT_ADD(check, bus_address) { "bus_address", IOMMU };
+FIXTURE_VARIANT_ADD(check, ats) { "ats", ATS };
 
 FIXTURE_SETUP(check)
 {

@@ -720,7 +720,7 @@ void find_bound(const char *driver, struct devices *found)
 	any_entry(path, is_bound, found);
 }
 
-int find_edu(char bdf[BDF_LEN])
+int find_device(const char *ids, char bdf[BDF_LEN])
 {
 	char id[64];
 	glob_t found;
@@ -731,7 +731,7 @@ int find_edu(char bdf[BDF_LEN])
 	bdf[0] = '\0';
 	for (i = 0; i < found.gl_pathc && !bdf[0]; i++)
 		if (file_read(found.gl_pathv[i], id, sizeof(id)) > 0 &&
-		    strstr(id, "v00001234d000011E8"))
+		    strstr(id, ids))
 			sscanf(found.gl_pathv[i], PCI_DEVICES "/%15[^/]", bdf);
 	globfree(&found);
 	return bdf[0] ? 0 : -ENODEV;

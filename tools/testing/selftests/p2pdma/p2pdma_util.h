@@ -183,8 +183,11 @@ int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
-/* QEMU's edu device, for which the kernel has no driver: 0 or -ENODEV */
-int find_edu(char bdf[BDF_LEN]);
+/* QEMU's edu device, for which the kernel has no driver, and virtio's rng */
+#define EDU_IDS	"v00001234d000011E8"
+#define RNG_IDS	"v00001AF4d00001044"
+/* The first device with these IDs, as in modalias: 0 or -ENODEV */
+int find_device(const char *ids, char bdf[BDF_LEN]);
 /*
  * Loads the module, and finds its device with the largest memory BAR: NULL, or
  * why there is none, in which case the module isn't loaded.

@@ -21,12 +21,15 @@
 #include <linux/iopoll.h>
 #include <linux/module.h>
 #include <linux/p2pdma-phys-list.h>
+#include <linux/pci-ats.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/scatterlist.h>
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
+
+#include "p2pdma_internal.h"
 
 static char *client = "";
 module_param(client, charp, 0444);
@@ -51,6 +54,7 @@ struct iova_test {
 	struct pci_dev *owner;
 	void *bar_addr;			/* memory of @owner */
 	phys_addr_t bar;
+	dma_addr_t bar_bus;		/* its bus address */
 	void *ram_addr;
 	phys_addr_t ram;
 };
@@ -118,6 +122,7 @@ static void limit_mask(struct kunit *test)
 static void trust(void *pdev)
 {
 	((struct pci_dev *)pdev)->untrusted = false;
+	pci_p2pdma_fabric_changed();
 }
 
 static void free_space(void *data)
@@ -676,6 +681,7 @@ static void untrusted(struct kunit *test)
 	before = make_space(test, SZ_8K);
 
 	pdev->untrusted = true;
+	pci_p2pdma_fabric_changed();
 	add_action(test, trust, pdev);
 	KUNIT_EXPECT_FALSE(test, dma_iova_try_alloc(t->dev, &state, 0, SZ_4K));
 	KUNIT_EXPECT_FALSE(test, dma_use_iova(&state));
@@ -780,6 +786,119 @@ static void transfer(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, memchr_inv(ram + PAGES(5) + SZ_1K, 0, SZ_1K));
 	KUNIT_EXPECT_TRUE(test, !memcmp(ram + PAGES(5) + SZ_2K, ram + PAGES(2),
 					SZ_2K));
+}
+
+/* ---- Bus addresses ---- */
+
+static void unmap_address(void *data)
+{
+	struct iova_test *t = data;
+
+	iommu_unmap(t->domain, t->bar_bus, PAGE_SIZE);
+}
+
+/*
+ * A bus address is no IOVA, unless the IOMMU knows it: behind a VMD the windows of
+ * the device's own host bridge aren't reserved.
+ */
+static void bus_address(struct kunit *test)
+{
+	struct iova_test *t = test->priv;
+
+	t->bar_bus = pci_p2pdma_bus_addr_map(t->provider, t->bar);
+	KUNIT_EXPECT_TRUE(test, p2pdma_is_bus_addr(t->dev, t->bar_bus));
+	KUNIT_EXPECT_FALSE(test, p2pdma_is_bus_addr(t->dev, SZ_64K));
+
+	KUNIT_ASSERT_EQ(test, iommu_map(t->domain, t->bar_bus, t->ram, PAGE_SIZE,
+					IOMMU_READ, GFP_KERNEL), 0);
+	add_action(test, unmap_address, t);
+	KUNIT_EXPECT_FALSE(test, p2pdma_is_bus_addr(t->dev, t->bar_bus));
+}
+
+/* ---- ATS ---- */
+
+/* Map a page of the provider by a scatterlist: how, and to which address? */
+static enum pci_p2pdma_map_type map_page(struct kunit *test, dma_addr_t *addr)
+{
+	struct iova_test *t = test->priv;
+	enum pci_p2pdma_map_type how;
+	struct scatterlist sg;
+	struct sg_table table = { .sgl = &sg, .nents = 1, .orig_nents = 1 };
+	int ret;
+
+	sg_init_table(&sg, 1);
+	sg_set_page(&sg, virt_to_page(t->bar_addr), PAGE_SIZE, 0);
+	ret = dma_map_sgtable(t->dev, &table, DMA_BIDIRECTIONAL, 0);
+	KUNIT_ASSERT_EQ(test, ret, 0);
+	*addr = sg_dma_address(&sg);
+	how = sg_dma_is_bus_address(&sg) ? PCI_P2PDMA_MAP_BUS_ADDR :
+					   PCI_P2PDMA_MAP_THRU_HOST_BRIDGE;
+	if (how == PCI_P2PDMA_MAP_THRU_HOST_BRIDGE)
+		KUNIT_EXPECT_EQ(test, behind(t, *addr), t->bar);
+	dma_unmap_sgtable(t->dev, &table, DMA_BIDIRECTIONAL, 0);
+	return how;
+}
+
+static void choose_nothing(void *pdev)
+{
+	pci_p2pdma_set_tlp_choice(pdev, false);
+}
+
+/*
+ * Client and provider are below one switch.  The client's ATS would ask the IOMMU
+ * to translate a bus address, which it doesn't know.
+ */
+static void ats(struct kunit *test)
+{
+	struct iova_test *t = test->priv;
+	struct pci_dev *pdev = to_pci_dev(t->dev);
+	struct p2pdma_route route;
+	dma_addr_t addr;
+
+	KUNIT_ASSERT_TRUE_MSG(test, pdev->ats_enabled, "ATS is off");
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_route(t->owner, t->dev, &route), 0);
+	KUNIT_EXPECT_EQ(test, route.map_type, PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	KUNIT_EXPECT_EQ(test, map_page(test, &addr),
+			PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	KUNIT_EXPECT_NE(test, addr,
+			pci_p2pdma_bus_addr_map(t->provider, t->bar));
+
+	/* Translated Requests that the driver makes from bus addresses */
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type_tlp(t->provider, t->dev,
+						      PCI_P2PDMA_TLP_TRANSLATED),
+			PCI_P2PDMA_MAP_BUS_ADDR);
+
+	/* Untranslated ones, as its driver says */
+	pci_p2pdma_set_tlp_choice(pdev, true);
+	add_action(test, choose_nothing, pdev);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_BUS_ADDR);
+	KUNIT_EXPECT_EQ(test, map_page(test, &addr), PCI_P2PDMA_MAP_BUS_ADDR);
+	KUNIT_EXPECT_EQ(test, addr,
+			pci_p2pdma_bus_addr_map(t->provider, t->bar));
+
+	/* Without ATS there is nothing to choose, and verdicts are forgotten. */
+	pci_p2pdma_set_tlp_choice(pdev, false);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+	pci_disable_ats(pdev);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_BUS_ADDR);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type_tlp(t->provider, t->dev,
+						      PCI_P2PDMA_TLP_TRANSLATED),
+			PCI_P2PDMA_MAP_NOT_SUPPORTED);
+	KUNIT_ASSERT_EQ(test, pci_enable_ats(pdev, PAGE_SHIFT), 0);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
+
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type_tlp(t->provider, t->dev,
+						      PCI_P2PDMA_TLP_CLASSES),
+			PCI_P2PDMA_MAP_NOT_SUPPORTED);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_route_tlp(t->owner, t->dev,
+						   PCI_P2PDMA_TLP_CLASSES,
+						   &route), -EINVAL);
 }
 
 /* ---- The driver of edu ---- */
@@ -889,6 +1008,8 @@ static struct kunit_case iova_test_cases[] = {
 	KUNIT_CASE_SLOW(list_full),
 	KUNIT_CASE(untrusted),
 	KUNIT_CASE_SLOW(transfer),
+	KUNIT_CASE(bus_address),
+	KUNIT_CASE(ats),
 	KUNIT_CASE_SLOW(no_memory),
 	{}
 };
@@ -902,4 +1023,5 @@ static struct kunit_suite iova_test_suite = {
 kunit_test_suite(iova_test_suite);
 
 MODULE_DESCRIPTION("KUnit tests of IOVA space and lists of physical memory");
+MODULE_IMPORT_NS(EXPORTED_FOR_KUNIT_TESTING);
 MODULE_LICENSE("GPL");
