@@ -52,6 +52,7 @@
 /* Layout of config space */
 #define PCIE_POS	0x40
 #define CONFIG_SIZE	0x180	/* above this, all reads as zero */
+#define HEADER_SIZE	64	/* every function has that much */
 #define VECTOR_BITS	256	/* of an Egress Control Vector, at most */
 
 /*
@@ -239,6 +240,10 @@ static const struct {
 		"a root port", PCI_EXP_TYPE_ROOT_PORT, true,
 		BIT(PCI_FABRIC_HOST)
 	},
+	[PCI_FABRIC_DMI_PORT] = {
+		"a root port to a chipset", PCI_EXP_TYPE_ROOT_PORT, false,
+		BIT(PCI_FABRIC_HOST)
+	},
 	[PCI_FABRIC_RC_ENDPOINT] = {
 		"a root complex endpoint", PCI_EXP_TYPE_RC_END, false,
 		BIT(PCI_FABRIC_HOST)
@@ -388,6 +393,15 @@ static struct fabric_function *config_target(struct fabric_host *host,
 	return at && !at->hidden ? find_devfn(at, devfn) : NULL;
 }
 
+/* Do config operations reach these registers? */
+static bool config_reaches(const struct fabric_function *function, int where,
+			   int size)
+{
+	unsigned int end = function->node.config_size;
+
+	return !end || where + size <= end;
+}
+
 static int fabric_config_read(struct pci_bus *bus, unsigned int devfn,
 			      int where, int size, u32 *value)
 {
@@ -398,7 +412,10 @@ static int fabric_config_read(struct pci_bus *bus, unsigned int devfn,
 
 	raw_spin_lock_irqsave(&host->lock, flags);
 	function = config_target(host, bus, devfn);
-	if (function && !READ_ONCE(function->fail)) {
+	if (function && !config_reaches(function, where, size)) {
+		PCI_SET_ERROR_RESPONSE(value);
+		rc = PCIBIOS_BAD_REGISTER_NUMBER;
+	} else if (function && !READ_ONCE(function->fail)) {
 		*value = config_get(function, where, size);
 		rc = PCIBIOS_SUCCESSFUL;
 	} else {
@@ -418,7 +435,9 @@ static int fabric_config_write(struct pci_bus *bus, unsigned int devfn,
 
 	raw_spin_lock_irqsave(&host->lock, flags);
 	function = config_target(host, bus, devfn);
-	if (function) {
+	if (function && !config_reaches(function, where, size)) {
+		rc = PCIBIOS_BAD_REGISTER_NUMBER;
+	} else if (function) {
 		config_put(function, where, size, value, false);
 		rc = PCIBIOS_SUCCESSFUL;
 	}
@@ -544,7 +563,8 @@ static void set_header(struct fabric_function *function)
 {
 	const struct pci_fabric_node *node = &function->node;
 	bool vf = function->physfn;
-	u16 class = function->bus ? PCI_CLASS_BRIDGE_PCI : PCI_CLASS_MEMORY_OTHER;
+	u16 class = node->class ?: function->bus ? PCI_CLASS_BRIDGE_PCI :
+						   PCI_CLASS_MEMORY_OTHER;
 
 	set16(function, PCI_VENDOR_ID, vf ? 0xffff : node->vendor, 0);
 	set16(function, PCI_DEVICE_ID, vf ? 0xffff : node->device_id, 0);
@@ -799,6 +819,11 @@ static int check_node(const struct pci_fabric_node *node)
 	if (node->device > 31 || node->function > 7)
 		return refuse(node, -EINVAL, "no such device or function: %u.%u",
 			      node->device, node->function);
+	if (node->config_size && (node->config_size < HEADER_SIZE ||
+				  node->config_size % 4))
+		return refuse(node, -EINVAL,
+			      "config space can't end after %u bytes",
+			      node->config_size);
 	if ((node->acs_cap | node->vf_acs_cap) & ~acs)
 		return refuse(node, -EINVAL, "no such ACS bits");
 	if (node->acs_ctrl & ~node->acs_cap)
@@ -1520,6 +1545,7 @@ static int add_vf(struct fabric_function *physfn, unsigned int index)
 		.kind = physfn->node.kind,
 		.vendor = physfn->node.vendor,
 		.device_id = physfn->node.device_id,
+		.class = physfn->node.class,
 		.port = physfn->node.port,
 		.mpss = physfn->node.mpss,
 		.mps = physfn->node.mps,

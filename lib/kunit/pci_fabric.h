@@ -34,6 +34,7 @@ struct pci_fabric;
 enum pci_fabric_kind {
 	PCI_FABRIC_HOST,	/* host bridge; has no config space */
 	PCI_FABRIC_ROOT_PORT,
+	PCI_FABRIC_DMI_PORT,	/* root port to a chipset: no bridge, no bus */
 	PCI_FABRIC_RC_ENDPOINT,	/* root complex integrated endpoint */
 	PCI_FABRIC_UPSTREAM,	/* switch upstream port */
 	PCI_FABRIC_DOWNSTREAM,	/* switch downstream port */
@@ -73,6 +74,15 @@ struct pci_fabric_bar {
  * @vendor: ID, 0 for the default of the fabric.  The PCI core's quirks go by
  *	it and @device_id.
  * @device_id: ID, 0 for the default of the fabric
+ * @class: base class and sub-class, as in PCI_CLASS_BRIDGE_HOST; 0 for a PCI
+ *	bridge's or, without a bus below, that of a memory controller.  The PCI
+ *	core takes a bridge for one by its header, whatever the class.
+ * @config_size: bytes of config space that can be read and written by config
+ *	operations, a multiple of 4 from 64; 0 for all.  With 256, as on a
+ *	machine without extended config space, the PCI core finds no ACS and no
+ *	SR-IOV capability; with 64 none at all, so that it takes the function
+ *	for a conventional one, although its Status register says that there is
+ *	a list of capabilities.
  * @bar: BARs; bridges have two
  * @acs_cap: PCI_ACS_* that the ACS capability has, or %PCI_FABRIC_ACS_EMPTY;
  *	0 for no capability
@@ -108,6 +118,8 @@ struct pci_fabric_node {
 	u8 function;
 	u16 vendor;
 	u16 device_id;
+	u16 class;
+	u16 config_size;
 	struct pci_fabric_bar bar[PCI_STD_NUM_BARS];
 	u16 acs_cap;
 	u16 acs_ctrl;

@@ -79,6 +79,7 @@ static const struct pci_fabric_node kinds[] = {
 	NODE("older bridge", "bridge", PCI_PCI_BRIDGE, .device = 10),
 	NODE("older", "older bridge", PCI_DEVICE, .device = 30),
 	NODE("second", "older bridge", PCI_DEVICE, .device = 30, .function = 7),
+	NODE("dmi", "host", DMI_PORT),
 };
 
 static const struct {
@@ -102,6 +103,7 @@ static const struct {
 	{ "older bridge", "bridge", -1, 0x45, PCI_DEVFN(10, 0), false },
 	{ "older", "older bridge", -1, 0x46, PCI_DEVFN(30, 0), true },
 	{ "second", "older bridge", -1, 0x46, PCI_DEVFN(30, 7), true },
+	{ "dmi", NULL, PCI_EXP_TYPE_ROOT_PORT, 0x40, PCI_DEVFN(0, 0), false },
 };
 
 static void fabric_kinds(struct kunit *test)
@@ -308,6 +310,114 @@ static void fabric_window_size(struct kunit *test)
 	window = rp->resource[PCI_BRIDGE_PREF_MEM_WINDOW].parent;
 	KUNIT_EXPECT_EQ(test, SZ_1G + SZ_2M, resource_size(window));
 	pci_fabric_destroy(fabric);
+}
+
+/* The class doesn't decide what is a bridge; the header does */
+static void fabric_class(struct kunit *test)
+{
+	static const struct pci_fabric_node nodes[] = {
+		HOST("host", .bus = 0x17),
+		NODE("rp", "host", ROOT_PORT, .class = PCI_CLASS_BRIDGE_HOST),
+		NODE("ep", "rp", ENDPOINT, .bar = { { SZ_1M } },
+		     .class = PCI_CLASS_NETWORK_ETHERNET, .total_vfs = 1),
+		NODE("dmi", "host", DMI_PORT, .device = 1,
+		     .class = PCI_CLASS_BRIDGE_HOST),
+	};
+	struct pci_fabric *fabric = pci_fabric_kunit(test, nodes,
+						     ARRAY_SIZE(nodes));
+	struct pci_dev *rp = dev(test, fabric, "rp");
+	struct pci_dev *ep = dev(test, fabric, "ep");
+	struct pci_dev *dmi = dev(test, fabric, "dmi");
+
+	KUNIT_EXPECT_EQ(test, rp->class, PCI_CLASS_BRIDGE_HOST << 8);
+	KUNIT_EXPECT_EQ(test, rp->hdr_type, PCI_HEADER_TYPE_BRIDGE);
+	KUNIT_EXPECT_EQ(test, pci_pcie_type(rp), PCI_EXP_TYPE_ROOT_PORT);
+	KUNIT_EXPECT_PTR_EQ(test, pci_upstream_bridge(ep), rp);
+	KUNIT_EXPECT_EQ(test, ep->class, PCI_CLASS_NETWORK_ETHERNET << 8);
+	KUNIT_EXPECT_EQ(test, dmi->class, PCI_CLASS_BRIDGE_HOST << 8);
+	KUNIT_EXPECT_EQ(test, dmi->hdr_type, PCI_HEADER_TYPE_NORMAL);
+	KUNIT_EXPECT_PTR_EQ(test, dmi->subordinate, NULL);
+
+	KUNIT_ASSERT_EQ(test, 0, pci_fabric_enable_vfs(fabric, "ep", 1));
+	KUNIT_EXPECT_EQ(test, dev(test, fabric, "ep/0")->class,
+			PCI_CLASS_NETWORK_ETHERNET << 8);
+}
+
+/*
+ * Config space that can be read in part: the PCI core finds the function, its
+ * BARs and bridge windows, and the capabilities that it can read
+ */
+static void fabric_config_size(struct kunit *test)
+{
+#define PORT_ACS	(PCI_ACS_RR | PCI_ACS_CR)
+	static const struct pci_fabric_node nodes[] = {
+		HOST("host"),
+		NODE("rp", "host", ROOT_PORT, .acs_cap = PORT_ACS,
+		     .config_size = 256),
+		NODE("up", "rp", UPSTREAM),
+		NODE("a", "up", DOWNSTREAM, .acs_cap = PORT_ACS,
+		     .acs_ctrl = PORT_ACS, .config_size = 64),
+		NODE("b", "up", DOWNSTREAM, .device = 1, .acs_cap = PORT_ACS,
+		     .acs_ctrl = PORT_ACS),
+		NODE("c", "up", DOWNSTREAM, .device = 2),
+		NODE("x", "a", ENDPOINT, .bar = { { SZ_1M } }),
+		NODE("y", "b", ENDPOINT, .bar = { { SZ_1M } }, .total_vfs = 1,
+		     .config_size = 256),
+		NODE("z", "c", ENDPOINT, .config_size = 4096),
+	};
+	struct pci_fabric *fabric = pci_fabric_kunit(test, nodes,
+						     ARRAY_SIZE(nodes));
+	struct pci_dev *rp = dev(test, fabric, "rp");
+	struct pci_dev *a = dev(test, fabric, "a");
+	struct pci_dev *b = dev(test, fabric, "b");
+	struct pci_dev *x = dev(test, fabric, "x");
+	struct pci_dev *y = dev(test, fabric, "y");
+	u32 value;
+	u16 word;
+
+	/* 256 bytes: PCIe, but no ACS and no SR-IOV */
+	KUNIT_EXPECT_EQ(test, pci_pcie_type(rp), PCI_EXP_TYPE_ROOT_PORT);
+	KUNIT_EXPECT_EQ(test, rp->cfg_size, PCI_CFG_SPACE_SIZE);
+	KUNIT_EXPECT_EQ(test, rp->acs_cap, 0);
+	KUNIT_EXPECT_TRUE(test, pci_is_pcie(y));
+	KUNIT_EXPECT_EQ(test, y->cfg_size, PCI_CFG_SPACE_SIZE);
+	KUNIT_EXPECT_FALSE(test, y->is_physfn);
+
+	/* 64 bytes: taken for a conventional bridge */
+	KUNIT_EXPECT_FALSE(test, pci_is_pcie(a));
+	KUNIT_EXPECT_EQ(test, a->acs_cap, 0);
+	KUNIT_EXPECT_EQ(test, 0, pci_read_config_word(a, PCI_STATUS, &word));
+	KUNIT_EXPECT_TRUE(test, word & PCI_STATUS_CAP_LIST);
+	KUNIT_EXPECT_PTR_EQ(test, pci_upstream_bridge(x), a);
+	expect_bar(test, x, 0, &nodes[6].bar[0]);
+	/* Below such a bridge the PCI core reads no extended config space. */
+	KUNIT_EXPECT_EQ(test, x->cfg_size, PCI_CFG_SPACE_SIZE);
+
+	/* All of it, the neighbour's too */
+	KUNIT_EXPECT_EQ(test, b->cfg_size, PCI_CFG_SPACE_EXP_SIZE);
+	KUNIT_ASSERT_NE(test, b->acs_cap, 0);
+	KUNIT_EXPECT_EQ(test, dev(test, fabric, "z")->cfg_size,
+			PCI_CFG_SPACE_EXP_SIZE);
+
+	/* To the last byte, and none beyond, for reads and writes */
+	KUNIT_EXPECT_EQ(test, 0, pci_read_config_dword(a, 60, &value));
+	KUNIT_EXPECT_EQ(test, PCIBIOS_BAD_REGISTER_NUMBER,
+			pci_read_config_dword(a, 64, &value));
+	KUNIT_EXPECT_EQ(test, value, 0xffffffff);
+	KUNIT_EXPECT_EQ(test, 0, pci_read_config_dword(rp, 252, &value));
+	KUNIT_EXPECT_EQ(test, PCIBIOS_BAD_REGISTER_NUMBER,
+			pci_read_config_dword(rp, 256, &value));
+	KUNIT_EXPECT_EQ(test, PCIBIOS_BAD_REGISTER_NUMBER,
+			pci_write_config_word(a, b->acs_cap + PCI_ACS_CTRL, 0));
+	KUNIT_EXPECT_EQ(test, PCIBIOS_BAD_REGISTER_NUMBER,
+			pci_read_config_word(y, PCI_CFG_SPACE_SIZE, &word));
+	KUNIT_EXPECT_EQ(test, word, 0xffff);
+
+	/* What can't be read is there all the same. */
+	KUNIT_EXPECT_EQ(test, PORT_ACS,
+			pci_fabric_read(fabric, "a", b->acs_cap + PCI_ACS_CTRL,
+					2));
+#undef PORT_ACS
 }
 
 /*
@@ -990,6 +1100,12 @@ static const struct {
 			    .bar = { { SZ_1G, PCI_FABRIC_BAR_32 },
 				     { SZ_1G, PCI_FABRIC_BAR_32 },
 				     { SZ_1G, PCI_FABRIC_BAR_32 } }) } },
+	{ "config space without a header", -EINVAL,
+	  { HOST("a"), NODE("b", "a", RC_ENDPOINT, .config_size = 60) } },
+	{ "config space that ends in a register", -EINVAL,
+	  { HOST("a"), NODE("b", "a", RC_ENDPOINT, .config_size = 257) } },
+	{ "below a root port to a chipset", -EINVAL,
+	  { HOST("a"), NODE("b", "a", DMI_PORT), NODE("c", "b", ENDPOINT) } },
 	{ "ACS control without capability", -EINVAL,
 	  { HOST("a"), NODE("b", "a", ROOT_PORT, .acs_cap = PCI_ACS_RR,
 			    .acs_ctrl = PCI_ACS_CR) } },
@@ -1055,6 +1171,8 @@ static struct kunit_case fabric_cases[] = {
 	KUNIT_CASE(fabric_windows),
 	KUNIT_CASE(fabric_offset),
 	KUNIT_CASE(fabric_window_size),
+	KUNIT_CASE(fabric_class),
+	KUNIT_CASE(fabric_config_size),
 	KUNIT_CASE(fabric_acs),
 	KUNIT_CASE(fabric_mps),
 	KUNIT_CASE(fabric_ports),
