@@ -20,6 +20,8 @@
  *
  *	fabric = pci_fabric_kunit(test, nodes, ARRAY_SIZE(nodes));
  *	disk = pci_fabric_dev(fabric, "disk");
+ *
+ * pci_fabric_table.py makes the table of a real machine from lspci's output.
  */
 
 #ifndef _LIB_KUNIT_PCI_FABRIC_H
