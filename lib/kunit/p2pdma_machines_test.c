@@ -657,10 +657,70 @@ static void rdma_topo(struct kunit *test)
 	judge_route(test, fabric, "gpu", "nic", &param->back, 0);
 }
 
+struct tlp_case {
+	const char *name;
+	unsigned int tlp;
+	u32 root_id;
+	struct expected there;
+	struct expected back;
+};
+
+#define RELAXED	(PCI_P2PDMA_TLP_TRANSLATED | PCI_P2PDMA_TLP_RELAXED_CPL)
+
+/*
+ * The network adapter has ATS, and DirectTrans is on at its port alone.
+ * CmpltRedir redirects completions without relaxed ordering, whatever the
+ * request was.
+ */
+static const struct tlp_case tlp_cases[] = {
+	{
+		"translated", PCI_P2PDMA_TLP_TRANSLATED,
+		.there = BUS(P2PDMA_WRITE, "acs-redirect", NULL, "gpu_port"),
+		.back = REFUSED("acs-redirect", "gpu_port", "nic_port"),
+	}, {
+		"translated_and_relaxed", RELAXED,
+		.there = SWITCH,
+		.back = REFUSED("acs-redirect", "gpu_port"),
+	}, {
+		"translated_and_relaxed_listed", RELAXED, SKYLAKE,
+		.there = SWITCH,
+		.back = ROOT("host-bridge-listed", "gpu_port"),
+	},
+};
+
+KUNIT_ARRAY_PARAM_DESC(tlp, tlp_cases, name);
+
+static void judge_tlp(struct kunit *test, struct pci_fabric *fabric,
+		      const char *client_name, const char *provider_name,
+		      const struct expected *expect)
+{
+	const struct tlp_case *param = test->param_value;
+	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
+	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
+	struct p2pdma_route route;
+
+	client->ats_enabled = 1;
+	pci_p2pdma_route_tlp(provider, &client->dev, param->tlp, &route);
+	judge(test, fabric, client_name, provider_name, &route, expect);
+	client->ats_enabled = 0;
+}
+
+/* What rdma_topo sets for guests lets translated requests pass. */
+static void rdma_topo_guests(struct kunit *test)
+{
+	const struct tlp_case *param = test->param_value;
+	struct pci_fabric *fabric;
+
+	fabric = create_rdma(test, GUEST_NIC, GUEST, GUEST, param->root_id);
+	judge_tlp(test, fabric, "nic", "gpu", &param->there);
+	judge_tlp(test, fabric, "gpu", "nic", &param->back);
+}
+
 static struct kunit_case p2pdma_machines_cases[] = {
 	KUNIT_CASE_PARAM(machine, machine_gen_params),
 	KUNIT_CASE_PARAM(registers, register_gen_params),
 	KUNIT_CASE_PARAM(rdma_topo, rdma_gen_params),
+	KUNIT_CASE_PARAM(rdma_topo_guests, tlp_gen_params),
 	{ }
 };
 
