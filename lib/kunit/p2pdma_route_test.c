@@ -527,7 +527,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d1", EC), EGRESS("d1", 2), OFFSET("host", 0),
 			    ID("rp1", LISTED) }, .iommu = true,
 	}, {
-		"root_port_egress_control", TREE, "e", "f",
+		"d9_root_port_egress_control", TREE, "e", "f",
 		.there = REFUSED("acs-egress", "rp2"),
 		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.change = { ACS_CAP("rp2", EC | RR), ACS("rp2", EC),
@@ -594,7 +594,7 @@ static const struct route_case route_cases[] = {
 			    OFFSET("host", 0) },
 	}, {
 		/* The port above sees nothing of its own in these requests. */
-		"upstream_forwarding_off_for_cpu_addresses", TREE, "c", "d",
+		"d9_upstream_forwarding_off_for_cpu_addresses", TREE, "c", "d",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
 		.back = SWITCH,
 		.change = { ACS("d31", RR), ID("rp1", LISTED) },
@@ -606,7 +606,7 @@ static const struct route_case route_cases[] = {
 			    OFFSET("host", 0) }, .iommu = true,
 	}, {
 		/* A root port may refuse what is for its own link. */
-		"upstream_forwarding_of_root_port_off", TREE, "a", "b",
+		"d9_upstream_forwarding_of_root_port_off", TREE, "a", "b",
 		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
 		.change = { ACS("d1", RR), ID("rp1", LISTED), ACS("rp1", 0) },
 	}, {
@@ -615,7 +615,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d1", RR), ID("rp1", LISTED), ACS("rp1", 0) },
 		.iommu = true,
 	}, {
-		"root_port_without_upstream_forwarding", TREE, "a", "b",
+		"d9_root_port_without_upstream_forwarding", TREE, "a", "b",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d1"),
 		.back = SWITCH,
 		.change = { ACS("d1", RR), ID("rp1", LISTED),
@@ -631,7 +631,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d1", RR), ID("rp1", LISTED), FAIL_ACS("rp1") },
 	}, {
 		/* The CPU address is another port's bus address, too. */
-		"cpu_address_taken", TREE, "a", "b",
+		"d25_cpu_address_taken", TREE, "a", "b",
 		.there = REFUSED("address-taken", "d1"), .back = SWITCH,
 		.change = { ACS("d1", RR), ID("rp1", LISTED),
 			    OFFSET("host", SZ_64M) },
@@ -729,7 +729,7 @@ static const struct route_case route_cases[] = {
 			    OFFSET("host", 0) },
 	}, {
 		/* All that comes from the root complex has its payload. */
-		"payloads_of_root_port", TREE, "a", "b",
+		"d13_payloads_of_root_port", TREE, "a", "b",
 		.there = ROOT(P2PDMA_WRITE, "mps-mismatch", "d1"),
 		.back = ROOT(P2PDMA_WRITE, "mps-mismatch", "d2"),
 		.change = { MPS("a", 256), MPS("b", 256), ID("rp1", LISTED),
@@ -777,14 +777,14 @@ static const struct route_case route_cases[] = {
 
 	/* A client with ATS translates what it gets. */
 	{
-		"ats", TREE, "a", "b",
+		"d26_ats", TREE, "a", "b",
 		.there = REFUSED("ats"), .back = SWITCH, .ats = true,
 		.iommu = true,
 	}, {
 		"ats_of_a_device_that_chooses", TREE, "a", "b", .there = SWITCH,
 		.ats = true, .choice = true, .iommu = true,
 	}, {
-		"ats_to_listed", TREE, "a", "b",
+		"d26_ats_to_listed", TREE, "a", "b",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.back = SWITCH, .change = { ID("rp1", LISTED) },
 		.ats = true, .iommu = true,
@@ -799,7 +799,7 @@ static const struct route_case route_cases[] = {
 			    ID("rp3", LISTED) }, .ats = true, .iommu = true,
 	}, {
 		/* What the IOMMU answers is the bus address: RR and UF count. */
-		"ats_redirected_without_upstream_forwarding", TREE, "c", "d",
+		"d26_ats_redirected_without_upstream_forwarding", TREE, "c", "d",
 		.there = REFUSED("ats", "d31"), .back = SWITCH,
 		.change = { ACS("d31", RR), ID("rp1", LISTED),
 			    OFFSET("host", 0) }, .ats = true, .iommu = true,
@@ -810,7 +810,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED),
 			    OFFSET("host", 0) }, .ats = true, .iommu = true,
 	}, {
-		"ats_directly_without_upstream_forwarding", TREE, "c", "d",
+		"d26_ats_directly_without_upstream_forwarding", TREE, "c", "d",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.back = SWITCH,
 		.change = { ACS_CAP("d31", RR | DT), ACS("d31", RR | DT),
@@ -818,19 +818,19 @@ static const struct route_case route_cases[] = {
 		.ats = true, .iommu = true,
 	}, {
 		/* A translated request turns around, and is too large there. */
-		"ats_payload", TREE, "a", "b",
+		"d26_ats_payload", TREE, "a", "b",
 		.there = ROOT(P2PDMA_READ, "ats"),
 		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
 		.change = { MPS("a", 256), ID("rp1", LISTED),
 			    OFFSET("host", 0) }, .ats = true, .iommu = true,
 	}, {
-		"translation_blocking", TREE, "a", "b",
+		"d26_translation_blocking", TREE, "a", "b",
 		.there = REFUSED("acs-translation-blocking", "d1"),
 		.back = SWITCH,
 		.change = { ACS_CAP("d1", TB), ACS("d1", TB),
 			    ID("rp1", LISTED) }, .ats = true, .iommu = true,
 	}, {
-		"translation_blocking_of_root_port", TREE, "a", "b",
+		"d26_translation_blocking_of_root_port", TREE, "a", "b",
 		.there = REFUSED("acs-translation-blocking", "rp1"),
 		.back = SWITCH,
 		.change = { ACS_CAP("rp1", TB | UF), ACS("rp1", TB | UF),
@@ -845,7 +845,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS_CAP("d1", TB), ACS("d1", TB) },
 		.ats = true, .choice = true, .iommu = true,
 	}, {
-		"unreadable_translation_blocking", TREE, "a", "b",
+		"d26_unreadable_translation_blocking", TREE, "a", "b",
 		.there = REFUSED("unreadable"), .back = SWITCH,
 		.change = { FAIL_ACS("rp1"), ID("rp1", LISTED) },
 		.ats = true, .iommu = true,
@@ -873,7 +873,7 @@ static const struct route_case route_cases[] = {
 			    EGRESS("d1", 2) },
 		.iommu = true, .tlp = PCI_P2PDMA_TLP_TRANSLATED,
 	}, {
-		"untranslated_in_spite_of_direct_translated", TREE, "a", "b",
+		"d9_untranslated_in_spite_of_direct_translated", TREE, "a", "b",
 		.there = REFUSED("acs-redirect", "d1"), .back = SWITCH,
 		.change = { ACS_CAP("d1", RR | DT), ACS("d1", RR | DT) },
 	}, {
@@ -973,7 +973,7 @@ static const struct route_case route_cases[] = {
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
 		.change = { FAIL("id"), ID("id", LISTED) },
 	}, {
-		"unreadable_root_ports", TREE, "e", "f",
+		"d13_unreadable_root_ports", TREE, "e", "f",
 		.there = REFUSED("unreadable"),
 		.change = { FAIL("rp2"), FAIL("rp3"), ID("rp1", LISTED),
 			    ID("rp2", LISTED), ID("rp3", LISTED) },
@@ -1063,8 +1063,9 @@ static void route_client(struct kunit *test, const struct route_case *param,
 static void route_client(struct kunit *test, const struct route_case *param,
 			 struct pci_dev *client)
 {
-	if (param->ats || param->iommu || param->tlp)
-		kunit_skip(test, "this core doesn't look at the client's requests");
+	client->ats_enabled = param->ats;
+	if (param->choice || param->tlp || (param->iommu && !param->ats))
+		kunit_skip(test, "this core can't be told about the client's requests");
 }
 
 #endif
