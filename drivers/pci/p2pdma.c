@@ -501,8 +501,9 @@ static int p2pdma_distance_uncached(struct pci_dev *owner,
  * write, since the direction isn't known here.
  *
  * The distance depends on the class of the route first (through a switch,
- * through one host bridge, through two), then on whether the route crosses NUMA
- * nodes, then on the number of hops.
+ * through one host bridge, through two), then on the rank of the path between
+ * the NUMA nodes (by ACPI's HMAT; without information there, a path that
+ * crosses nodes is worse than one that doesn't), then on the number of hops.
  *
  * Context: any; never sleeps.  The caller holds all devices.
  * Return: sum of the distances of all clients, 0 if @owner is the only client;
@@ -654,6 +655,8 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_set_tlp_choice);
  *
  * Chooses among the devices with published memory that all clients can reach:
  * by the smallest distance, then by the most free memory, then at random.
+ * HMAT so ranks providers whose routes have the same class, whatever their hops
+ * and their memory.
  *
  * Context: any; never sleeps.  The caller holds the clients.
  * Return: the device, with a reference that the caller drops with

@@ -13,7 +13,8 @@
  *   cache                cached verdicts, and what was logged about them
  *   log                  log messages
  *   route                gathers facts
- *   decide, host         verdicts from facts; tables of host bridges
+ *   decide, host, hmat   verdicts from facts; tables of host bridges; ranks of
+ *                        the paths between NUMA nodes
  *
  * Terms: a provider is one BAR; the owner is the device with the BAR; p2pdma is
  * the core's state of an owner; a client does DMA; a region is memory with
@@ -70,6 +71,7 @@
 #include "p2pdma_decide.h"
 #include "p2pdma_pool.h"
 
+struct acpi_table_header;
 struct address_space;
 struct attribute_group;
 struct dma_heap;
@@ -190,6 +192,27 @@ void p2pdma_host_removed(struct pci_dev *pdev);
 int p2pdma_host_admit(const char *text,
 		      void (*tell)(const char *entry,
 				   enum p2pdma_admission admission));
+
+/* ---- p2pdma_hmat.c: ranks of the paths between NUMA nodes ---- */
+
+/*
+ * Ranks by client_node * @nodes + owner_node, or 0xff.  Parsed once, at boot,
+ * and not changed.
+ */
+struct p2pdma_hmat {
+	unsigned int nodes;
+	const u8 *ranks;
+};
+
+unsigned int p2pdma_hmat_rank(int client_node, int owner_node);
+#if IS_ENABLED(CONFIG_KUNIT)
+int p2pdma_hmat_node(u32 domain);
+const char *p2pdma_hmat_check(const struct acpi_table_header *table, u32 *at);
+int p2pdma_hmat_parse(const struct acpi_table_header *table,
+		      unsigned int nodes, struct p2pdma_hmat *hmat);
+unsigned int p2pdma_hmat_find(const struct p2pdma_hmat *hmat, int client_node,
+			      int owner_node);
+#endif
 
 /* ---- p2pdma_route.c: gathers facts ---- */
 

@@ -83,15 +83,23 @@ static const u8 p2pdma_order[] = {
 };
 
 /*
- * Distance: the class of a route counts most, then whether the route crosses
- * NUMA nodes, then its hops, at most 512.  The fields have room for the sums of
- * up to 63 clients, so that this order also holds for them.
+ * Distance: the class of a route counts most, then the rank of the path between
+ * the NUMA nodes, then its hops; more than 127 count as 127.  The fields have
+ * room for the sums of up to 63 clients, so that this order also holds for them.
  */
-#define P2PDMA_DISTANCE_HOPS	GENMASK(9, 0)
-#define P2PDMA_DISTANCE_NODE	BIT(16)
-#define P2PDMA_DISTANCE_CLASS	GENMASK(23, 22)
+#define P2PDMA_DISTANCE_HOPS	GENMASK(6, 0)
+#define P2PDMA_DISTANCE_RANK	GENMASK(16, 13)
+#define P2PDMA_DISTANCE_CLASS	GENMASK(24, 23)
+#define P2PDMA_DISTANCE_SUM(distance)	((distance) * 63UL)
 
 enum { P2PDMA_CLASS_SWITCH, P2PDMA_CLASS_HOST_BRIDGE, P2PDMA_CLASS_HOST_BRIDGES };
+
+static_assert(P2PDMA_RANK_MAX << 13 == P2PDMA_DISTANCE_RANK);
+static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS) < BIT(13));
+static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS |
+				  P2PDMA_DISTANCE_RANK) < BIT(23));
+static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS | P2PDMA_DISTANCE_RANK |
+				  P2PDMA_CLASS_HOST_BRIDGES << 23) < BIT(31));
 
 /**
  * p2pdma_reason_name - name of a reason
@@ -182,12 +190,12 @@ static u32 p2pdma_distance(const struct p2pdma_facts *facts, bool through_root)
 	u32 class = !through_root ? P2PDMA_CLASS_SWITCH :
 		    facts->same_host_bridge ? P2PDMA_CLASS_HOST_BRIDGE :
 					      P2PDMA_CLASS_HOST_BRIDGES;
-	bool other_node = from->node != to->node && from->node >= 0 &&
-			  to->node >= 0;
+	u32 hops = min_t(u32, from->hops + to->hops,
+			 FIELD_MAX(P2PDMA_DISTANCE_HOPS));
 
 	return FIELD_PREP(P2PDMA_DISTANCE_CLASS, class) |
-	       FIELD_PREP(P2PDMA_DISTANCE_NODE, other_node) |
-	       FIELD_PREP(P2PDMA_DISTANCE_HOPS, from->hops + to->hops);
+	       FIELD_PREP(P2PDMA_DISTANCE_RANK, facts->rank) |
+	       FIELD_PREP(P2PDMA_DISTANCE_HOPS, hops);
 }
 
 /* ---- The packets of one direction ---- */

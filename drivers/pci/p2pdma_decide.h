@@ -88,7 +88,6 @@ struct p2pdma_turn {
  * @host_directions: what its host bridge is known to forward, %P2PDMA_READ and
  *	%P2PDMA_WRITE
  * @host_admitted: @host_directions come from the administrator's list
- * @node: NUMA node of its end; negative if none or unknown
  */
 struct p2pdma_leg {
 	unsigned int hops;
@@ -97,8 +96,10 @@ struct p2pdma_leg {
 	u32 root_accepts;
 	unsigned int host_directions;
 	bool host_admitted;
-	int node;
 };
+
+/* Worst rank of a path between NUMA nodes */
+#define P2PDMA_RANK_MAX	15
 
 /**
  * struct p2pdma_facts - all facts that a verdict depends on
@@ -122,6 +123,8 @@ struct p2pdma_leg {
  * @ports_forward: all switch ports above both devices have Upstream Forwarding
  * @root_forwards: the root port above both devices accepts packets for its own
  *	link
+ * @rank: rank of the path between the NUMA nodes of client and owner: 0, the
+ *	best, to %P2PDMA_RANK_MAX; see p2pdma_hmat_rank()
  * @accepts: payload that all devices on both legs accept, in bytes; 0 if
  *	unknown
  * @turns: what the turns do, by packet.  Without a shared bridge the turn is the
@@ -149,6 +152,7 @@ struct p2pdma_facts {
 	enum p2pdma_answer blocks_above;
 	enum p2pdma_answer ports_forward;
 	enum p2pdma_answer root_forwards;
+	u8 rank;
 	u32 accepts;
 	struct p2pdma_turn turns[P2PDMA_PACKETS];
 	struct p2pdma_leg legs[P2PDMA_LEGS];

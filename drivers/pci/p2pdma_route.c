@@ -2,8 +2,8 @@
 /*
  * PCI peer-to-peer DMA: gathers facts about two devices.
  *
- * Gets the facts for p2pdma_decide() from the PCI core, from config space and
- * from p2pdma_host.c.  Nothing is cached, and nothing is logged.
+ * Gets the facts for p2pdma_decide() from the PCI core, from config space, from
+ * p2pdma_host.c and from p2pdma_hmat.c.  Nothing is cached, and nothing is logged.
  *
  * Redirection and Egress Control are read only at the turns (PCIe Base
  * Specification 6.0, section 6.12): at a port further down no packet turns around,
@@ -589,10 +589,11 @@ static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
 	facts->accepts = P2PDMA_NO_LIMIT;
 	for (packet = 0; packet < P2PDMA_PACKETS; packet++)
 		facts->turns[packet].fate = P2PDMA_DIRECT;
-	for (i = 0; i < P2PDMA_LEGS; i++) {
-		legs[i].node = dev_to_node(&ends[i]->dev);
+	if (!facts->same_function)
+		facts->rank = p2pdma_hmat_rank(dev_to_node(&client->dev),
+					       dev_to_node(&owner->dev));
+	for (i = 0; i < P2PDMA_LEGS; i++)
 		top[i] = p2pdma_top(ends[i]);
-	}
 	facts->same_host_bridge = top[P2PDMA_OWNER]->bus ==
 				  top[P2PDMA_CLIENT]->bus;
 	if (facts->same_function)

@@ -49,7 +49,7 @@ struct expected {
 #define EGRESS(_node, _bit)	{ _node, P2PDMA_TEST_EGRESS, _bit }
 
 /* Part of a route's distance: devices on both legs */
-#define HOPS	GENMASK(9, 0)
+#define HOPS	GENMASK(6, 0)
 
 static void judge(struct kunit *test, struct pci_fabric *fabric,
 		  const char *client_name, const char *provider_name,

@@ -28,11 +28,11 @@ static const struct p2pdma_facts below_switch = {
 	.legs = {
 		[P2PDMA_OWNER] = {
 			.hops = 2, .payload = 256, .root_payload = 256,
-			.root_accepts = 256, .node = -1,
+			.root_accepts = 256,
 		},
 		[P2PDMA_CLIENT] = {
 			.hops = 2, .payload = 256, .root_payload = 256,
-			.root_accepts = 256, .node = -1,
+			.root_accepts = 256,
 		},
 	},
 };
@@ -45,6 +45,7 @@ static const struct p2pdma_facts below_root = {
 	.translations = BIT(P2PDMA_SAME_ADDRESS),
 	.blocks_below = P2PDMA_NO,
 	.blocks_above = P2PDMA_NO,
+	.rank = 1,
 	.turns = {
 		[P2PDMA_COMPLETION] = { .fate = P2PDMA_DIRECT },
 		[P2PDMA_RELAXED] = { .fate = P2PDMA_DIRECT },
@@ -54,11 +55,11 @@ static const struct p2pdma_facts below_root = {
 	.legs = {
 		[P2PDMA_OWNER] = {
 			.hops = 2, .payload = 256, .root_payload = 256,
-			.root_accepts = 256, .node = 0,
+			.root_accepts = 256,
 		},
 		[P2PDMA_CLIENT] = {
 			.hops = 2, .payload = 256, .root_payload = 256,
-			.root_accepts = 256, .node = 1,
+			.root_accepts = 256,
 		},
 	},
 };
@@ -105,11 +106,54 @@ TEST(host_bridge)
 	EXPECT_EQ(verdict.reason, P2PDMA_REASON_CPU_ALLOWED);
 	EXPECT_EQ(against, 0U);
 
-	facts.legs[P2PDMA_CLIENT].node = 0;
+	facts.rank = 0;
 	nearer = decide(&facts, &against);
 	EXPECT_LT(nearer.distance, verdict.distance);
 	verdict = decide(&below_switch, &against);
 	EXPECT_LT(verdict.distance, nearer.distance);
+}
+
+static u32 distance(const struct p2pdma_facts *facts)
+{
+	u32 against;
+
+	return decide(facts, &against).distance;
+}
+
+/* Class counts before rank, and rank before hops, also in sums of distances. */
+TEST(distances)
+{
+	const __u64 clients = 63;
+	struct p2pdma_facts facts = below_root;
+	__u64 hop, rank, class, least;
+
+	facts.cpu_allows = true;
+	facts.rank = 0;
+	facts.legs[P2PDMA_OWNER].hops = 1;
+	facts.legs[P2PDMA_CLIENT].hops = 0;
+	class = distance(&facts) - 1;
+	facts.rank = 1;
+	rank = distance(&facts) - 1 - class;
+	facts.rank = 0;
+	facts.legs[P2PDMA_CLIENT].hops = 1;
+	hop = distance(&facts) - 1 - class;
+	EXPECT_EQ(hop, 1U);
+
+	facts.legs[P2PDMA_CLIENT].hops = 126;
+	least = distance(&facts) - class;
+	EXPECT_EQ(least, 127U);
+	EXPECT_LT(least * clients, rank);
+	facts.legs[P2PDMA_CLIENT].hops = 1000;
+	EXPECT_EQ(distance(&facts) - class, least);
+
+	facts.rank = P2PDMA_RANK_MAX;
+	least = distance(&facts) - class;
+	EXPECT_EQ(least, P2PDMA_RANK_MAX * rank + 127);
+	EXPECT_LT(least * clients, class);
+
+	facts.same_host_bridge = false;
+	EXPECT_EQ(distance(&facts), 2 * class + least);
+	EXPECT_LT(distance(&facts) * clients, 1ULL << 31);
 }
 
 /* One of them forwards nothing but writes. */
