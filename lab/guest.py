@@ -123,8 +123,8 @@ class Guest:
                 image.truncate(self.machine.disk_mb << 20)
             if fill:
                 fill(ident, path)
-        for name, length in self.machine.files().items():
-            (self.run_dir / name).write_bytes(b"\xff" * length)
+        for name, content in self.machine.files().items():
+            (self.run_dir / name).write_bytes(content)
         settings = {
             "LAB_PROGRAM": self.program,
             "LAB_PROVIDER": " ".join(self.machine.provider),

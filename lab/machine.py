@@ -14,6 +14,9 @@ A machine file has (only the description is required):
   icount       QEMU's -icount
   memory       guest RAM
   numa         -numa strings
+  hmat         latency (ns) and bandwidth (MB/s) between NUMA nodes, which
+               firmware tells the guest: for each client's node a list of values,
+               by the provider's node; 0 says nothing
   objects      -object strings, such as the memory behind an ivshmem-plain; a
                file named by mem-path is created, filled with ones
   devices      -device strings in order; an nvme with id=X gets its own disk
@@ -45,6 +48,8 @@ import json
 import pathlib
 import re
 import tomllib
+
+import hmat
 
 MACHINES = pathlib.Path(__file__).resolve().parent / "machines"
 ROUTES = ("bus-address", "host-bridge", "iova", "refused")
@@ -79,6 +84,7 @@ class Machine:
     icount: str = ""
     memory: str = "1G"
     numa: list = dataclasses.field(default_factory=list)
+    hmat: dict = dataclasses.field(default_factory=dict)
     objects: list = dataclasses.field(default_factory=list)
     disk_mb: int = 64
     cmdline: str = ""
@@ -143,9 +149,10 @@ class Machine:
         return any(model(text) == "intel-iommu" for text in self.devices) and "iommu.passthrough=1" not in self.cmdline
 
     def files(self):
-        """{name: bytes} of the files behind memory objects."""
+        """{name: content} of the files behind memory objects, and of ACPI tables."""
         found = map(properties, self.objects)
-        return {text["mem-path"]: size(text["size"]) for text in found if "mem-path" in text}
+        files = {text["mem-path"]: b"\xff" * size(text["size"]) for text in found if "mem-path" in text}
+        return files | ({"hmat": hmat.table(self.hmat)} if self.hmat else {})
 
     def disks(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
@@ -177,6 +184,8 @@ class Machine:
             arguments += ["-object", text.replace("mem-path=", f"mem-path={run}/")]
         for text in self.numa:
             arguments += ["-numa", text]
+        if self.hmat:
+            arguments += ["-acpitable", f"sig=HMAT,rev={hmat.REVISION},data={run}/hmat"]
         for ident in self.disks():
             arguments += ["-blockdev", json.dumps({
                 "driver": "file", "node-name": f"disk-{ident}", "filename": str(run / f"{ident}.img"),
@@ -218,6 +227,10 @@ def read(path):
         raise Error(f"{path}: {error}") from None
     for ident in (*machine.provider, *machine.scratch, *machine.nearest, *machine.nearest.values()):
         machine.device(ident)
+    shape = [len(machine.numa)] * len(machine.numa)
+    for kind, rows in machine.hmat.items():
+        if kind not in hmat.KINDS or [len(row) for row in rows] != shape:
+            raise Error(f"{path}: hmat.{kind} isn't {' or '.join(hmat.KINDS)} for each pair of the nodes in numa")
     if machine.route and machine.route not in ROUTES:
         raise Error(f"{path}: route '{machine.route}' is none of {', '.join(ROUTES)}")
     return machine
