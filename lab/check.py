@@ -20,12 +20,12 @@ SECONDS = {
     "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "stock": 900, "bench": 900,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
     "selftests-plain": 20, "selftests-debug": 20, "selftests-gcov": 20, "selftests-stock": 20,
-    "kunit-plain": 100, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "races-kcsan": 100, "coverage": 60,
+    "kunit-plain": 150, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "races-kcsan": 100, "coverage": 60,
 }
 
 # How long the random tests are in `make check`: kernel parameters
 RANDOM = {
-    "plain": "p2pdma_random.fabrics=1000 p2pdma_map_random.rounds=40 "
+    "plain": "p2pdma_random.fabrics=10000 p2pdma_map_random.rounds=40 "
              "p2pdma_pool_random.operations=100000 p2pdma_pool_race.steps=2000 p2pdma_race.changes=100",
     "debug": "p2pdma_random.fabrics=120 p2pdma_map_random.rounds=10 "
              "p2pdma_pool_random.operations=20000 p2pdma_pool_race.steps=1000 p2pdma_race.changes=100",
@@ -38,6 +38,10 @@ FOR_RACES = ("p2pdma_random.fabrics=100 p2pdma_map_random.rounds=5 p2pdma_pool_r
 # For a second run of p2pdma_race: a watchpoint every 50 accesses, not 500, for 1 ms, not 80 us. As
 # configured, KCSAN didn't report a lock that was left out; with these parameters it did.
 WATCHED = "p2pdma_race.changes=200 kcsan.skip_watch=50 kcsan.udelay_task=1000"
+
+# For a run of p2pdma_random by itself, and how long it may take, in seconds
+MANY_FABRICS = "p2pdma_random.fabrics=1000000"
+MANY_SECONDS = 20000
 
 # Factor for the repetitions of programs in `make soak`
 TIMES = {"plain": 3, "debug": 2}
@@ -112,6 +116,8 @@ def command_soak(args):
     to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
               job("kernel-stock", jobs.command("kernel-stock", "base/6.12/kernel", "stock"), "tree-stock"),
               selftests("stock"), job("stock", (stock.run,), "selftests-stock")]
+    to_do += [jobs.Job("fabrics-plain", (kunit.run, "plain", "p2pdma_random", MANY_FABRICS, "fabrics-plain",
+                                         MANY_SECONDS), 5400, ("kunit-plain",))]
     to_do += of_kernel("kcsan", parameters=FOR_RACES)
     to_do += [job("races-kcsan", (kunit.run, "kcsan", "p2pdma_race", WATCHED, "races-kcsan"), "kunit-kcsan")]
     to = report.Report(len(to_do) + 1)

@@ -70,11 +70,17 @@ def cases(group, said, above=""):
         yield found
 
 
-def run(kernel, suites="", parameters="", folder=""):
+def seeds(console):
+    """The first seed that each random test has printed, as kernel parameters."""
+    found = dict(re.findall(r"\b(p2pdma_\w+\.seed)=(\d+)", console.read_text(errors="replace"))[::-1])
+    return "".join(f", {name}={found[name]}" for name in sorted(found))
+
+
+def run(kernel, suites="", parameters="", folder="", timeout=None):
     """Boots the kernel once; returns what report.Report.group() wants.
 
     suites: a glob for kunit.filter_glob; parameters: of the kernel; folder: of
-    the logs, instead of kunit-<kernel>
+    the logs, instead of kunit-<kernel>; timeout: in seconds, instead of TIMEOUT
     """
     build = guest.BUILD / kernel
     if not (build / "vmlinux").exists():
@@ -103,7 +109,7 @@ def run(kernel, suites="", parameters="", folder=""):
         arguments.append(" ".join(["kunit.enable=1", *qemu.parameters("last"), "--"]))
         to_qemu += qemu.ROOT
     command = ["tools/testing/kunit/kunit.py", "exec", f"--qemu_config={QEMU_CONFIG}", f"--build_dir={build}",
-               f"--timeout={TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(to_qemu)}",
+               f"--timeout={timeout or TIMEOUT[kernel]}", f"--json={results}", f"--qemu_args={shlex.join(to_qemu)}",
                *(f"--kernel_args={word}" for word in arguments), *([suites] if suites else [])]
     with open(logs / "kunit.log", "w") as log:
         tool = Tool(command, cwd=guest.BUILD / TREE[kernel], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -132,7 +138,7 @@ def run(kernel, suites="", parameters="", folder=""):
                            fnmatch.fnmatchcase)
     found += report.console_cases(console, leaks)
     description = "KUnit suites" + (f" {suites}" if suites else "") + (", leaks" if leaks else "")
-    return description, found, f"logs in {logs.relative_to(guest.REPO)}"
+    return description, found, f"logs in {logs.relative_to(guest.REPO)}{seeds(console) if console.exists() else ''}"
 
 
 def defects(failed):
