@@ -16,13 +16,6 @@
 #include "p2pdma_test.h"
 #include "p2pdma_machines.h"
 
-struct expected {
-	enum pci_p2pdma_map_type type;
-	unsigned int directions;
-	const char *reason;
-	const char *blocking[2];	/* of requests, of completions */
-};
-
 #define BUS(_directions, _reason, ...)					\
 	{ PCI_P2PDMA_MAP_BUS_ADDR, _directions, _reason, { __VA_ARGS__ } }
 #define ROOT(_reason, ...)						\
@@ -51,45 +44,14 @@ struct expected {
 /* Part of a route's distance: devices on both legs */
 #define HOPS	GENMASK(6, 0)
 
-static void judge(struct kunit *test, struct pci_fabric *fabric,
-		  const char *client_name, const char *provider_name,
-		  const struct p2pdma_route *route,
-		  const struct expected *expect)
-{
-	struct pci_dev *blocking;
-	int i;
-
-	KUNIT_EXPECT_EQ_MSG(test, route->map_type, expect->type,
-			    "from %s to %s", client_name, provider_name);
-	KUNIT_EXPECT_EQ_MSG(test, route->directions, expect->directions,
-			    "from %s to %s", client_name, provider_name);
-	KUNIT_EXPECT_STREQ_MSG(test, p2pdma_reason_name(route->reason),
-			       expect->reason, "from %s to %s", client_name,
-			       provider_name);
-	for (i = 0; i < ARRAY_SIZE(expect->blocking); i++) {
-		blocking = expect->blocking[i] ?
-			   p2pdma_test_dev(test, fabric, expect->blocking[i]) :
-			   NULL;
-		KUNIT_EXPECT_PTR_EQ_MSG(test, route->blocking[i], blocking,
-					"of %s from %s to %s",
-					i ? "completions" : "requests",
-					client_name, provider_name);
-	}
-}
-
 static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			const char *client_name, const char *provider_name,
-			const struct expected *expect, unsigned int hops)
+			const struct p2pdma_test_expect *expect, unsigned int hops)
 {
-	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
-	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
 	struct p2pdma_route route;
-	int ret;
 
-	ret = pci_p2pdma_route(provider, &client->dev, &route);
-	KUNIT_EXPECT_EQ_MSG(test, ret, expect->directions ? 0 : -EREMOTEIO,
-			    "from %s to %s", client_name, provider_name);
-	judge(test, fabric, client_name, provider_name, &route, expect);
+	p2pdma_test_route(test, fabric, client_name, provider_name, 0, expect,
+			  &route);
 	if (hops)
 		KUNIT_EXPECT_EQ_MSG(test, FIELD_GET(HOPS, route.distance), hops,
 				    "from %s to %s", client_name,
@@ -109,8 +71,8 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 struct machine_route {
 	const char *client;
 	const char *provider;
-	struct expected there;
-	struct expected back;
+	struct p2pdma_test_expect there;
+	struct p2pdma_test_expect back;
 	unsigned int hops;
 };
 
@@ -601,8 +563,8 @@ struct rdma_case {
 	const char *gpu_port;
 	const char *root_port;
 	u32 root_id;
-	struct expected there;
-	struct expected back;
+	struct p2pdma_test_expect there;
+	struct p2pdma_test_expect back;
 };
 
 #define SKYLAKE		0x80862030	/* listed root ports */
@@ -661,8 +623,8 @@ struct tlp_case {
 	const char *name;
 	unsigned int tlp;
 	u32 root_id;
-	struct expected there;
-	struct expected back;
+	struct p2pdma_test_expect there;
+	struct p2pdma_test_expect back;
 };
 
 #define RELAXED	(PCI_P2PDMA_TLP_TRANSLATED | PCI_P2PDMA_TLP_RELAXED_CPL)
@@ -692,16 +654,15 @@ KUNIT_ARRAY_PARAM_DESC(tlp, tlp_cases, name);
 
 static void judge_tlp(struct kunit *test, struct pci_fabric *fabric,
 		      const char *client_name, const char *provider_name,
-		      const struct expected *expect)
+		      const struct p2pdma_test_expect *expect)
 {
 	const struct tlp_case *param = test->param_value;
 	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
-	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
 	struct p2pdma_route route;
 
 	client->ats_enabled = 1;
-	pci_p2pdma_route_tlp(provider, &client->dev, param->tlp, &route);
-	judge(test, fabric, client_name, provider_name, &route, expect);
+	p2pdma_test_route(test, fabric, client_name, provider_name, param->tlp,
+			  expect, &route);
 	client->ats_enabled = 0;
 }
 

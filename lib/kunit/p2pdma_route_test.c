@@ -19,13 +19,6 @@
 
 /* ---- Routes ---- */
 
-struct route_expect {
-	enum pci_p2pdma_map_type type;
-	unsigned int directions;
-	const char *reason;
-	const char *blocking[2];	/* of requests, of completions */
-};
-
 #define BUS(_directions, _reason, ...)					\
 	{ PCI_P2PDMA_MAP_BUS_ADDR, _directions, _reason, { __VA_ARGS__ } }
 #define ROOT(_directions, _reason, ...)					\
@@ -92,8 +85,8 @@ struct route_case {
 	const struct p2pdma_test_fabric *fabric;
 	const char *client;
 	const char *provider;
-	struct route_expect there;
-	struct route_expect back;
+	struct p2pdma_test_expect there;
+	struct p2pdma_test_expect back;
 	struct p2pdma_test_change change[P2PDMA_TEST_CHANGES];
 	bool cpu_allows;
 	bool encrypted;
@@ -988,7 +981,7 @@ KUNIT_ARRAY_PARAM_DESC(route, route_cases, name);
 /* Test one order of a case with all functions of the interface */
 static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 			const char *client_name, const char *provider_name,
-			unsigned int tlp, const struct route_expect *expect)
+			unsigned int tlp, const struct p2pdma_test_expect *expect)
 {
 	struct pci_dev *client = p2pdma_test_dev(test, fabric, client_name);
 	struct pci_dev *provider = p2pdma_test_dev(test, fabric, provider_name);
@@ -998,35 +991,9 @@ static void judge_route(struct kunit *test, struct pci_fabric *fabric,
 
 #if P2PDMA_TEST_INTERNAL
 	struct p2pdma_route route;
-	struct pci_dev *blocking;
-	int i, ret;
 
-	ret = pci_p2pdma_route_tlp(provider, &client->dev, tlp, &route);
-	KUNIT_EXPECT_EQ_MSG(test, ret, expect->directions ? 0 : -EREMOTEIO,
-			    "from %s to %s", client_name, provider_name);
-	KUNIT_EXPECT_EQ_MSG(test, route.map_type, expect->type, "from %s to %s",
-			    client_name, provider_name);
-	KUNIT_EXPECT_EQ_MSG(test, route.directions, expect->directions,
-			    "from %s to %s", client_name, provider_name);
-	KUNIT_EXPECT_STREQ_MSG(test, p2pdma_reason_name(route.reason),
-			       expect->reason, "from %s to %s", client_name,
-			       provider_name);
-	for (i = 0; i < ARRAY_SIZE(expect->blocking); i++) {
-		blocking = expect->blocking[i] ?
-			   p2pdma_test_dev(test, fabric, expect->blocking[i]) :
-			   NULL;
-		KUNIT_EXPECT_PTR_EQ_MSG(test, route.blocking[i], blocking,
-					"of %s from %s to %s",
-					i ? "completions" : "requests",
-					client_name, provider_name);
-	}
-	/* All reasons, the one in front among them, or none */
-	KUNIT_EXPECT_EQ_MSG(test, !route.reasons, both, "from %s to %s",
-			    client_name, provider_name);
-	if (!both && route.reason > P2PDMA_REASON_ADMIN_ALLOWED)
-		KUNIT_EXPECT_TRUE(test, route.reasons & BIT(route.reason));
-	KUNIT_EXPECT_TRUE_MSG(test, route.classes & BIT(tlp), "from %s to %s",
-			      client_name, provider_name);
+	p2pdma_test_route(test, fabric, client_name, provider_name, tlp, expect,
+			  &route);
 	if (tlp)
 		return;
 #endif
@@ -1177,9 +1144,9 @@ static void judge_known(struct kunit *test,
 			const struct p2pdma_test_change *change,
 			const char *client, const char *same, const char *other)
 {
-	static const struct route_expect listed =
+	static const struct p2pdma_test_expect listed =
 		ROOT(P2PDMA_BOTH, "host-bridge-listed");
-	static const struct route_expect not_listed = NOT_LISTED;
+	static const struct p2pdma_test_expect not_listed = NOT_LISTED;
 	const struct known_case *param = test->param_value;
 	struct pci_fabric *fabric;
 
@@ -1392,7 +1359,7 @@ static struct pci_fabric *create_cascade(struct kunit *test, unsigned int levels
 
 static void cascade(struct kunit *test)
 {
-	static const struct route_expect expect = SWITCH;
+	static const struct p2pdma_test_expect expect = SWITCH;
 	const struct deep_case *param = test->param_value;
 	struct pci_dev *far, *near;
 	struct pci_fabric *fabric;

@@ -496,6 +496,55 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 	return type;
 }
 
+/* ---- Expected routes ---- */
+
+#if P2PDMA_TEST_INTERNAL
+
+/* Compare the verdict on two devices, and store it in @route */
+void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
+		       const char *client, const char *provider,
+		       unsigned int tlp,
+		       const struct p2pdma_test_expect *expect,
+		       struct p2pdma_route *route)
+{
+	const bool both = expect->directions == P2PDMA_BOTH;
+	struct pci_dev *blocking;
+	int i, ret;
+
+	ret = pci_p2pdma_route_tlp(p2pdma_test_dev(test, fabric, provider),
+				   &p2pdma_test_dev(test, fabric, client)->dev,
+				   tlp, route);
+	KUNIT_EXPECT_EQ_MSG(test, ret, expect->directions ? 0 : -EREMOTEIO,
+			    "from %s to %s", client, provider);
+	KUNIT_EXPECT_EQ_MSG(test, route->map_type, expect->type,
+			    "from %s to %s", client, provider);
+	KUNIT_EXPECT_EQ_MSG(test, route->directions, expect->directions,
+			    "from %s to %s", client, provider);
+	KUNIT_EXPECT_STREQ_MSG(test, p2pdma_reason_name(route->reason),
+			       expect->reason, "from %s to %s", client,
+			       provider);
+	for (i = 0; i < ARRAY_SIZE(expect->blocking); i++) {
+		blocking = expect->blocking[i] ?
+			   p2pdma_test_dev(test, fabric, expect->blocking[i]) :
+			   NULL;
+		KUNIT_EXPECT_PTR_EQ_MSG(test, route->blocking[i], blocking,
+					"of %s from %s to %s",
+					i ? "completions" : "requests", client,
+					provider);
+	}
+
+	/* All reasons, the one in front among them, or none */
+	KUNIT_EXPECT_EQ_MSG(test, !route->reasons, both, "from %s to %s",
+			    client, provider);
+	if (!both && route->reason > P2PDMA_REASON_ADMIN_ALLOWED)
+		KUNIT_EXPECT_TRUE_MSG(test, route->reasons & BIT(route->reason),
+				      "from %s to %s", client, provider);
+	KUNIT_EXPECT_TRUE_MSG(test, route->classes & BIT(tlp), "from %s to %s",
+			      client, provider);
+}
+
+#endif
+
 /* ---- Failing allocations ---- */
 
 #ifdef CONFIG_FAILSLAB

@@ -140,6 +140,30 @@ enum pci_p2pdma_map_type p2pdma_test_map(struct kunit *test,
 					 struct pci_dev *provider,
 					 struct device *client);
 
+/* ---- Expected routes ---- */
+
+/**
+ * struct p2pdma_test_expect - what is expected of a route
+ * @type: PCI_P2PDMA_MAP_*
+ * @directions: what the client may do
+ * @reason: name of the reason, the one in front if there are several
+ * @blocking: devices that redirect or drop requests, and completions; or NULL
+ */
+struct p2pdma_test_expect {
+	enum pci_p2pdma_map_type type;
+	unsigned int directions;
+	const char *reason;
+	const char *blocking[2];
+};
+
+#if P2PDMA_TEST_INTERNAL
+void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
+		       const char *client, const char *provider,
+		       unsigned int tlp,
+		       const struct p2pdma_test_expect *expect,
+		       struct p2pdma_route *route);
+#endif
+
 /* ---- Failing allocations ---- */
 
 void p2pdma_test_inject_faults(struct kunit *test);
