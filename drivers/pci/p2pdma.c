@@ -500,7 +500,7 @@ static int p2pdma_distance_uncached(struct pci_dev *owner,
  * A client counts as unable to reach the memory if it can only read or only
  * write, since the direction isn't known here.
  *
- * The distance depends on the class of the route first (through a switch,
+ * The distance depends on the kind of the route first (through a switch,
  * through one host bridge, through two), then on the rank of the path between
  * the NUMA nodes (by ACPI's HMAT; without information there, a path that
  * crosses nodes is worse than one that doesn't), then on the number of hops.
@@ -631,15 +631,16 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_route_tlp);
  * pci_p2pdma_set_tlp_choice - declare that a driver chooses how requests are sent
  * @client: device whose driver this is
  * @choice: true if the driver decides for each mapping whether @client sends
- *	untranslated requests or Translated Requests; false when it leaves
+ *	untranslated requests or Translated Requests
  *
  * A device with ATS enabled asks the IOMMU to translate the addresses that it gets,
  * so bus addresses are useless to it, and it is sent through the IOMMU.  This isn't
  * so for a device that can be told, by mapping, to use an address as it is.  Its
  * driver says so here, once, and by PCI_P2PDMA_TLP_TRANSLATED for the mappings with
  * Translated Requests; all other mappings, also by dma_map_sg(), are untranslated.
+ * The next driver to be bound starts without a choice.
  *
- * Context: any; never sleeps.
+ * Context: probe() or remove() of @client's driver; never sleeps.
  */
 void pci_p2pdma_set_tlp_choice(struct pci_dev *client, bool choice)
 {
@@ -655,7 +656,7 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_set_tlp_choice);
  *
  * Chooses among the devices with published memory that all clients can reach:
  * by the smallest distance, then by the most free memory, then at random.
- * HMAT so ranks providers whose routes have the same class, whatever their hops
+ * HMAT so ranks providers whose routes are of the same kind, whatever their hops
  * and their memory.
  *
  * Context: any; never sleeps.  The caller holds the clients.

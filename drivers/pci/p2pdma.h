@@ -81,8 +81,8 @@ struct vm_area_struct;
 /* ---- The core's state of a device ---- */
 
 /*
- * Verdicts on one owner's memory, by client.  An owner has few clients, so few
- * buckets are enough.
+ * Verdicts on one owner's memory, by client and class of packets.  An owner has few
+ * clients, so few buckets are enough.
  */
 struct p2pdma_cache {
 	DECLARE_HASHTABLE(known, 6);	/* of struct p2pdma_known, by RCU */
@@ -196,9 +196,10 @@ int p2pdma_host_admit(const char *text,
 /* ---- p2pdma_hmat.c: ranks of the paths between NUMA nodes ---- */
 
 /*
- * Ranks by client_node * @nodes + owner_node, or 0xff.  Parsed once, at boot,
- * and not changed.
+ * Ranks by client_node * @nodes + owner_node.  Parsed once, at boot, and not changed.
  */
+#define P2PDMA_RANK_NONE	0xff	/* in place of a rank: not in the table */
+
 struct p2pdma_hmat {
 	unsigned int nodes;
 	const u8 *ranks;

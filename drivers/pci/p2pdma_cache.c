@@ -7,7 +7,7 @@
  * generation, and a look-up of a verdict of an older generation judges the route
  * anew.
  *
- * An entry also records the reasons that were logged for the pair, so that I/O
+ * An entry also records the reasons that were logged for it, so that I/O
  * that is refused repeatedly doesn't log them again.  A rate limit alone would
  * let the same lines through for as long as the I/O goes on, at the expense of
  * lines about other pairs.  Once the verdict has changed, reasons are logged
@@ -145,7 +145,7 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 	told = verdict;
 	if (refusals) {
 		p2pdma_refuse(&told, p2pdma_first_reason(refusals));
-		against = refusals;
+		against |= refusals;
 	}
 	explain = explain && !p2pdma_allows_both(&told);
 
@@ -323,6 +323,7 @@ static int p2pdma_fabric_event(struct notifier_block *nb, unsigned long event,
 		break;
 	case BUS_NOTIFY_BIND_DRIVER:
 		/* Its DMA addresses may be translated now, or no longer. */
+		pdev->p2pdma_tlp_choice = false;
 		pci_p2pdma_fabric_changed();
 		break;
 	case BUS_NOTIFY_REMOVED_DEVICE:

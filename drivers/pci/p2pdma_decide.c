@@ -83,23 +83,23 @@ static const u8 p2pdma_order[] = {
 };
 
 /*
- * Distance: the class of a route counts most, then the rank of the path between
+ * Distance: the kind of a route counts most, then the rank of the path between
  * the NUMA nodes, then its hops; more than 127 count as 127.  The fields have
  * room for the sums of up to 63 clients, so that this order also holds for them.
  */
 #define P2PDMA_DISTANCE_HOPS	GENMASK(6, 0)
 #define P2PDMA_DISTANCE_RANK	GENMASK(16, 13)
-#define P2PDMA_DISTANCE_CLASS	GENMASK(24, 23)
+#define P2PDMA_DISTANCE_KIND	GENMASK(24, 23)
 #define P2PDMA_DISTANCE_SUM(distance)	((distance) * 63UL)
 
-enum { P2PDMA_CLASS_SWITCH, P2PDMA_CLASS_HOST_BRIDGE, P2PDMA_CLASS_HOST_BRIDGES };
+enum { P2PDMA_KIND_SWITCH, P2PDMA_KIND_HOST_BRIDGE, P2PDMA_KIND_HOST_BRIDGES };
 
 static_assert(P2PDMA_RANK_MAX << 13 == P2PDMA_DISTANCE_RANK);
 static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS) < BIT(13));
 static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS |
 				  P2PDMA_DISTANCE_RANK) < BIT(23));
 static_assert(P2PDMA_DISTANCE_SUM(P2PDMA_DISTANCE_HOPS | P2PDMA_DISTANCE_RANK |
-				  P2PDMA_CLASS_HOST_BRIDGES << 23) < BIT(31));
+				  P2PDMA_KIND_HOST_BRIDGES << 23) < BIT(31));
 
 /**
  * p2pdma_reason_name - name of a reason
@@ -187,13 +187,13 @@ static u32 p2pdma_distance(const struct p2pdma_facts *facts, bool through_root)
 {
 	const struct p2pdma_leg *from = &facts->legs[P2PDMA_CLIENT];
 	const struct p2pdma_leg *to = &facts->legs[P2PDMA_OWNER];
-	u32 class = !through_root ? P2PDMA_CLASS_SWITCH :
-		    facts->same_host_bridge ? P2PDMA_CLASS_HOST_BRIDGE :
-					      P2PDMA_CLASS_HOST_BRIDGES;
+	u32 kind = !through_root ? P2PDMA_KIND_SWITCH :
+		    facts->same_host_bridge ? P2PDMA_KIND_HOST_BRIDGE :
+					      P2PDMA_KIND_HOST_BRIDGES;
 	u32 hops = min_t(u32, from->hops + to->hops,
 			 FIELD_MAX(P2PDMA_DISTANCE_HOPS));
 
-	return FIELD_PREP(P2PDMA_DISTANCE_CLASS, class) |
+	return FIELD_PREP(P2PDMA_DISTANCE_KIND, kind) |
 	       FIELD_PREP(P2PDMA_DISTANCE_RANK, facts->rank) |
 	       FIELD_PREP(P2PDMA_DISTANCE_HOPS, hops);
 }
@@ -371,7 +371,7 @@ static void p2pdma_require_mapped(struct p2pdma_outcome *outcome,
 
 	if (!addresses)
 		p2pdma_require(outcome, P2PDMA_UNKNOWN, P2PDMA_REASON_UNKNOWN);
-	if (addresses & BIT(P2PDMA_NO_ADDRESS))
+	if (addresses & BIT(P2PDMA_UNKNOWN_ADDRESS))
 		p2pdma_require(outcome, P2PDMA_NO, P2PDMA_REASON_DMA_RANGES);
 	if (addresses & BIT(P2PDMA_TAKEN_ADDRESS))
 		p2pdma_require(outcome, P2PDMA_NO, P2PDMA_REASON_ADDRESS_TAKEN);
@@ -468,7 +468,7 @@ static void p2pdma_try(const struct p2pdma_facts *facts, unsigned int direction,
 
 /**
  * p2pdma_needs_root - does a verdict depend on the way to the root complex?
- * @facts: facts, with the turns and the payloads of the legs filled in
+ * @facts: all facts but those about the root complex and the way to it
  *
  * Context: any.
  * Return: false if both directions work without the root complex.
@@ -502,11 +502,13 @@ static unsigned int p2pdma_best(const struct p2pdma_ways *ways, bool *mapped)
 /* Could what isn't known change the better way or its directions? */
 static bool p2pdma_unknown(const struct p2pdma_ways *ways)
 {
-	u8 maybe = ways->mapped[P2PDMA_UNKNOWN];
+	u8 direct = ways->direct[P2PDMA_UNKNOWN];
+	u8 mapped = ways->mapped[P2PDMA_UNKNOWN];
 
-	return ways->direct[P2PDMA_UNKNOWN] ||
-	       (maybe && p2pdma_count(maybe | ways->mapped[P2PDMA_YES]) >
-			 p2pdma_count(ways->direct[P2PDMA_YES]));
+	return (direct && p2pdma_count(direct | ways->direct[P2PDMA_YES]) >=
+			  p2pdma_count(ways->mapped[P2PDMA_YES])) ||
+	       (mapped && p2pdma_count(mapped | ways->mapped[P2PDMA_YES]) >
+			  p2pdma_count(ways->direct[P2PDMA_YES]));
 }
 
 /* ---- What would help ---- */
@@ -521,7 +523,8 @@ static void p2pdma_mend(struct p2pdma_facts *facts, enum p2pdma_reason reason)
 	case P2PDMA_REASON_ACS_REDIRECT:
 	case P2PDMA_REASON_ACS_EGRESS:
 		for (packet = 0; packet < P2PDMA_PACKETS; packet++) {
-			if (!facts->turns[packet].hard_wired)
+			if (!facts->turns[packet].hard_wired &&
+			    facts->turns[packet].fate != P2PDMA_FATE_UNKNOWN)
 				facts->turns[packet].fate = P2PDMA_DIRECT;
 		}
 		break;
@@ -547,6 +550,7 @@ static void p2pdma_mend(struct p2pdma_facts *facts, enum p2pdma_reason reason)
 	case P2PDMA_REASON_DMA_RANGES:
 	case P2PDMA_REASON_ADDRESS_TAKEN:
 		facts->mapped = BIT(P2PDMA_IOVA);
+		facts->translations = BIT(P2PDMA_CPU_ADDRESS);
 		break;
 	default:
 		/* Vouching for a host bridge isn't a mend, but a last resort. */
@@ -703,7 +707,8 @@ static u32 p2pdma_choose(const struct p2pdma_facts *facts,
  *
  * Context: any.
  * Return: all reasons why a direction doesn't work, a bit each, of which
- * @verdict has the one to mend first; 0 if both directions work.
+ * @verdict has the one to mend first; 0 if both directions work.  If a host bridge
+ * forwards nothing but writes, @verdict has the reason why it is used.
  */
 u32 p2pdma_decide(const struct p2pdma_facts *facts,
 		  struct p2pdma_verdict *verdict)

@@ -63,7 +63,7 @@ enum p2pdma_address {
 	P2PDMA_SAME_ADDRESS,	/* the CPU address, equal to the bus address */
 	P2PDMA_CPU_ADDRESS,	/* one that no bridge claims as a bus address */
 	P2PDMA_TAKEN_ADDRESS,	/* one that is a bus address of another device */
-	P2PDMA_NO_ADDRESS,	/* by firmware, not the CPU address */
+	P2PDMA_UNKNOWN_ADDRESS,	/* firmware's dma-ranges don't say which */
 };
 
 /**
@@ -128,7 +128,8 @@ struct p2pdma_leg {
  * @accepts: payload that all devices on both legs accept, in bytes; 0 if
  *	unknown
  * @turns: what the turns do, by packet.  Without a shared bridge the turn is the
- *	device on the root bus, and only %P2PDMA_BLOCKED makes a difference.
+ *	device on the root bus, and it makes no difference whether a packet turns
+ *	around there or is redirected.
  * @legs: the legs, by device
  *
  * If both directions work without the root complex, facts about the root complex

@@ -32,9 +32,6 @@
 
 #include "p2pdma.h"
 
-/* In place of a rank, for a pair that the table says nothing about */
-#define P2PDMA_RANK_NONE	0xff
-
 /* Written by an initcall before there are PCI devices */
 static struct p2pdma_hmat p2pdma_hmat __ro_after_init;
 
@@ -56,7 +53,12 @@ VISIBLE_IF_KUNIT unsigned int p2pdma_hmat_find(const struct p2pdma_hmat *hmat,
 		return 0;
 	if (client_node < hmat->nodes && owner_node < hmat->nodes)
 		rank = hmat->ranks[client_node * hmat->nodes + owner_node];
-	return rank != P2PDMA_RANK_NONE ? rank : client_node != owner_node;
+	if (rank != P2PDMA_RANK_NONE)
+		return rank;
+	if (client_node == owner_node)
+		return 0;
+	/* Not better than what the table knows */
+	return hmat->nodes ? P2PDMA_RANK_MAX : 1;
 }
 EXPORT_SYMBOL_IF_KUNIT(p2pdma_hmat_find);
 
@@ -66,8 +68,9 @@ EXPORT_SYMBOL_IF_KUNIT(p2pdma_hmat_find);
  * @owner_node: node of the owner, by dev_to_node()
  *
  * Context: any; never sleeps.
- * Return: 0, the best, to %P2PDMA_RANK_MAX.  A pair of nodes that HMAT says
- * nothing about has 1 if the nodes differ; otherwise 0, also if one is unknown.
+ * Return: 0, the best, to %P2PDMA_RANK_MAX.  Two different nodes that HMAT says
+ * nothing about have the worst rank, or 1 if there is no HMAT with ranks; otherwise
+ * the rank is 0, also if a node is unknown.
  */
 unsigned int p2pdma_hmat_rank(int client_node, int owner_node)
 {
@@ -213,7 +216,7 @@ static void p2pdma_path_note(struct p2pdma_path *path, u8 type, u64 value)
 	}
 }
 
-/* A latency or a bandwidth; 0 if there is no information */
+/* A latency or a bandwidth; 0 if it is unknown, or the target unreachable */
 static u64 p2pdma_hmat_value(const struct p2pdma_locality *locality,
 			     u16 entry)
 {
@@ -314,7 +317,7 @@ static unsigned int p2pdma_hmat_order(struct p2pdma_path *paths,
 	for (i = 0; i < known; i++)
 		ranks[paths[i].pair] = place <= P2PDMA_RANK_MAX ?
 			paths[i].place :
-			paths[i].place * P2PDMA_RANK_MAX / place;
+			paths[i].place * (P2PDMA_RANK_MAX + 1) / (place + 1);
 	return known;
 }
 
@@ -377,7 +380,7 @@ static int __init p2pdma_hmat_init(void)
 		return 0;
 	ret = p2pdma_hmat_parse(table, nr_node_ids, &p2pdma_hmat);
 	acpi_put_table(table);
-	if (ret > 0)
+	if (ret >= 0)
 		pr_info("p2pdma: %d pairs of NUMA nodes have a rank by ACPI's HMAT\n",
 			ret);
 	return min(ret, 0);

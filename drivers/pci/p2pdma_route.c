@@ -103,7 +103,7 @@ static enum p2pdma_answer p2pdma_unreadable(struct p2pdma_facts *facts)
  * May @pdev have an ACS capability that the PCI core couldn't find?  This is so
  * without access to extended config space, or to the list of capabilities.
  */
-static bool p2pdma_hides_acs(struct pci_dev *pdev)
+static bool p2pdma_hides_acs(struct p2pdma_facts *facts, struct pci_dev *pdev)
 {
 	u16 status;
 	u32 first;
@@ -112,7 +112,11 @@ static bool p2pdma_hides_acs(struct pci_dev *pdev)
 	if (pci_is_pcie(pdev))
 		return pdev->cfg_size <= PCI_CFG_SPACE_SIZE;
 	if (pci_read_config_word(pdev, PCI_STATUS, &status) ||
-	    !(status & PCI_STATUS_CAP_LIST) ||
+	    PCI_POSSIBLE_ERROR(status)) {
+		facts->unreadable = true;
+		return true;
+	}
+	if (!(status & PCI_STATUS_CAP_LIST) ||
 	    pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &where))
 		return false;
 	return pci_read_config_dword(pdev, where & ~3, &first) ||
@@ -125,7 +129,7 @@ static struct p2pdma_acs p2pdma_read_acs(struct p2pdma_facts *facts,
 	struct p2pdma_acs acs = { P2PDMA_NO };
 
 	if (!pdev->acs_cap) {
-		if (p2pdma_hides_acs(pdev))
+		if (p2pdma_hides_acs(facts, pdev))
 			acs.known = P2PDMA_UNKNOWN;
 		return acs;
 	}
@@ -147,8 +151,9 @@ static bool p2pdma_is_port(struct pci_dev *pdev)
 /*
  * The number of @to in @from's Egress Control Vector: the port number for a port,
  * the function number for a function.  Negative if there is none that is sure: for
- * a function on another bus, which has the same low bits as one on this bus, and
- * with ARI, where ACS function groups may take the place of functions.
+ * a function on another bus, which has the same low bits as one on this bus, with
+ * ARI, where ACS function groups may take the place of functions, and for virtual
+ * functions on a root bus, which stand for their PF here.
  */
 static int p2pdma_egress_number(struct p2pdma_facts *facts, struct pci_dev *from,
 				struct pci_dev *to)
@@ -164,7 +169,7 @@ static int p2pdma_egress_number(struct p2pdma_facts *facts, struct pci_dev *from
 		p2pdma_unreadable(facts);
 		return -1;
 	}
-	if (to->bus != from->bus || pci_ari_enabled(to->bus))
+	if (to == from || to->bus != from->bus || pci_ari_enabled(to->bus))
 		return -1;
 	return pci_is_root_bus(to->bus) ? PCI_FUNC(to->devfn) : to->devfn;
 }
@@ -289,6 +294,8 @@ static void p2pdma_read_turn(struct p2pdma_facts *facts, struct pci_dev *turn,
  * What Egress Control drops on a root bus: requests from one root port to another,
  * and from one function of a device to another.  All others reach the root complex
  * or their target.  A vector can't name what isn't a port of the same root complex.
+ * A root port whose extended config space can't be read is taken for one without
+ * ACS: otherwise nothing could be reached there.
  */
 static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
 				  struct pci_dev **top)
@@ -400,6 +407,8 @@ struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client)
 	struct pci_dev *port;
 
 	for (port = client; (port = pci_upstream_bridge(port));) {
+		if (!p2pdma_is_port(port))
+			continue;
 		acs = p2pdma_read_acs(&facts, port);
 		if (acs.known == P2PDMA_YES && acs.ctrl & PCI_ACS_TB)
 			return port;
@@ -462,11 +471,11 @@ static void p2pdma_read_root_payload(struct p2pdma_facts *facts,
 /* ---- Addresses ---- */
 
 /**
- * p2pdma_translated - does an IOMMU translate a device's DMA addresses?
+ * p2pdma_translated - p2pdma_dma_translated(), but tests may replace it
  * @dev: the device
  *
  * Context: any.
- * Return: true if DMA addresses aren't CPU addresses, or may not be.
+ * Return: as p2pdma_dma_translated().
  */
 bool p2pdma_translated(struct device *dev)
 {
@@ -535,7 +544,7 @@ static void p2pdma_read_addresses(struct p2pdma_facts *facts,
 		address = p2pdma_read_cpu_address(facts, owner, client, bar);
 		facts->translations |= BIT(address);
 		if (!translated && p2pdma_offset(&client->dev, bar))
-			address = P2PDMA_NO_ADDRESS;
+			address = P2PDMA_UNKNOWN_ADDRESS;
 		facts->mapped |= BIT(address);
 	}
 	/* Without a BAR there is nothing to find out. */
@@ -634,7 +643,8 @@ static void p2pdma_gather(struct pci_dev *owner, struct pci_dev *client,
  * @facts: where to store the facts
  * @verdict: where to store the verdict
  *
- * Context: any; never sleeps.  The caller holds both devices.
+ * Context: any; never sleeps.  The caller holds both devices, and @client's driver
+ * doesn't leave meanwhile, which would free its dma-ranges.
  * Return: all reasons why a direction doesn't work, a bit each.
  */
 u32 p2pdma_find_route(struct pci_dev *owner, struct device *client,

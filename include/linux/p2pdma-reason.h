@@ -40,8 +40,8 @@ enum pci_p2pdma_tlp_flags {
  * @P2PDMA_REASON_HOST_BRIDGE_LISTED: the host bridges are known to forward
  * @P2PDMA_REASON_ADMIN_ALLOWED: the command line says that a host bridge
  *	forwards
- * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: only the root complex connects client
- *	and owner, and it isn't known to forward
+ * @P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED: the way is through the root complex, which
+ *	isn't known to forward, in this direction at least
  * @P2PDMA_REASON_ACS_REDIRECT: ACS redirects packets, or a device has no path
  *	between its functions, and the root complex isn't known to forward such
  *	packets, or they don't reach it
@@ -60,14 +60,14 @@ enum pci_p2pdma_tlp_flags {
  * @P2PDMA_REASON_UNREADABLE: config space could not be read; ask again
  * @P2PDMA_REASON_NOT_PCI: neither the client nor a parent is a PCI device
  * @P2PDMA_REASON_BOUNCED: all DMA of the client goes through bounce buffers, since
- *	it isn't trusted or swiotlb=force is on
+ *	it isn't trusted, or the kernel forces it (swiotlb=force, confidential guests)
  * @P2PDMA_REASON_MEMORY_ENCRYPTED: the path is through the root complex, and
  *	the DMA API would take the BAR for encrypted system memory
  * @P2PDMA_REASON_DMA_RANGES: the path is through the root complex without an
  *	IOMMU, and the client's DMA addresses aren't CPU addresses
- * @P2PDMA_REASON_ADDRESS_TAKEN: the path is through the root complex without an
- *	IOMMU, and the BAR's CPU address is also a bus address below the client's
- *	host bridge
+ * @P2PDMA_REASON_ADDRESS_TAKEN: the path is through the root complex, requests
+ *	carry the BAR's CPU address, without an IOMMU or translated by ATS, and it is
+ *	also a bus address below the client's host bridge
  * @P2PDMA_REASON_UNKNOWN: a fact isn't known: extended config space isn't
  *	accessible, or the specification leaves the case open
  * @P2PDMA_REASON_MAX: the number of reasons

@@ -42,8 +42,9 @@ struct p2pdma_provider {
  * struct p2pdma_route - the verdict on an owner and a client
  * @map_type: how the client's DMA addresses are made; never UNKNOWN
  * @reason: why the route is allowed, limited or refused: of several reasons the
- *	one to mend first.  (Only @directions shows that a host bridge forwards
- *	nothing but writes.)
+ *	one to mend first.  (If a host bridge forwards nothing but writes, it is
+ *	why writes are allowed, and @reasons has
+ *	%P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED.)
  * @distance: cost, less is better, 0 for the owner itself; comparable between
  *	owners for one client.  Meaningless if the route is refused.
  * @directions: what the client may do, %P2PDMA_READ and %P2PDMA_WRITE; 0 if the

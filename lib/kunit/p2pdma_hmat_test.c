@@ -130,14 +130,14 @@ static void own_memory(struct kunit *test)
 /* Without information about a pair, only a crossing of nodes counts. */
 static void look_up(struct kunit *test)
 {
-	static const u8 ranks[] = { 3, 0, 9, 0xff };
+	static const u8 ranks[] = { 3, 0, 9, P2PDMA_RANK_NONE };
 	const struct p2pdma_hmat hmat = { 2, ranks }, none = { };
 	static const struct {
 		int client, owner;
 		unsigned int rank, without;
 	} cases[] = {
 		{ 0, 0, 3, 0 }, { 0, 1, 0, 1 }, { 1, 0, 9, 1 }, { 1, 1, 0, 0 },
-		{ 0, 2, 1, 1 }, { 2, 0, 1, 1 }, { 2, 2, 0, 0 },
+		{ 0, 2, 15, 1 }, { 2, 0, 15, 1 }, { 2, 2, 0, 0 },
 		{ NUMA_NO_NODE, 0, 0, 0 }, { 0, NUMA_NO_NODE, 0, 0 },
 		{ NUMA_NO_NODE, NUMA_NO_NODE, 0, 0 },
 	};
@@ -379,10 +379,10 @@ static const struct value_case value_cases[] = {
 	  4, { 0, 1, 2, 0 } },
 	{ "no_latency", 2, {
 	  { LATENCY(ACCESS), 0, 1, { 10, 0, 0xffff, 20 } } },
-	  2, { 0, 1, 1, 1 } },
+	  2, { 0, 15, 15, 1 } },
 	{ "no_bandwidth", 2, {
 	  { BANDWIDTH(ACCESS), 0, 1, { 20, 0xffff, 0, 10 } } },
-	  2, { 0, 1, 1, 1 } },
+	  2, { 0, 15, 15, 1 } },
 	{ "bandwidth_unknown", 2, {
 	  { BANDWIDTH(ACCESS), 0, 1, { 100, 0, 50, 100 } },
 	  { LATENCY(ACCESS), 0, 1, { 10, 5, 20, 10 } } },
@@ -393,7 +393,7 @@ static const struct value_case value_cases[] = {
 	  4, { 0, 2, 1, 0 } },
 	{ "product_too_large", 2, {
 	  { BANDWIDTH(ACCESS), 0, U64_MAX / 2, { 1, 2, 3, 2 } } },
-	  3, { 1, 0, 1, 0 } },
+	  3, { 1, 0, 15, 0 } },
 	{ "large_products", 2, {
 	  { LATENCY(ACCESS), 0, 1ULL << 32, { 3, 0x100, 0x101, 4 } } },
 	  4, { 0, 2, 3, 1 } },
@@ -547,7 +547,7 @@ static void many_values(struct kunit *test)
 		for (j = 0; j < PAIRS; j++) {
 			expected = j * 7 % values;
 			if (values > 16)
-				expected = expected * 15 / (values - 1);
+				expected = expected * 16 / values;
 			rank = p2pdma_hmat_find(&hmat, j / NODES, j % NODES);
 			KUNIT_EXPECT_EQ_MSG(test, expected, rank,
 					    "of %u values the one of pair %u",

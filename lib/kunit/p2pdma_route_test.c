@@ -564,6 +564,13 @@ static const struct route_case route_cases[] = {
 		.there = REFUSED("unknown"), .back = SWITCH,
 		.change = { VECTOR("d1", 2), ACS("d1", EC), EGRESS("d1", 2) },
 	}, {
+		/* The client's payload keeps writes from going straight anyway. */
+		"d9_egress_vector_too_short_to_matter", TREE, "a", "b",
+		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.back = BUS(P2PDMA_WRITE, "mps-mismatch"),
+		.change = { VECTOR("d1", 2), ACS("d1", EC), MPS("a", 512),
+			    ID("rp1", LISTED) },
+	}, {
 		"d9_egress_control_of_function", FUNCTIONS, "m0", "m1",
 		.there = REFUSED("acs-egress", "m0"), .back = SWITCH,
 		.change = { ACS("m0", EC), EGRESS("m0", 1) },
