@@ -804,7 +804,7 @@ static const struct route_case route_cases[] = {
 		.change = { ACS("d31", RR), ID("rp1", LISTED),
 			    OFFSET("host", 0) }, .ats = true, .iommu = true,
 	}, {
-		"ats_redirected_with_upstream_forwarding", TREE, "c", "d",
+		"d9_ats_redirected_with_upstream_forwarding", TREE, "c", "d",
 		.there = ROOT(P2PDMA_BOTH, "host-bridge-listed", "d31"),
 		.back = SWITCH,
 		.change = { ACS("d31", RR), ACS("d3", UF), ID("rp1", LISTED),
