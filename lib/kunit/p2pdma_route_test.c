@@ -539,6 +539,18 @@ static const struct route_case route_cases[] = {
 			    EGRESS("rp2", 0), ID("rp1", LISTED),
 			    ID("rp2", LISTED), ID("rp3", LISTED) },
 	}, {
+		"d9_egress_control_of_root_complex_function", CHIPSET, "rc", "rc1",
+		.there = REFUSED("acs-egress", "rc"),
+		.back = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS_CAP("rc", EC), ACS("rc", EC), EGRESS("rc", 1),
+			    ID("id", LISTED) },
+	}, {
+		/* Not by device and function number, 02.1 */
+		"egress_control_of_root_complex_function_for_others", CHIPSET,
+		"rc", "rc1", .there = ROOT(P2PDMA_BOTH, "host-bridge-listed"),
+		.change = { ACS_CAP("rc", EC), ACS("rc", EC), EGRESS("rc", 17),
+			    ID("id", LISTED) },
+	}, {
 		/* A vector can't name ports of another root complex. */
 		"root_port_egress_control_and_other_host", TREE, "e", "g",
 		.there = REFUSED("unknown"),

@@ -86,6 +86,7 @@ static const struct pci_fabric_node chipset[] = {
 	HOST("host", 1),
 	DEVICE("id", "host", PCI_FABRIC_RC_ENDPOINT, 0, 0, 0),
 	DEVICE("rc", "host", PCI_FABRIC_RC_ENDPOINT, 2, 0, 0),
+	DEVICE("rc1", "host", PCI_FABRIC_RC_ENDPOINT, 2, 1, 0),
 	ROOT_PORT("rp1", "host", 3),
 	ENDPOINT("a", "rp1"),
 	ROOT_PORT("rp2", "host", 4),

@@ -64,7 +64,7 @@ extern const struct p2pdma_test_fabric p2pdma_test_tree;
  * Host bridges with a device at 00.0, and root complex endpoints.
  *
  *	host --+-- id
- *	       +-- rc
+ *	       +-- rc, rc1
  *	       +-- rp1 -- a
  *	       `-- rp2 -- b
  *	host2 -+-- id2
