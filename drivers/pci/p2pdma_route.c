@@ -320,9 +320,9 @@ static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
 	else
 		fate = p2pdma_request_fate(facts, from, &acs, to, fate);
 
+	/* A client with ATS sends requests of both classes this way. */
 	facts->turns[P2PDMA_REQUEST].fate = fate;
-	if (acs.known == P2PDMA_UNKNOWN || !(acs.ctrl & PCI_ACS_DT))
-		facts->turns[P2PDMA_TRANSLATED].fate = fate;
+	facts->turns[P2PDMA_TRANSLATED].fate = fate;
 }
 
 /*
