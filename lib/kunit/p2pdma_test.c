@@ -510,6 +510,7 @@ void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
 {
 	const bool both = expect->directions == P2PDMA_BOTH;
 	struct pci_dev *blocking;
+	struct p2pdma_route other;
 	int i, ret;
 
 	ret = pci_p2pdma_route_tlp(p2pdma_test_dev(test, fabric, provider),
@@ -540,8 +541,17 @@ void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
 	if (!both && route->reason > P2PDMA_REASON_ADMIN_ALLOWED)
 		KUNIT_EXPECT_TRUE_MSG(test, route->reasons & BIT(route->reason),
 				      "from %s to %s", client, provider);
-	KUNIT_EXPECT_TRUE_MSG(test, route->classes & BIT(tlp), "from %s to %s",
-			      client, provider);
+	/* What is said of other classes is what they are told. */
+	for (i = 0; i < PCI_P2PDMA_TLP_CLASSES; i++) {
+		pci_p2pdma_route_tlp(p2pdma_test_dev(test, fabric, provider),
+				     &p2pdma_test_dev(test, fabric, client)->dev,
+				     i, &other);
+		KUNIT_EXPECT_EQ_MSG(test, !!(route->classes & BIT(i)),
+				    other.map_type == route->map_type &&
+				    !(route->directions & ~other.directions),
+				    "from %s to %s, class %d", client, provider,
+				    i);
+	}
 }
 
 #endif
