@@ -368,28 +368,38 @@ static void p2pdma_read_forwarding(struct p2pdma_facts *facts,
 }
 
 /*
- * Which ports drop what the client's ATS sends?  Translation Blocking is for all
+ * Does @pdev drop what a client's ATS sends?  Translation Blocking is for all
  * requests that a port gets from its link (section 6.12.1.1).
  */
+static enum p2pdma_answer p2pdma_blocks(struct p2pdma_facts *facts,
+					struct pci_dev *pdev)
+{
+	struct p2pdma_acs acs;
+
+	if (!p2pdma_is_port(pdev))
+		return P2PDMA_NO;
+	acs = p2pdma_read_acs(facts, pdev);
+	if (acs.known == P2PDMA_UNKNOWN)
+		return P2PDMA_UNKNOWN;
+	return acs.ctrl & PCI_ACS_TB ? P2PDMA_YES : P2PDMA_NO;
+}
+
 static void p2pdma_read_blocking(struct p2pdma_facts *facts,
 				 struct pci_dev *client, struct pci_dev *shared)
 {
-	enum p2pdma_answer *fact = &facts->blocks_below;
-	struct p2pdma_acs acs;
-	struct pci_dev *port;
+	enum p2pdma_answer *fact = client == shared ? &facts->blocks_above :
+						      &facts->blocks_below;
+	struct pci_dev *port = client;
+	enum p2pdma_answer blocks;
 
 	facts->blocks_below = P2PDMA_NO;
 	facts->blocks_above = P2PDMA_NO;
-	for (port = client; port; port = pci_upstream_bridge(port)) {
+	while ((port = pci_upstream_bridge(port))) {
 		if (port == shared)
 			fact = &facts->blocks_above;
-		if (port == client || !p2pdma_is_port(port))
-			continue;
-		acs = p2pdma_read_acs(facts, port);
-		if (acs.ctrl & PCI_ACS_TB && acs.known == P2PDMA_YES)
-			*fact = P2PDMA_YES;
-		else if (acs.known == P2PDMA_UNKNOWN && *fact == P2PDMA_NO)
-			*fact = P2PDMA_UNKNOWN;
+		blocks = p2pdma_blocks(facts, port);
+		if (blocks == P2PDMA_YES || *fact == P2PDMA_NO)
+			*fact = blocks;
 	}
 }
 
@@ -403,14 +413,10 @@ static void p2pdma_read_blocking(struct p2pdma_facts *facts,
 struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client)
 {
 	struct p2pdma_facts facts = { };
-	struct p2pdma_acs acs;
-	struct pci_dev *port;
+	struct pci_dev *port = client;
 
-	for (port = client; (port = pci_upstream_bridge(port));) {
-		if (!p2pdma_is_port(port))
-			continue;
-		acs = p2pdma_read_acs(&facts, port);
-		if (acs.known == P2PDMA_YES && acs.ctrl & PCI_ACS_TB)
+	while ((port = pci_upstream_bridge(port))) {
+		if (p2pdma_blocks(&facts, port) == P2PDMA_YES)
 			return port;
 	}
 	return NULL;
