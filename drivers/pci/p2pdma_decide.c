@@ -320,20 +320,17 @@ static void p2pdma_require_translation(struct p2pdma_outcome *outcome,
 
 /*
  * A client asks for the translation of an address by a request with that address.
- * If it is the owner's bus address, only a redirection brings it to the IOMMU.
+ * If it is the owner's bus address, only a redirection brings it to the IOMMU; for
+ * the rest of the way it is like an untranslated request.
  */
 static void p2pdma_require_asking(struct p2pdma_outcome *outcome,
 				  const struct p2pdma_facts *facts)
 {
 	p2pdma_require_translation(outcome, facts, true);
-	if (!facts->shared_bridge ||
-	    !(facts->mapped & BIT(P2PDMA_SAME_ADDRESS)))
-		return;
-	p2pdma_require_turn(outcome, facts, P2PDMA_REQUEST, false);
-	if (facts->turns[P2PDMA_REQUEST].fate == P2PDMA_DIRECT)
+	if (facts->shared_bridge &&
+	    facts->mapped & BIT(P2PDMA_SAME_ADDRESS) &&
+	    facts->turns[P2PDMA_REQUEST].fate == P2PDMA_DIRECT)
 		p2pdma_require(outcome, P2PDMA_NO, P2PDMA_REASON_ATS);
-	p2pdma_require(outcome, facts->ports_forward,
-		       P2PDMA_REASON_ACS_FORWARDING);
 }
 
 /* A packet that is routed by a bus address or an ID, and goes up if redirected */

@@ -617,6 +617,45 @@ static void dma_ranges(struct kunit *test)
 					      DMA_BIDIRECTIONAL, &addr));
 }
 
+/* Verdicts are cached by class of packets, and until the driver's choice changes. */
+static void classes(struct kunit *test)
+{
+	static const struct p2pdma_test_change change[] = {
+		{ "d2", P2PDMA_TEST_ACS, PCI_ACS_CR }, { }
+	};
+	struct p2pdma_provider *provider;
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b;
+	int i;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, TREE, change);
+	a = p2pdma_test_dev(test, fabric, "a");
+	b = p2pdma_test_dev(test, fabric, "b");
+	provider = provider_of(test, b, 0);
+
+	for (i = 0; i < 2; i++) {
+		KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(provider, &a->dev),
+				REFUSED);
+		KUNIT_EXPECT_EQ(test, BUS,
+				pci_p2pdma_map_type_tlp(provider, &a->dev,
+							PCI_P2PDMA_TLP_RELAXED_CPL));
+	}
+	KUNIT_EXPECT_EQ(test, REFUSED,
+			pci_p2pdma_map_type_tlp(provider, &a->dev,
+						PCI_P2PDMA_TLP_CLASSES));
+
+	a->ats_enabled = true;
+	pci_p2pdma_fabric_changed();
+	KUNIT_EXPECT_EQ(test, REFUSED,
+			pci_p2pdma_map_type_tlp(provider, &a->dev,
+						PCI_P2PDMA_TLP_RELAXED_CPL));
+	pci_p2pdma_set_tlp_choice(a, true);
+	KUNIT_EXPECT_EQ(test, BUS,
+			pci_p2pdma_map_type_tlp(provider, &a->dev,
+						PCI_P2PDMA_TLP_RELAXED_CPL));
+}
+
 /* Distance is about pages: without any, no address exceeds the DMA mask. */
 static void dma_mask_without_pages(struct kunit *test)
 {
@@ -853,6 +892,7 @@ static struct kunit_case map_cases[] = {
 	KUNIT_CASE(not_pci),
 	KUNIT_CASE(dma_mask_within_bar),
 	KUNIT_CASE(dma_mask_of_cpu_addresses),
+	KUNIT_CASE(classes),
 	KUNIT_CASE(dma_mask_without_pages),
 	KUNIT_CASE(dma_ranges),
 	KUNIT_CASE(translated),
