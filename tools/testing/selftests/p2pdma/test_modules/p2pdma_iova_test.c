@@ -899,6 +899,15 @@ static void ats(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pci_p2pdma_route_tlp(t->owner, t->dev,
 						   PCI_P2PDMA_TLP_CLASSES,
 						   &route), -EINVAL);
+
+	/* The choice ends with the driver that made it. */
+	pci_p2pdma_set_tlp_choice(pdev, true);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_BUS_ADDR);
+	device_release_driver(t->dev);
+	KUNIT_ASSERT_EQ(test, device_attach(t->dev), 1);
+	KUNIT_EXPECT_EQ(test, pci_p2pdma_map_type(t->provider, t->dev),
+			PCI_P2PDMA_MAP_THRU_HOST_BRIDGE);
 }
 
 /* ---- The driver of edu ---- */
