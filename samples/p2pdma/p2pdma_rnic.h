@@ -58,7 +58,7 @@ struct rnic {
 /* A completion queue */
 struct rnic_cq {
 	struct ib_cq ib;
-	spinlock_t lock;
+	spinlock_t lock;		/* protects all below */
 	enum ib_cq_notify_flags notify;	/* of which completions, or 0 */
 	bool overflown;
 	unsigned int first;
@@ -92,7 +92,7 @@ struct rnic_queue {
 /* A queue pair */
 struct rnic_qp {
 	struct ib_qp ib;
-	spinlock_t lock;
+	spinlock_t lock;		/* protects the next four */
 	enum ib_qp_state state;
 	struct rnic_qp *peer;		/* changes under rnic_mutex as well */
 	struct rnic_queue send;

@@ -30,9 +30,12 @@ struct rnic_listener {
 	struct iw_cm_id *cm_id;
 };
 
-/* Both protected by rnic_mutex */
+/* Protected by rnic_mutex */
 static LIST_HEAD(rnic_listeners);
-static DEFINE_XARRAY_ALLOC1(rnic_requests);	/* of struct rnic_qp */
+
+/* Requests: queue pairs by numbers that aren't used again soon */
+static DEFINE_XARRAY_ALLOC1(rnic_requests);
+static u32 rnic_next_request;
 
 static const struct sockaddr_in *rnic_address(const struct sockaddr_storage *of)
 {
@@ -252,8 +255,9 @@ static int rnic_connect(struct iw_cm_id *cm_id, struct iw_cm_conn_param *param)
 	if (param->private_data_len > U8_MAX)
 		return -EINVAL;
 
-	ret = xa_alloc(&rnic_requests, &request, qp, xa_limit_32b, GFP_KERNEL);
-	if (ret)
+	ret = xa_alloc_cyclic(&rnic_requests, &request, qp, xa_limit_32b,
+			      &rnic_next_request, GFP_KERNEL);
+	if (ret < 0)
 		return ret;
 
 	guard(mutex)(&rnic_mutex);

@@ -58,7 +58,7 @@ unsigned int rnic_timeout_ms = 10 * MSEC_PER_SEC;
 module_param_named(timeout_ms, rnic_timeout_ms, uint, 0644);
 MODULE_PARM_DESC(timeout_ms, "how long an engine may take for up to 32 copies, in milliseconds");
 
-DEFINE_MUTEX(rnic_mutex);
+DEFINE_MUTEX(rnic_mutex);		/* see p2pdma_rnic.h */
 struct workqueue_struct *rnic_workqueue;
 struct page *rnic_wire;
 
@@ -150,8 +150,8 @@ static void rnic_dealloc_driver(struct ib_device *ib)
 
 	scoped_guard(mutex, &rnic_adapters_mutex)
 		list_del(&rnic->list);
-	dma_unmap_page(rnic_dma_device(rnic), rnic->wire, RNIC_WIRE_SIZE,
-		       DMA_BIDIRECTIONAL);
+	dma_unmap_page_attrs(rnic_dma_device(rnic), rnic->wire, RNIC_WIRE_SIZE,
+			     DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
 	dma_release_channel(rnic->chan);
 	xa_destroy(&rnic->mrs);
 	xa_destroy(&rnic->qps);
@@ -214,8 +214,10 @@ static struct rnic *rnic_alloc(struct net_device *ndev, char *engine_name)
 	rnic->chan = chan;
 	rnic->netdev = ndev;
 	dev = rnic_dma_device(rnic);
-	rnic->wire = dma_map_page(dev, rnic_wire, 0, RNIC_WIRE_SIZE,
-				  DMA_BIDIRECTIONAL);
+	/* Each use is synced; it is mapped for several devices at a time. */
+	rnic->wire = dma_map_page_attrs(dev, rnic_wire, 0, RNIC_WIRE_SIZE,
+					DMA_BIDIRECTIONAL,
+					DMA_ATTR_SKIP_CPU_SYNC);
 	if (dma_mapping_error(dev, rnic->wire)) {
 		ib_dealloc_device(&rnic->ib);
 		dma_release_channel(chan);
@@ -291,8 +293,10 @@ static bool rnic_mark_gone(bool (*is)(struct rnic *rnic, const void *what),
 	guard(mutex)(&rnic_adapters_mutex);
 
 	list_for_each_entry(rnic, &rnic_adapters, list)
-		if (is(rnic, what))
-			any = rnic->gone = true;
+		if (is(rnic, what)) {
+			rnic->gone = true;
+			any = true;
+		}
 	return any;
 }
 
