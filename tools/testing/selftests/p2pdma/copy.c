@@ -48,18 +48,6 @@
 
 /* ---- Drivers ---- */
 
-static int load(const char *options, const char *module)
-{
-	const char *dir = getenv("P2PDMA_MODULES");
-	char command[PATH_MAX + 64];
-
-	snprintf(command, sizeof(command), "modprobe %s%s %s",
-		 dir ? "-d " : "", dir ?: "", options);
-	snprintf(command + strlen(command), sizeof(command) - strlen(command),
-		 " %s >/dev/null 2>&1", module);
-	return system(command) ? -ENOENT : 0;
-}
-
 static int unload(const char *module)
 {
 	return syscall(SYS_delete_module, module, O_NONBLOCK) ? -errno : 0;
@@ -413,13 +401,13 @@ FIXTURE_SETUP(copy)
 	unload(PROVIDER);
 	unload(CLIENT);
 	unload(ENGINE);
-	if (load("-n -q", ENGINE))
+	if (module_probe("-n -q", ENGINE))
 		SKIP(return, "no module " ENGINE " (CONFIG_SAMPLE_P2PDMA)");
-	ASSERT_EQ(0, load("", ENGINE));
+	ASSERT_EQ(0, module_probe("", ENGINE));
 	if (bound_device(ENGINE, bdf))
 		SKIP(return, "no LSI 53C895A");
-	ASSERT_EQ(0, load("", CLIENT));
-	ASSERT_EQ(0, load("", variant->provider));
+	ASSERT_EQ(0, module_probe("", CLIENT));
+	ASSERT_EQ(0, module_probe("", variant->provider));
 
 	self->client = open("/dev/" CLIENT, O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, self->client);
@@ -1006,9 +994,9 @@ TEST_F(copy, modules)
 				    destination.fd, 0, 4));
 	EXPECT_EQ(0, unload(ENGINE));
 	EXPECT_EQ(-ENODEV, copy_all(self->client, &source, &destination));
-	ASSERT_EQ(0, load("", ENGINE));
+	ASSERT_EQ(0, module_probe("", ENGINE));
 	EXPECT_EQ(0, copy_all(self->client, &source, &destination));
-	ASSERT_EQ(0, load("", variant->provider));
+	ASSERT_EQ(0, module_probe("", variant->provider));
 	/* Loading the module again doesn't restore the revoked buffer. */
 	EXPECT_EQ(-ENODEV, copy_fds(self->client, victim.fd, 0,
 				    destination.fd, 0, 4));

@@ -16,8 +16,6 @@
 
 #define MODULE		"p2pdma_iova_test"
 #define SUITE		"p2pdma_iova"
-#define FILTER		"/sys/module/kunit/parameters/filter_glob"
-#define RESULTS		"/sys/kernel/debug/kunit/" SUITE "/results"
 
 /* What a case needs of the machine */
 enum needs {
@@ -73,7 +71,7 @@ static const char *set_up(struct setting *set, enum needs needs)
 {
 	if (getuid())
 		return "needs root";
-	if (access(FILTER, F_OK))
+	if (!have_kunit())
 		return "no KUnit in this kernel";
 	set->provider = provider();
 	if (!set->provider)
@@ -81,57 +79,20 @@ static const char *set_up(struct setting *set, enum needs needs)
 	return missing(set, needs);
 }
 
-/* KUnit runs the cases that match its filter when a module is loaded. */
-static int load_with_filter(const char *filter, const char *parameters)
-{
-	char before[256];
-	int error;
-
-	error = file_read(FILTER, before, sizeof(before));
-	if (error < 0)
-		return error;
-	before[strcspn(before, "\n")] = '\0';
-	error = file_write(FILTER, filter) ?:
-		module_load_with(MODULE, parameters);
-	/* An unset filter can't be restored; "*" matches all cases. */
-	file_write(FILTER, strcmp(before, "(null)") ? before : "*");
-	return error;
-}
-
 /* One case of the suite, which passes, fails or is skipped as KUnit says */
 static void run_case(struct __test_metadata *_metadata, const char *name,
 		     const char *client, const char *provider)
 {
-	const char *skip = " # SKIP ", *directive;
-	char filter[64], parameters[64], ok[64], *line;
-	static char results[65536];
-	bool passed;
-	int error;
+	enum kunit_result result;
+	char parameters[64], *text, *line;
 
-	snprintf(filter, sizeof(filter), SUITE ".%s", name);
 	snprintf(parameters, sizeof(parameters), "client=%s provider=%s",
 		 client, provider);
-	error = load_with_filter(filter, parameters);
-	if (error == -ENOENT)
-		SKIP(return, "no test_modules/" MODULE ".ko");
-	ASSERT_EQ(0, error);
-	error = file_read(RESULTS, results, sizeof(results));
-	EXPECT_EQ(0, module_unload_named(MODULE));
-	if (error == -ENOENT)
-		SKIP(return, "no results: they take kunit.enable=1 and CONFIG_KUNIT_DEBUGFS");
-	ASSERT_LT(0, error);
-
-	snprintf(ok, sizeof(ok), "\n    ok 1 %s", name);
-	line = strstr(results, ok);
-	directive = line ? line + strlen(ok) : "";
-	if (!strncmp(directive, skip, strlen(skip))) {
-		directive += strlen(skip);
-		SKIP(return, "%.*s", (int)strcspn(directive, "\n"), directive);
-	}
-	passed = directive[0] == '\n';
-	EXPECT_TRUE(passed) {
-		for (line = strtok(results, "\n"); line;
-		     line = strtok(NULL, "\n"))
+	result = kunit_case(MODULE, parameters, SUITE, name, &text);
+	if (result == KUNIT_SKIPPED)
+		SKIP(return, "%s", text);
+	EXPECT_EQ(KUNIT_PASSED, result) {
+		for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
 			TH_LOG("%s", line);
 	}
 }

@@ -26,6 +26,7 @@
 #include "p2pdma_util.h"
 
 #define PCI_DEVICES	"/sys/bus/pci/devices"
+#define KUNIT_FILTER	"/sys/module/kunit/parameters/filter_glob"
 #define LAB_SECONDS	120
 
 int times(int usual)
@@ -690,6 +691,93 @@ int module_load_named(const char *name)
 int module_unload_named(const char *name)
 {
 	return syscall(SYS_delete_module, name, O_NONBLOCK) ? -errno : 0;
+}
+
+int module_probe(const char *options, const char *name)
+{
+	const char *dir = getenv("P2PDMA_MODULES");
+	char command[PATH_MAX + 64];
+
+	snprintf(command, sizeof(command), "modprobe %s%s %s %s >/dev/null 2>&1",
+		 dir ? "-d " : "", dir ?: "", options, name);
+	return system(command) ? -ENOENT : 0;
+}
+
+bool have_kunit(void)
+{
+	return !access(KUNIT_FILTER, F_OK);
+}
+
+/* KUnit runs the cases that match its filter when a module is loaded. */
+static int load_with_filter(const char *module, const char *parameters,
+			    const char *filter)
+{
+	char before[256];
+	int error;
+
+	error = file_read(KUNIT_FILTER, before, sizeof(before));
+	if (error < 0)
+		return error;
+	before[strcspn(before, "\n")] = '\0';
+	error = file_write(KUNIT_FILTER, filter) ?:
+		module_load_with(module, parameters);
+	/* An unset filter can't be restored; "*" matches all cases. */
+	file_write(KUNIT_FILTER, strcmp(before, "(null)") ? before : "*");
+	return error;
+}
+
+enum kunit_result kunit_case(const char *module, const char *parameters,
+			     const char *suite, const char *name, char **text)
+{
+	const char *skip = " # SKIP ";
+	char path[PATH_MAX], ok[128], *line;
+	static char results[65536];
+	int error, unload;
+
+	*text = results;
+	snprintf(ok, sizeof(ok), "%s.%s", suite, name);
+	error = load_with_filter(module, parameters, ok);
+	if (error == -ENOENT) {
+		snprintf(results, sizeof(results), "no test_modules/%s.ko",
+			 module);
+		return KUNIT_SKIPPED;
+	}
+	if (error) {
+		snprintf(results, sizeof(results), "loading %s: %s", module,
+			 strerror(-error));
+		return KUNIT_FAILED;
+	}
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kunit/%s/results",
+		 suite);
+	error = file_read(path, results, sizeof(results));
+	unload = module_unload_named(module);
+	if (unload) {
+		snprintf(results, sizeof(results), "unloading %s: %s", module,
+			 strerror(-unload));
+		return KUNIT_FAILED;
+	}
+	if (error == -ENOENT) {
+		snprintf(results, sizeof(results),
+			 "no results: they take kunit.enable=1 and CONFIG_KUNIT_DEBUGFS");
+		return KUNIT_SKIPPED;
+	}
+	if (error <= 0) {
+		snprintf(results, sizeof(results), "%s: %s", path,
+			 strerror(-error));
+		return KUNIT_FAILED;
+	}
+
+	snprintf(ok, sizeof(ok), "\n    ok 1 %s", name);
+	line = strstr(results, ok);
+	if (!line)
+		return KUNIT_FAILED;
+	line += strlen(ok);
+	if (!strncmp(line, skip, strlen(skip))) {
+		*text = line + strlen(skip);
+		(*text)[strcspn(*text, "\n")] = '\0';
+		return KUNIT_SKIPPED;
+	}
+	return *line == '\n' ? KUNIT_PASSED : KUNIT_FAILED;
 }
 
 int module_load(void)

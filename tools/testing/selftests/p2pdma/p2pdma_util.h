@@ -181,6 +181,24 @@ int module_unload(void);
 int module_load_named(const char *name);
 int module_load_with(const char *name, const char *parameters);
 int module_unload_named(const char *name);
+/*
+ * Loads a module of the kernel's own, with those that it needs, by modprobe: 0 or
+ * -ENOENT
+ */
+int module_probe(const char *options, const char *name);
+/*
+ * Loads a module of test_modules/ to run one case of its KUnit suite, and unloads
+ * it: @text is why the case was skipped, or what KUnit says of its failure.
+ */
+enum kunit_result {
+	KUNIT_PASSED,
+	KUNIT_FAILED,
+	KUNIT_SKIPPED,
+};
+
+enum kunit_result kunit_case(const char *module, const char *parameters,
+			     const char *suite, const char *name, char **text);
+bool have_kunit(void);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);
 /* QEMU's edu device, for which the kernel has no driver, and virtio's rng */
