@@ -13,5 +13,7 @@ struct device;
 
 void pci_p2pdma_fabric_changed(void);
 bool p2pdma_is_bus_addr(struct device *dev, dma_addr_t addr);
+bool p2pdma_cpu_allows(void);
+bool p2pdma_memory_encrypted(void);
 
 #endif /* _SELFTESTS_P2PDMA_INTERNAL_H */
