@@ -3,11 +3,13 @@
  * Functions that the P2PDMA selftests share; see p2pdma_util.h. They print
  * nothing and end no test.
  */
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
 #include <linux/dma-heap.h>
+#include <net/if.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,6 +21,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -735,7 +738,7 @@ enum kunit_result kunit_case(const char *module, const char *parameters,
 	int error, unload;
 
 	*text = results;
-	snprintf(ok, sizeof(ok), "%s.%s", suite, name);
+	snprintf(ok, sizeof(ok), name ? "%s.%s" : "%s", suite, name);
 	error = load_with_filter(module, parameters, ok);
 	if (error == -ENOENT) {
 		snprintf(results, sizeof(results), "no test_modules/%s.ko",
@@ -767,7 +770,8 @@ enum kunit_result kunit_case(const char *module, const char *parameters,
 		return KUNIT_FAILED;
 	}
 
-	snprintf(ok, sizeof(ok), "\n    ok 1 %s", name);
+	snprintf(ok, sizeof(ok), name ? "\n    ok 1 %s" : "\nok 1 %s",
+		 name ?: suite);
 	line = strstr(results, ok);
 	if (!line)
 		return KUNIT_FAILED;
@@ -938,6 +942,27 @@ bool have_lab(void)
 	const char *port = getenv("P2PDMA_LAB");
 
 	return port && *port;
+}
+
+int netdev_up(const char *name, const char *address)
+{
+	struct ifreq request = {};
+	struct sockaddr_in *in = (void *)&request.ifr_addr;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int error = 0;
+
+	snprintf(request.ifr_name, IFNAMSIZ, "%s", name);
+	in->sin_family = AF_INET;
+	if (address && (inet_pton(AF_INET, address, &in->sin_addr) != 1 ||
+			ioctl(fd, SIOCSIFADDR, &request)))
+		error = -errno;
+	if (!error && ioctl(fd, SIOCGIFFLAGS, &request))
+		error = -errno;
+	request.ifr_flags |= IFF_UP;
+	if (!error && ioctl(fd, SIOCSIFFLAGS, &request))
+		error = -errno;
+	close(fd);
+	return error;
 }
 
 int lab(char *answer, size_t size, const char *format, ...)

@@ -187,8 +187,9 @@ int module_unload_named(const char *name);
  */
 int module_probe(const char *options, const char *name);
 /*
- * Loads a module of test_modules/ to run one case of its KUnit suite, and unloads
- * it: @text is why the case was skipped, or what KUnit says of its failure.
+ * Loads a module of test_modules/ to run one case of a KUnit suite of its, or the
+ * whole suite if @name is NULL, and unloads it: @text is why the case was skipped,
+ * or what KUnit says of its failure.
  */
 enum kunit_result {
 	KUNIT_PASSED,
@@ -220,6 +221,9 @@ int test_answer(int fd, char *answer, size_t size);
 int test_call(const char *bdf, const char *command, const char *format, ...)
 	__printf(3, 4);
 int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
+
+/* A network interface gets an address, unless that is NULL: 0 or -errno */
+int netdev_up(const char *name, const char *address);
 
 /* One request to the lab; 0 if the answer is "ok", which is removed from it. */
 int lab(char *answer, size_t size, const char *format, ...)
