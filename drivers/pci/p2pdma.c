@@ -657,7 +657,8 @@ EXPORT_SYMBOL_GPL(pci_p2pdma_set_tlp_choice);
  * Chooses among the devices with published memory that all clients can reach:
  * by the smallest distance, then by the most free memory, then at random.
  * HMAT so ranks providers whose routes are of the same kind, whatever their hops
- * and their memory.
+ * and their memory.  If there is no such device, the reasons are logged: once for
+ * each device with published memory, until the verdict changes.
  *
  * Context: any; never sleeps.  The caller holds the clients.
  * Return: the device, with a reference that the caller drops with
@@ -695,7 +696,14 @@ struct pci_dev *pci_p2pmem_find_many(struct device **clients, int num_clients)
 		if (!reciprocal_scale(random, ++equals))
 			best = p2pdma->pdev;
 	}
-	return pci_dev_get(best);
+	if (best)
+		return pci_dev_get(best);
+
+	list_for_each_entry_rcu(p2pdma, &p2pdma_all, node)
+		if (READ_ONCE(p2pdma->published))
+			pci_p2pdma_distance_many(p2pdma->pdev, clients,
+						 num_clients, true);
+	return NULL;
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_find_many);
 

@@ -849,6 +849,38 @@ static void choice_none(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, pci_p2pmem_find_many(clients, 2));
 }
 
+#if P2PDMA_TEST_INTERNAL
+
+/* Where nothing is found, the log says why: for each provider, once. */
+static void choice_explained(struct kunit *test)
+{
+	struct p2pdma_test_log *log = p2pdma_test_log(test);
+	struct pci_fabric *fabric;
+	struct pci_dev *a, *b, *e;
+	struct device *client;
+
+	p2pdma_test_root(test, false, NULL);
+	fabric = p2pdma_test_create(test, &p2pdma_test_tree, NULL);
+	client = &p2pdma_test_dev(test, fabric, "g")->dev;
+	a = p2pdma_test_provider(test, fabric, "a");
+	b = p2pdma_test_provider(test, fabric, "b");
+	e = p2pdma_test_provider(test, fabric, "e");
+	pci_p2pmem_publish(b, true);
+	pci_p2pmem_publish(e, true);
+	p2pdma_test_log_empty(log);
+
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find_many(&client, 1));
+	KUNIT_EXPECT_NE(test, 0, p2pdma_test_said(test, log, pci_name(b)));
+	KUNIT_EXPECT_NE(test, 0, p2pdma_test_said(test, log, pci_name(e)));
+	KUNIT_EXPECT_EQ(test, 0, p2pdma_test_said(test, log, pci_name(a)));
+
+	p2pdma_test_log_empty(log);
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_find_many(&client, 1));
+	KUNIT_EXPECT_EQ(test, 0, log->count);
+}
+
+#endif /* P2PDMA_TEST_INTERNAL */
+
 /* ---- Many providers ---- */
 
 #define GROUPS		4
@@ -1046,6 +1078,9 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(distance_many),
 	KUNIT_CASE_PARAM(choice, choice_gen_params),
 	KUNIT_CASE(choice_none),
+#if P2PDMA_TEST_INTERNAL
+	KUNIT_CASE(choice_explained),
+#endif
 	KUNIT_CASE(d10_random_among_equals),
 	KUNIT_CASE_SLOW(d10_256_providers),
 	{ }
