@@ -174,8 +174,9 @@ static bool rnic_sge_is_valid(const struct rnic_memory *memory,
 			 (IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_WRITE));
 
 	mr = rnic_mr_find_valid(memory->qp, sge->lkey);
-	if (!mr || memory->access & ~mr->access || sge->addr < mr->ib.iova)
+	if (!mr || memory->access & ~mr->access)
 		return false;
+	/* Wraps to more than any length where it lies in front. */
 	offset = sge->addr - mr->ib.iova;
 	return offset <= mr->ib.length && sge->length <= mr->ib.length - offset;
 }

@@ -799,6 +799,30 @@ static void rnic_access(struct kunit *test)
 	}
 }
 
+/* What the queue pair doesn't allow, no region does. */
+static void rnic_qp_access(struct kunit *test)
+{
+	struct ib_qp_attr attr = { .qp_access_flags = IB_ACCESS_REMOTE_READ };
+	struct pair *pair = connected(test);
+	struct end *server = &pair->server, *client = &pair->client;
+	int all = IB_ACCESS_LOCAL_WRITE | IB_ACCESS_REMOTE_WRITE |
+		  IB_ACCESS_REMOTE_READ;
+
+	KUNIT_EXPECT_EQ(test, 0, ib_modify_qp(server->qp, &attr,
+					      IB_QP_ACCESS_FLAGS));
+	KUNIT_EXPECT_EQ(test, 0, post_reg(server, 1, 0, SIZE, all));
+	expect_wc(test, server, 1, IB_WC_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 0, post_rdma(client, IB_WR_RDMA_READ, 2,
+					   sge_of(client, 0, 4),
+					   server->mr->iova, server->mr->rkey));
+	expect_wc(test, client, 2, IB_WC_SUCCESS);
+	KUNIT_EXPECT_EQ(test, 0, post_rdma(client, IB_WR_RDMA_WRITE, 3,
+					   sge_of(client, 0, 4),
+					   server->mr->iova, server->mr->rkey));
+	expect_wc(test, client, 3, IB_WC_REM_ACCESS_ERR);
+	KUNIT_EXPECT_TRUE(test, is_filled(pair, server, 0, SIZE));
+}
+
 /* A region of another protection domain is nobody's here. */
 static void rnic_other_pd(struct kunit *test)
 {
@@ -1274,6 +1298,7 @@ static struct kunit_case rnic_cases[] = {
 	KUNIT_CASE(rnic_read_with_inv),
 	KUNIT_CASE(rnic_send_with_inv),
 	KUNIT_CASE_PARAM(rnic_access, access_gen_params),
+	KUNIT_CASE(rnic_qp_access),
 	KUNIT_CASE(rnic_other_pd),
 	KUNIT_CASE(rnic_local_errors),
 	KUNIT_CASE(rnic_registered_twice),
