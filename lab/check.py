@@ -43,7 +43,7 @@ WATCHED = "p2pdma_race.changes=200 kcsan.skip_watch=50 kcsan.udelay_task=1000"
 MANY_FABRICS = "p2pdma_random.fabrics=1000000"
 MANY_SECONDS = 20000
 
-# Factor for the repetitions of programs in `make soak`
+# Factor for the repetitions of programs in `make soak`, unless a machine has its own
 TIMES = {"plain": 3, "debug": 2}
 
 
@@ -112,7 +112,8 @@ def command_soak(args):
     to_do = of_tree()
     for kernel in RANDOM:
         to_do += of_kernel(kernel) + [selftests(kernel)]
-        to_do += [on_machine(name, kernel, 60, (), TIMES[kernel]) for name in machines.names()]
+        to_do += [on_machine(name, kernel, 60, (), machines.load(name).soak.get(kernel, TIMES[kernel]))
+                  for name in machines.names()]
     to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
               job("kernel-stock", jobs.command("kernel-stock", "base/6.12/kernel", "stock"), "tree-stock"),
               selftests("stock"), job("stock", (stock.run,), "selftests-stock")]

@@ -29,6 +29,7 @@ A machine file has (only the description is required):
                to be chosen for the client
   route        between each provider and each scratch device: bus-address,
                host-bridge, iova or refused
+  engine_route between each provider and the first DMA engine, if not the same
   tests        run only these selftests: "program" or "program: case", with
                wildcards; default: all that the machine can run (lab/needs)
   without      patterns of selftests not to run
@@ -38,6 +39,8 @@ A machine file has (only the description is required):
                seconds, and optionally tests, as patterns: only these, or with
                "!" all that the machine runs except these:
                check.debug = { seconds = 60, tests = ["copy: *.modules"] }
+  soak         factors for the repetitions in `make soak`, by kernel, if not the
+               usual ones
   allow        patterns of console lines that aren't splats on this machine
 
 Doesn't run guests.
@@ -92,11 +95,13 @@ class Machine:
     scratch: list = dataclasses.field(default_factory=list)
     nearest: dict = dataclasses.field(default_factory=dict)
     route: str = ""
+    engine_route: str = ""
     tests: list = dataclasses.field(default_factory=list)
     without: list = dataclasses.field(default_factory=list)
     also: list = dataclasses.field(default_factory=list)
     skip: dict = dataclasses.field(default_factory=dict)
     check: dict = dataclasses.field(default_factory=dict)
+    soak: dict = dataclasses.field(default_factory=dict)
     allow: list = dataclasses.field(default_factory=list)
 
     def device(self, ident):
@@ -112,6 +117,7 @@ class Machine:
         models = {model(text) for text in self.devices}
         sizes = [size(properties(text)["size"]) for text in self.objects]
         memory = bool(models & {"ivshmem-plain", "pci-testdev", "qxl"})
+        routes = {self.route, self.engine_route}
         words = {
             "provider": self.provider,
             "disk": self.scratch,
@@ -131,7 +137,11 @@ class Machine:
             "client": self.scratch or "edu" in models,
             "edu": "edu" in models,
             "ats": any("ats=on" in text.split(",") for text in self.devices),
-            "engine": "lsi53c895a" in models,
+            "engine": self.engines(),
+            "engines": len(self.engines()) > 1,
+            # The engine and every disk reach the provider, or only the disks do
+            "rdma": self.engines() and self.provider and self.scratch and "refused" not in routes,
+            "rdma-refused": self.route != "refused" and self.engine_route == "refused",
             "display": "bochs-display" in models,
             # Devices may be unplugged, and BARs may move or stop decoding: see machines/hotplug.toml
             "unplug": "thread=single" in self.accel,
@@ -156,6 +166,9 @@ class Machine:
 
     def disks(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
+
+    def engines(self):
+        return [properties(text)["id"] for text in self.devices if model(text) == "lsi53c895a"]
 
     def full_device(self, text):
         """A -device string for QEMU, with an nvme's drive and serial number."""
@@ -231,6 +244,7 @@ def read(path):
     for kind, rows in machine.hmat.items():
         if kind not in hmat.KINDS or [len(row) for row in rows] != shape:
             raise Error(f"{path}: hmat.{kind} isn't {' or '.join(hmat.KINDS)} for each pair of the nodes in numa")
-    if machine.route and machine.route not in ROUTES:
-        raise Error(f"{path}: route '{machine.route}' is none of {', '.join(ROUTES)}")
+    for route in (machine.route, machine.engine_route):
+        if route and route not in ROUTES:
+            raise Error(f"{path}: route '{route}' is none of {', '.join(ROUTES)}")
     return machine
