@@ -94,7 +94,7 @@ class Guest:
         self.counters = self.log_dir / "counters.tar"
         self.console = self.log_dir / "console.log"
         self.trace = trace.DmaTrace(self.log_dir / "dma.trace", machine.translates())
-        self.dma_start, self.bars = 0, []
+        self.dma_start, self.bars, self.moves = 0, [], []
         self.verdict = []           # lines
         self.stamps = []            # arrival time of each line
         self.done = False           # the last line came
@@ -135,6 +135,7 @@ class Guest:
             "LAB_PATIENCE": str(max(int(self.timeout) - 30, 10)),
             "LAB_NAME": f"{self.machine.name}-{self.kernel}",
             "P2PDMA_ROUTE": self.machine.route,
+            "P2PDMA_ENGINE_ROUTE": self.machine.engine_route or self.machine.route,
             **self.settings,
             "P2PDMA_MODULES": str(BUILD / "selftests" / self.kernel / "modules"),
         }
@@ -259,6 +260,9 @@ class Guest:
             if word == "dma-begin":
                 self.trace_events(True)
                 self.dma_start, self.bars = self.trace.position(), self.memory_bars()
+                # A bridge to conventional PCI passes requests on as its secondary bus's device 0
+                self.trace.engine_buses = {device["bus"] for device in self.pci_devices()
+                                           if device["qdev_id"] in self.machine.engines()}
                 return "ok"
             if word == "dma-end":
                 self.trace_events(False)
@@ -272,10 +276,15 @@ class Guest:
                 text = f"ok peer={found.total()} other={outside}"
                 if unknown:
                     text += f" iova={unknown}"
-                for what, ranges in zip(("read", "written"), self.trace.moves(self.dma_start)):
+                self.moves = self.trace.moves(self.dma_start)
+                for side, what in enumerate(("read", "written")):
+                    ranges = [part for move in self.moves for part in move[side]]
                     for place, length in trace.places(ranges, self.bars).items():
                         text += f" {what}:{place}={length}"
                 return text
+            if word == "dma-moves":
+                found = trace.pairs(self.moves, self.bars, int(ident))
+                return " ".join(["ok", *(f"{pair}={found[pair]}" for pair in sorted(found))])
             if word == "unplug":
                 self.machine.device(ident)
                 self.qmp.command("device_del", id=ident)
@@ -291,7 +300,7 @@ class Guest:
                 return f"error {said}"
         except machines.Error as error:
             return f"error {error}"
-        return f"error unknown request '{word}' (there are: dma-begin, dma-end, unplug ID, plug ID)"
+        return f"error unknown request '{word}' (there are: dma-begin, dma-end, dma-moves SMALL, unplug ID, plug ID)"
 
     def trace_events(self, enable):
         for event in trace.EVENTS:
