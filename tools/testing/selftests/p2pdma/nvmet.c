@@ -3,23 +3,17 @@
  * The NVMe target's attribute `p2pmem`: which values it accepts and shows, and
  * which routes it accepts when a namespace is enabled. I/O to such a namespace
  * over the loop transport stays correct. Peer memory as the target's own buffer
- * needs an RDMA port, and isn't tested here.
+ * needs an RDMA port: nvmet_rdma.c tests that.
  *
  * Writes to the first disk in P2PDMA_SCRATCH.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
 
-#define NVMET		"/sys/kernel/config/nvmet/"
-#define NQN		"nqn.2026-11.org.p2pdma:selftest"
-#define SUBSYSTEM	NVMET "subsystems/" NQN "/"
-#define NAMESPACE	SUBSYSTEM "namespaces/1/"
-#define PORT		NVMET "ports/9/"
 #define LENGTH		(1 * MiB)
 
 FIXTURE(nvmet)
@@ -43,43 +37,26 @@ FIXTURE_SETUP(nvmet)
 	if (!self->disks.nr)
 		SKIP(return, "no disk in P2PDMA_SCRATCH");
 
-	ASSERT_EQ(0, mkdir(SUBSYSTEM, 0755)) TH_LOG("%m");
-	ASSERT_EQ(0, mkdir(NAMESPACE, 0755)) TH_LOG("%m");
-	ASSERT_EQ(0, file_write(SUBSYSTEM "attr_allow_any_host", "1"));
-	ASSERT_EQ(0, file_write(NAMESPACE "device_path",
-				self->disks.path[0]));
-}
-
-static void disconnect(int controller)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/delete_controller",
-		 controller);
-	file_write(path, "1");
+	ASSERT_EQ(0, nvmet_add(self->disks.path[0]));
 }
 
 FIXTURE_TEARDOWN(nvmet)
 {
 	if (self->controller >= 0)
-		disconnect(self->controller);
-	unlink(PORT "subsystems/" NQN);
-	rmdir(PORT);
-	file_write(NAMESPACE "enable", "0");
-	rmdir(NAMESPACE);
-	rmdir(SUBSYSTEM);
-	EXPECT_NE(0, access(SUBSYSTEM, F_OK));
+		nvmet_disconnect(self->controller);
+	nvmet_remove();
+	EXPECT_NE(0, access(NVMET_SUBSYSTEM, F_OK));
 }
 
 static int set_p2pmem(const char *value)
 {
-	return file_write(NAMESPACE "p2pmem", value);
+	return file_write(NVMET_NAMESPACE "p2pmem", value);
 }
 
 static const char *get_p2pmem(void)
 {
 	static char text[64];
-	int n = file_read(NAMESPACE "p2pmem", text, sizeof(text));
+	int n = file_read(NVMET_NAMESPACE "p2pmem", text, sizeof(text));
 
 	return n < 0 ? strerror(-n) : text;
 }
@@ -141,38 +118,16 @@ TEST_F(nvmet, enable_by_route)
 		value = named ? self->bdf : "1";
 		ASSERT_EQ(0, set_p2pmem(value));
 		EXPECT_EQ(refused ? -EINVAL : 0,
-			  file_write(NAMESPACE "enable", "1"))
+			  file_write(NVMET_NAMESPACE "enable", "1"))
 			TH_LOG("p2pmem '%s', route '%s'", value,
 			       expected_route());
 		EXPECT_EQ(refused ? 0 : -EBUSY, set_p2pmem(value));
-		EXPECT_EQ(0, file_write(NAMESPACE "enable", "0"));
+		EXPECT_EQ(0, file_write(NVMET_NAMESPACE "enable", "0"));
 	}
 
 	/* Without peer memory the namespace can be enabled. */
 	ASSERT_EQ(0, set_p2pmem("0"));
-	EXPECT_EQ(0, file_write(NAMESPACE "enable", "1"));
-}
-
-/* The number of the new controller, or -errno. */
-static int connect_loop(void)
-{
-	char text[256];
-	int fd, instance, n;
-
-	fd = open("/dev/nvme-fabrics", O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	snprintf(text, sizeof(text), "transport=loop,nqn=%s", NQN);
-	n = write(fd, text, strlen(text));
-	if (n > 0)
-		n = read(fd, text, sizeof(text) - 1);
-	n = n < 0 ? -errno : n;
-	close(fd);
-	if (n < 0)
-		return n;
-
-	text[n] = '\0';
-	return sscanf(text, "instance=%d", &instance) == 1 ? instance : -EPROTO;
+	EXPECT_EQ(0, file_write(NVMET_NAMESPACE "enable", "1"));
 }
 
 TEST_F(nvmet, loop_io)
@@ -183,12 +138,11 @@ TEST_F(nvmet, loop_io)
 
 	if (!is_refused())
 		ASSERT_EQ(0, set_p2pmem("1"));
-	ASSERT_EQ(0, file_write(NAMESPACE "enable", "1"));
-	ASSERT_EQ(0, mkdir(PORT, 0755));
-	ASSERT_EQ(0, file_write(PORT "addr_trtype", "loop"));
-	ASSERT_EQ(0, symlink(SUBSYSTEM, PORT "subsystems/" NQN)) TH_LOG("%m");
+	ASSERT_EQ(0, file_write(NVMET_NAMESPACE "enable", "1"));
+	ASSERT_EQ(0, nvmet_port_add("loop"));
+	ASSERT_EQ(0, nvmet_port_link());
 
-	self->controller = connect_loop();
+	self->controller = nvmet_connect("transport=loop");
 	ASSERT_LE(0, self->controller);
 	snprintf(path, sizeof(path), "/dev/nvme%dn1", self->controller);
 	/* The device node appears a little before the disk can be opened. */

@@ -937,6 +937,71 @@ int test_add(const char *bdf, int bar, __u64 size, __u64 offset)
 			 (unsigned long long)size, (unsigned long long)offset);
 }
 
+int nvmet_add(const char *disk)
+{
+	if (mkdir(NVMET_SUBSYSTEM, 0755) || mkdir(NVMET_NAMESPACE, 0755))
+		return -errno;
+	return file_write(NVMET_SUBSYSTEM "attr_allow_any_host", "1") ?:
+	       file_write(NVMET_NAMESPACE "device_path", disk);
+}
+
+int nvmet_port_add(const char *transport)
+{
+	if (mkdir(NVMET_PORT, 0755))
+		return -errno;
+	return file_write(NVMET_PORT "addr_trtype", transport);
+}
+
+int nvmet_port_link(void)
+{
+	return symlink(NVMET_SUBSYSTEM, NVMET_PORT "subsystems/" NVMET_NQN) ?
+		-errno : 0;
+}
+
+int nvmet_port_unlink(void)
+{
+	return unlink(NVMET_PORT "subsystems/" NVMET_NQN) ? -errno : 0;
+}
+
+void nvmet_remove(void)
+{
+	nvmet_port_unlink();
+	rmdir(NVMET_PORT);
+	file_write(NVMET_NAMESPACE "enable", "0");
+	rmdir(NVMET_NAMESPACE);
+	rmdir(NVMET_SUBSYSTEM);
+}
+
+int nvmet_connect(const char *options)
+{
+	char text[256];
+	int fd, instance, n;
+
+	fd = open("/dev/nvme-fabrics", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	snprintf(text, sizeof(text), "nqn=" NVMET_NQN ",%s", options);
+	n = write(fd, text, strlen(text));
+	if (n > 0)
+		n = read(fd, text, sizeof(text) - 1);
+	n = n < 0 ? -errno : n;
+	close(fd);
+	if (n < 0)
+		return n;
+
+	text[n] = '\0';
+	return sscanf(text, "instance=%d", &instance) == 1 ? instance : -EPROTO;
+}
+
+void nvmet_disconnect(int controller)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/delete_controller",
+		 controller);
+	file_write(path, "1");
+}
+
 bool have_lab(void)
 {
 	const char *port = getenv("P2PDMA_LAB");

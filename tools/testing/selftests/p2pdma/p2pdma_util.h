@@ -10,6 +10,7 @@
  *   P2PDMA_SCRATCH         block devices whose content may be destroyed
  *   P2PDMA_ROUTE           bus-address, host-bridge, iova or refused: how the
  *                          provider and every scratch disk reach each other
+ *   P2PDMA_ENGINE_ROUTE    likewise, the provider and the first DMA engine
  *   P2PDMA_NEAREST         client=provider ...: of several providers, the one to
  *                          choose for a client
  *   P2PDMA_TEST_PROVIDERS  devices for the test module
@@ -224,6 +225,26 @@ int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
 
 /* A network interface gets an address, unless that is NULL: 0 or -errno */
 int netdev_up(const char *name, const char *address);
+
+/*
+ * The NVMe target: one subsystem, with one namespace that isn't enabled yet, and
+ * one port; and its host.
+ */
+#define NVMET		"/sys/kernel/config/nvmet/"
+#define NVMET_NQN	"nqn.2026-11.org.p2pdma:selftest"
+#define NVMET_SUBSYSTEM	NVMET "subsystems/" NVMET_NQN "/"
+#define NVMET_NAMESPACE	NVMET_SUBSYSTEM "namespaces/1/"
+#define NVMET_PORT	NVMET "ports/9/"
+
+int nvmet_add(const char *disk);
+/* Attributes that the transport needs must be set before that. */
+int nvmet_port_add(const char *transport);
+int nvmet_port_link(void);	/* hosts can connect from now on */
+int nvmet_port_unlink(void);
+void nvmet_remove(void);
+/* Options as of nvme-fabrics: the number of the new controller, or -errno */
+int nvmet_connect(const char *options);
+void nvmet_disconnect(int controller);
 
 /* One request to the lab; 0 if the answer is "ok", which is removed from it. */
 int lab(char *answer, size_t size, const char *format, ...)
