@@ -294,18 +294,24 @@ static int rnic_accept(struct iw_cm_id *cm_id, struct iw_cm_conn_param *param)
 		return -EINVAL;
 	}
 
-	ret = rnic_tell(peer->cm_id, &reply);
-	if (ret) {
-		rnic_request_fail(peer, ret, NULL, 0);
-		return ret;
-	}
-	rnic_request_take(peer);
-
 	cm_id->add_ref(cm_id);
 	qp->cm_id = cm_id;
 	rnic_qp_connect(qp, peer);
 	rnic_qp_connect(peer, qp);
+	/*
+	 * Events are handled in turn.  Before the listener's ULP knows of the
+	 * connection, the peer's sends nothing: nvmet would execute it while
+	 * the CM holds a lock, which lockdep takes for the one that nvmet's
+	 * configuration waits for.
+	 */
 	rnic_tell(cm_id, &established);
+	ret = rnic_tell(peer->cm_id, &reply);
+	if (ret) {
+		rnic_request_fail(peer, ret, NULL, 0);
+		rnic_cm_disconnect(qp);
+	} else {
+		rnic_request_take(peer);
+	}
 	return 0;
 }
 
