@@ -3,6 +3,7 @@
 
 KERNEL	?=
 MACHINE	?=
+DEMO	?=
 TEST	?=
 SUITE	?=
 PARAMETERS ?=
@@ -13,6 +14,7 @@ V	?=
 export KSRC V
 
 kernel	:= $(or $(KERNEL),plain)
+demo	:= $(or $(DEMO),copy)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) '$(word)')
 
@@ -48,7 +50,7 @@ help:
 	@echo 'All that is generated, logs too, is below build/.'
 
 demo: names need-lab
-	@$(lab) demo --kernel $(kernel)
+	@$(lab) demo --kernel $(kernel) --demo '$(demo)'
 
 check: need-lab
 	@base/need selftests lint docs
@@ -119,7 +121,7 @@ clean:
 .PHONY: names need-lab
 names:
 	@command -v python3 > /dev/null || base/need kernel
-	@$(lab) known --kernel $(kernel) $(call each,--machine,$(MACHINE)) \
+	@$(lab) known --kernel $(kernel) --demo '$(demo)' $(call each,--machine,$(MACHINE)) \
 		$(if $(filter demo selftests shell,$(MAKECMDGOALS)),--boots)
 need-lab:
 	@base/need kernel lab

@@ -3,12 +3,12 @@
 """The lab: boots QEMU machines with our kernels and runs things in them.
 
     lab.py machines
-    lab.py known [--kernel K]... [--machine M]... [--boots]
+    lab.py known [--kernel K]... [--machine M]... [--demo D] [--boots]
     lab.py test  [--kernel K]... [--machine M]... [--test T]...
     lab.py kunit [--kernel K]... [--suite GLOB] [--parameters "P..."]
     lab.py check | soak | coverage
     lab.py shell [--kernel K] [--machine M]
-    lab.py demo  [--kernel K]
+    lab.py demo  [--kernel K] [--demo D]
 
 test, kunit, check, soak and coverage run tests and print KTAP; the last line
 counts cases. A machine's logs are in build/logs/<machine>-<kernel>/, results and
@@ -80,6 +80,7 @@ def command_known(args):
     """Complains about names before anything is built for them."""
     for name in args.machine or []:
         machines.load(name)
+    demo.find(args.demo)
     kernels = guest.KERNELS if args.boots else kunit.TREE
     for kernel in args.kernel or []:
         if kernel not in kernels:
@@ -99,18 +100,19 @@ def main():
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, function, text in (
             ("machines", command_machines, "list them"),
-            ("known", command_known, "fail unless the named kernels and machines exist"),
+            ("known", command_known, "fail unless the named kernels, machines and demo exist"),
             ("test", command_test, "run the selftests"),
             ("kunit", kunit.command, "run the KUnit suites"),
             ("check", check.command_check, "lint, build and test everything"),
             ("soak", check.command_soak, "all tests on all machines, long ones too"),
             ("coverage", check.command_coverage, "which lines of ours no test runs"),
             ("shell", command_shell, "a prompt in a guest"),
-            ("demo", demo.command, "the SSD-to-SSD copy")):
+            ("demo", demo.command, "show where the bytes of a transfer go")):
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
         command.add_argument("--kernel", action="append", help="plain, debug, gcov, stock or, for kunit, kcsan")
         command.add_argument("--boots", action="store_true", help="kernels that machines boot")
+        command.add_argument("--demo", default="copy", help=" or ".join(demo.DEMOS))
         command.add_argument("--machine", action="append", help="a file of lab/machines")
         command.add_argument("--test", action="append", default=[], help="a test program, or a pattern program:case")
         command.add_argument("--suite", default="", help="KUnit suites, or suite.test, as a glob")
