@@ -23,6 +23,7 @@ each	= $(foreach word,$(2),$(1) '$(word)')
 
 help:
 	@echo 'make demo         copy from SSD to SSD past system memory, in QEMU, and show where the bytes went'
+	@echo '                  DEMO=nvmet: likewise the NVMe target over RDMA, its buffers in an SSD'
 	@echo 'make check        lint, build and test everything (what CI runs)'
 	@echo 'make soak         all tests on all machines, what takes long, and the benchmark; takes hours'
 	@echo 'make coverage     which lines of ours no test runs: build/coverage/index.html'

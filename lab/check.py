@@ -17,7 +17,8 @@ import stock
 
 # Approximate seconds of each part on two CPUs
 SECONDS = {
-    "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "stock": 900, "bench": 900,
+    "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "demo-nvmet": 30,
+    "stock": 900, "bench": 900,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
     "selftests-plain": 20, "selftests-debug": 20, "selftests-gcov": 20, "selftests-stock": 20,
     "kunit-plain": 150, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "races-kcsan": 100, "coverage": 60,
@@ -83,7 +84,8 @@ def command_check(args):
     to_do += [on_machine(name, kernel, run.seconds, run.tests) for name, kernel, run in runs]
     to_do += [job("cases", (cases.all_run, [(name, kernel, run.tests) for name, kernel, run in runs]),
                   *(f"selftests-{kernel}" for kernel in RANDOM)),
-              job("demo", jobs.command("demo", "lab/lab.py", "demo"), "kernel-plain")]
+              job("demo", jobs.command("demo", "lab/lab.py", "demo"), "kernel-plain"),
+              job("demo-nvmet", jobs.command("demo-nvmet", "lab/lab.py", "demo", "--demo", "nvmet"), "selftests-plain")]
     to = report.Report(len(to_do))
     jobs.run(to, to_do)
     to.save(guest.BUILD / "logs", "check")

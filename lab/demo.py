@@ -9,10 +9,11 @@ import sys
 import time
 
 import demo_copy
+import demo_nvmet
 import guest
 import machine as machines
 
-DEMOS = {"copy": demo_copy}
+DEMOS = {"copy": demo_copy, "nvmet": demo_nvmet}
 
 
 def find(name):
