@@ -81,7 +81,7 @@ def guest(kernel, name, command, **options):
     lines = log.read_text(errors="replace").splitlines()
     bad = report.splats(log)
     if bad or not any(line.endswith("bench: done") for line in lines):
-        ours = [line for line in lines if "p2pdma_bench: " in line or "insmod: " in line]
+        ours = [line for line in lines if "p2pdma_bench: " in line or "insmod: " in line or line.startswith("stopped ")]
         raise Error("\n  ".join([f"kernel '{kernel}' did not come to the end; see {log.relative_to(HERE.parent)}",
                                  *(bad or ours[-5:] or lines[-5:])]))
     figures = filter(None, map(FIGURE.search, lines))

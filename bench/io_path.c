@@ -1,21 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Counts the instructions of reading 128 KiB from an NVMe disk, O_DIRECT, into
- * memory of a device and into system memory: from the system call to the
- * interrupt that completes the read.
+ * memory of a device and into system memory, or of writing it: from the system
+ * call to the interrupt that completes it.
  *
- *	io_path IMAGE [NAME]
+ *	io_path [-f] [-d DEVICE] IMAGE FIGURE...
  *
  * The guest has a disk whose serial number is DISK, and whose bytes are those of
  * the file IMAGE, one device with p2pmem/allocate, and one CPU, whose time stamp
- * counter counts instructions.  With the NAME of a figure it reads forever and
- * counts nothing, for bench/where.
+ * counter counts instructions.  DEVICE is another way to the same disk, to be
+ * used instead.  Reads are from the second half of the disk, writes go to the
+ * first.  With -f it repeats the first FIGURE forever and counts nothing, for
+ * bench/where.
  *
  * The time that the disk takes must not count, and the counter also advances on
- * an idle CPU.  So the CPU never idles or switches to another process:
- * io_submit(2) submits the read, and the program polls the completion ring in
- * its own memory.  The instructions of polling are known, and are subtracted.
- * The median of the reads is one without a timer tick.
+ * an idle CPU.  So the CPU never idles: io_submit(2) submits the request, and the
+ * program polls the completion ring in its own memory.  The instructions of
+ * polling are known, and are subtracted.  Threads of the kernel that a request
+ * needs count: for them the program must be of the class SCHED_IDLE, so that they
+ * run at once.  The median of the requests is one without a timer tick.
  *
  * The figures go to the kernel's log, as those of the module do.
  */
@@ -38,7 +41,7 @@
 #define PAGE		4096
 #define LARGE		(16 << 20)
 #define WARM_UP		64
-#define READS		501
+#define REQUESTS	501
 #define DISK		"disk"		/* the id in io_path.toml */
 
 /* The ring that io_setup() maps into the program; ABI that libaio uses, too */
@@ -48,8 +51,8 @@ static struct {
 	struct io_event events[];
 } *ring;
 
-static int disk, image;
-static off_t disk_size;
+static int local, disk, image;
+static off_t half;		/* of the disk, in bytes */
 static FILE *kernel_log;
 
 /* Open the only file that matches @pattern */
@@ -67,7 +70,7 @@ static int open_only(const char *pattern, int flags)
 	return fd;
 }
 
-/* Open the disk to read; the controller with peer memory has another disk. */
+/* Open the disk; the controller with peer memory has another one. */
 static int open_disk(void)
 {
 	static const char pattern[] = "/sys/block/nvme*/device/serial";
@@ -88,7 +91,7 @@ static int open_disk(void)
 		if (strcmp(serial, DISK))
 			continue;
 		snprintf(path, sizeof(path), "/dev/%s", name);
-		fd = open(path, O_RDONLY | O_DIRECT);
+		fd = open(path, O_RDWR | O_DIRECT);
 		if (fd < 0)
 			err(1, "%s", path);
 	}
@@ -157,11 +160,32 @@ static char *map_adjacent(void)
 	return memory + LARGE / 2;
 }
 
-/* Return: instructions of one read */
-static __u64 read_into(char *memory, off_t at)
+/*
+ * Pages no two of which are physically adjacent: an RDMA adapter takes each of
+ * them apart, so its work is the same in every run, whatever the other side's
+ * memory is.
+ */
+static char *map_scattered(void)
+{
+	char *large = map(LARGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	char *memory = map(SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	int i;
+
+	for (i = 0; i < LARGE; i += PAGE)
+		large[i] = 1;
+	for (i = 0; i < SIZE; i += PAGE)
+		if (mremap(large + i * (LARGE / SIZE), PAGE, PAGE,
+			   MREMAP_MAYMOVE | MREMAP_FIXED,
+			   memory + i) == MAP_FAILED)
+			err(1, "mremap");
+	return memory;
+}
+
+/* Return: instructions of one request */
+static __u64 transfer(int opcode, char *memory, off_t at)
 {
 	struct iocb request = {
-		.aio_lio_opcode = IOCB_CMD_PREAD,
+		.aio_lio_opcode = opcode,
 		.aio_fildes = disk,
 		.aio_buf = (unsigned long)memory,
 		.aio_nbytes = SIZE,
@@ -184,8 +208,8 @@ static __u64 read_into(char *memory, off_t at)
 
 	if (ring->events[tail].res != SIZE) {
 		if (ring->events[tail].res < 0)
-			errx(1, "read: %s", strerror(-ring->events[tail].res));
-		errx(1, "read: only %lld bytes", ring->events[tail].res);
+			errx(1, "%s", strerror(-ring->events[tail].res));
+		errx(1, "only %lld bytes", ring->events[tail].res);
 	}
 	return end - start - 3 * rounds;
 }
@@ -197,76 +221,112 @@ static int compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-static void count(const char *name, char *memory, bool forever)
+/* What was read is in the image, and what was written is on the disk. */
+static void compare_data(const char *name, int opcode, const char *memory,
+			 off_t at)
 {
-	static char expected[SIZE];
-	__u64 took[READS];
-	off_t at = 0;
+	char *expected = map(SIZE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	if (pread(opcode == IOCB_CMD_PREAD ? image : local, expected, SIZE,
+		  at) != SIZE)
+		err(1, "%s", name);
+	if (memcmp(memory, expected, SIZE))
+		errx(1, "%s: memory and disk differ", name);
+	munmap(expected, SIZE);
+}
+
+static void count(const char *name, int opcode, char *memory, bool forever)
+{
+	off_t from = opcode == IOCB_CMD_PREAD ? half : 0, at = 0;
+	__u64 took[REQUESTS];
 	int i;
 
-	memset(memory, 0, SIZE);
+	for (i = 0; i < SIZE; i++)
+		memory[i] = random();
 	if (forever)
 		fprintf(kernel_log, "p2pdma_bench: %s for ever\n", name);
-	for (i = -WARM_UP; forever || i < READS; i++) {
+	for (i = -WARM_UP; forever || i < REQUESTS; i++) {
 		__u64 instructions;
 
 		/* Another place each time, so that stale data would show */
-		at = (at + SIZE) % disk_size;
-		instructions = read_into(memory, at);
+		at = (at + SIZE) % half;
+		instructions = transfer(opcode, memory, from + at);
 		if (i >= 0 && !forever)
 			took[i] = instructions;
 	}
+	compare_data(name, opcode, memory, from + at);
 
-	if (pread(image, expected, SIZE, at) != SIZE)
-		err(1, "image");
-	if (memcmp(memory, expected, SIZE))
-		errx(1, "%s: what was read is not what is on the disk", name);
-
-	qsort(took, READS, sizeof(took[0]), compare);
+	qsort(took, REQUESTS, sizeof(took[0]), compare);
 	fprintf(kernel_log, "p2pdma_bench: %s %llu 1\n", name,
-		took[READS / 2]);
+		took[REQUESTS / 2]);
 }
 
 static const struct {
 	const char *name;
+	int opcode;
 	char *(*map)(void);
-} memories[] = {
-	{ "io_peer", map_peer },
-	{ "io_system", map_system },
-	{ "io_system_adjacent", map_adjacent },
+} figures[] = {
+	{ "io_peer",		IOCB_CMD_PREAD,		map_peer },
+	{ "io_system",		IOCB_CMD_PREAD,		map_system },
+	{ "io_system_adjacent",	IOCB_CMD_PREAD,		map_adjacent },
+	/* By a target that the caller has set up */
+	{ "nvmet_read_on",	IOCB_CMD_PREAD,		map_scattered },
+	{ "nvmet_read_off",	IOCB_CMD_PREAD,		map_scattered },
+	{ "nvmet_write_on",	IOCB_CMD_PWRITE,	map_scattered },
+	{ "nvmet_write_off",	IOCB_CMD_PWRITE,	map_scattered },
 	{ }
 };
+
+static void count_figure(const char *name, bool forever)
+{
+	unsigned int i;
+
+	for (i = 0; figures[i].name; i++) {
+		if (strcmp(name, figures[i].name))
+			continue;
+		count(name, figures[i].opcode, figures[i].map(), forever);
+		return;
+	}
+	errx(2, "there is no figure %s", name);
+}
 
 int main(int argc, char **argv)
 {
 	aio_context_t context = 0;
-	bool found = false;
-	unsigned int i;
+	const char *device = NULL;
+	bool forever = false;
+	int option;
 
 	/* stderr goes to the kernel's log, where each write() is a line. */
 	setlinebuf(stderr);
-	if (argc < 2 || argc > 3)
-		errx(2, "usage: %s IMAGE [NAME]", argv[0]);
-	image = open(argv[1], O_RDONLY);
+	while ((option = getopt(argc, argv, "fd:")) != -1) {
+		if (option == '?')
+			return 2;
+		if (option == 'f')
+			forever = true;
+		else
+			device = optarg;
+	}
+	argv += optind;
+	if (argc - optind < 2)
+		errx(2, "usage: io_path [-f] [-d DEVICE] IMAGE FIGURE...");
+	image = open(*argv, O_RDONLY);
 	if (image < 0)
-		err(1, "%s", argv[1]);
+		err(1, "%s", *argv);
 	kernel_log = fopen("/dev/kmsg", "w");
 	if (!kernel_log)
 		err(1, "/dev/kmsg");
 	setlinebuf(kernel_log);
-	disk = open_disk();
-	disk_size = lseek(disk, 0, SEEK_END);
+	local = open_disk();
+	disk = device ? open(device, O_RDWR | O_DIRECT) : local;
+	if (disk < 0)
+		err(1, "%s", device);
+	half = lseek(disk, 0, SEEK_END) / 2;
 	if (syscall(SYS_io_setup, 8, &context))
 		err(1, "io_setup");
 	ring = (void *)context;
 
-	for (i = 0; memories[i].name; i++) {
-		if (argv[2] && strcmp(argv[2], memories[i].name))
-			continue;
-		count(memories[i].name, memories[i].map(), argv[2]);
-		found = true;
-	}
-	if (!found)
-		errx(2, "there is no figure %s", argv[2]);
+	while (*++argv)
+		count_figure(*argv, forever);
 	return 0;
 }

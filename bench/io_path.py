@@ -28,9 +28,9 @@ def build():
         raise boot.Error(f"io_path.c does not build:\n{made.stderr}")
 
 
-def command(*arguments):
-    """The program's command line in the guest."""
-    return [str(PROGRAM), str(IMAGE), *arguments]
+def command(figure=None):
+    """The command line in the guest; with a figure, to repeat that forever."""
+    return [str(PROGRAM), *(["-f"] if figure else []), str(IMAGE), *([figure] if figure else FIGURES)]
 
 
 def run(kernel):

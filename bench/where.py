@@ -2,8 +2,8 @@
 """Shows where the instructions of one figure go, function by function.
 
 The guest repeats the operation of the figure forever, and QEMU logs the address
-of each instruction. Functions are those of the kernel; an inlined function
-counts for its caller.
+of each instruction. Functions are those of the kernel, modules are counted as one;
+an inlined function counts for its caller.
 """
 import bisect
 import collections
@@ -18,7 +18,7 @@ import time
 import boot
 
 CALLS = 9                       # to count; odd, for the median
-READ = "__x64_sys_io_submit"    # where a read of bench/io_path.c begins
+READ = "__x64_sys_io_submit"    # where a request of bench/io_path.c begins
 EXECUTED = re.compile(r"Trace (\d+): \S+ \[\w+/(\w+)/")
 
 
@@ -38,7 +38,7 @@ class Symbols:
     def name(self, address):
         """Name of the function at an address."""
         if address < self.starts[0] or address > self.starts[-1]:
-            return "(benchmark)"
+            return "(benchmark, modules)"
         return self.names[bisect.bisect(self.starts, address) - 1]
 
     def start(self, name):
