@@ -34,6 +34,7 @@
 #include <rdma/ib_verbs.h>
 #include <rdma/iw_cm.h>
 
+#define RNIC_PORT		1
 #define RNIC_MAX_WR		16384
 #define RNIC_MAX_SGE		8
 #define RNIC_MAX_CQE		65536
@@ -93,18 +94,18 @@ struct rnic_queue {
 struct rnic_qp {
 	struct ib_qp ib;
 	spinlock_t lock;		/* protects the next four */
-	enum ib_qp_state state;
-	struct rnic_qp *peer;		/* changes under rnic_mutex as well */
+	enum ib_qp_state state;		/* changes under rnic_mutex as well, */
+	struct rnic_qp *peer;		/* and the peer: either lock will do */
 	struct rnic_queue send;
 	struct rnic_queue recv;
 	bool sign_all;			/* each request completes by an entry */
 	int access;			/* of the peer, enum ib_access_flags */
 	struct work_struct work;	/* executes or flushes requests */
 	refcount_t ref;
-	struct completion unused;
+	struct completion released;
 
 	/* The connection manager's, protected by rnic_mutex */
-	struct iw_cm_id *cm_id;		/* to tell of the connection's end */
+	struct iw_cm_id *cm_id;		/* to tell of the answer, or the end */
 	u32 request;			/* sent and not answered, or 0 */
 	struct iw_cm_id *listener;	/* it was sent to */
 	struct delayed_work timeout;
@@ -113,9 +114,14 @@ struct rnic_qp {
 /* A memory region */
 struct rnic_mr {
 	struct ib_mr ib;
+	/* As registered: ib_map_mr_sg() may be preparing the next time. */
 	bool valid;			/* from REG_MR to an invalidation */
 	u32 key;
 	int access;
+	u64 iova;
+	u64 length;
+	u32 page_size;
+
 	u32 max_pages;
 	u32 nr_pages;
 	dma_addr_t page[] __counted_by(max_pages);

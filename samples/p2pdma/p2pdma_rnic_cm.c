@@ -9,17 +9,18 @@
  *
  * iw_cm relies on what it is told (iwcm.c): of a connection that was established
  * by one CLOSE; of a request by one CONNECT_REPLY, without which its ULP would
- * wait for ever; and never of anything else.  So rnic_qp::cm_id is cleared with
- * the last of these events.
+ * wait for ever; and never of anything else, but that a listener's connection is
+ * established.  So rnic_qp::cm_id is cleared with the last of these events.
  *
- * Only IPv4.
+ * Connections are of IPv4.  A listener on all of IPv6's addresses is accepted, as
+ * the CM has it on all adapters or on none.
  */
 
 #include <linux/in.h>
 #include <linux/inetdevice.h>
 #include <linux/jiffies.h>
 #include <linux/slab.h>
-#include <net/route.h>
+#include <net/ipv6.h>
 
 #include "p2pdma_rnic.h"
 
@@ -42,7 +43,18 @@ static const struct sockaddr_in *rnic_address(const struct sockaddr_storage *of)
 	return (const struct sockaddr_in *)of;
 }
 
-/* Is this an address of the listener?  It may listen on all of its adapter's. */
+/* All addresses of its adapter?  Those of IPv6 include IPv4's, by default. */
+static bool rnic_is_wildcard(const struct iw_cm_id *cm_id)
+{
+	const struct sockaddr_in6 *v6 = (void *)&cm_id->m_local_addr;
+
+	if (v6->sin6_family == AF_INET6)
+		return ipv6_addr_any(&v6->sin6_addr);
+	return rnic_address(&cm_id->m_local_addr)->sin_addr.s_addr ==
+	       htonl(INADDR_ANY);
+}
+
+/* Is this an address of the listener? */
 static bool rnic_listens(const struct rnic_listener *listener,
 			 const struct sockaddr_in *address)
 {
@@ -53,10 +65,12 @@ static bool rnic_listens(const struct rnic_listener *listener,
 
 	if (own->sin_port != address->sin_port)
 		return false;
-	if (own->sin_addr.s_addr != htonl(INADDR_ANY))
+	if (!rnic_is_wildcard(cm_id))
 		return own->sin_addr.s_addr == address->sin_addr.s_addr;
+	if (own->sin_family == AF_INET6 && cm_id->afonly)
+		return false;
 
-	netdev = ib_device_get_netdev(cm_id->device, 1);
+	netdev = ib_device_get_netdev(cm_id->device, RNIC_PORT);
 	rcu_read_lock();
 	found = netdev && __ip_dev_find(&init_net, address->sin_addr.s_addr,
 					false) == netdev;
@@ -91,7 +105,7 @@ static void rnic_forget(struct rnic_qp *qp)
 	qp->cm_id = NULL;
 }
 
-/* Take a request out of the table; it is about to be answered. */
+/* Take a request out of the table: it has its answer, or gets it now. */
 static void rnic_request_take(struct rnic_qp *qp)
 {
 	xa_erase(&rnic_requests, qp->request);
@@ -113,6 +127,7 @@ static void rnic_request_fail(struct rnic_qp *qp, int status,
 	rnic_request_take(qp);
 	if (rnic_tell(qp->cm_id, &event)) {
 		/* Without a copy of that data, telling can't fail. */
+		event.private_data = NULL;
 		event.private_data_len = 0;
 		rnic_tell(qp->cm_id, &event);
 	}
@@ -126,7 +141,8 @@ static void rnic_request_timeout(struct work_struct *work)
 
 	guard(mutex)(&rnic_mutex);
 
-	if (qp->request)
+	/* It may have waited for the lock, and another request been made. */
+	if (qp->request && !delayed_work_pending(&qp->timeout))
 		rnic_request_fail(qp, -ETIMEDOUT, NULL, 0);
 }
 
@@ -146,7 +162,7 @@ static void rnic_close(struct rnic_qp *qp, int status)
 
 /*
  * End the connection of a queue pair, or its request for one.  When it returns,
- * neither end is used, nor will be; the requests in their queues are flushed.
+ * neither end is used, nor will be; the requests in their queues will be flushed.
  */
 void rnic_cm_disconnect(struct rnic_qp *qp)
 {
@@ -172,7 +188,8 @@ static int rnic_create_listen(struct iw_cm_id *cm_id, int backlog)
 {
 	struct rnic_listener *listener;
 
-	if (cm_id->m_local_addr.ss_family != AF_INET)
+	if (cm_id->m_local_addr.ss_family != AF_INET &&
+	    !rnic_is_wildcard(cm_id))
 		return -EAFNOSUPPORT;
 
 	listener = kzalloc(sizeof(*listener), GFP_KERNEL);
@@ -195,7 +212,7 @@ static int rnic_destroy_listen(struct iw_cm_id *cm_id)
 
 	scoped_guard(mutex, &rnic_mutex) {
 		list_del(&listener->list);
-		/* iw_cm drops events that the ULP hasn't seen. */
+		/* Requests that the ULP hasn't seen are dropped by iw_cm. */
 		xa_for_each(&rnic_requests, i, qp)
 			if (qp->listener == cm_id)
 				rnic_request_fail(qp, -ECONNREFUSED, NULL, 0);
@@ -299,10 +316,10 @@ static int rnic_accept(struct iw_cm_id *cm_id, struct iw_cm_conn_param *param)
 	rnic_qp_connect(qp, peer);
 	rnic_qp_connect(peer, qp);
 	/*
-	 * Events are handled in turn.  Before the listener's ULP knows of the
-	 * connection, the peer's sends nothing: nvmet would execute it while
-	 * the CM holds a lock, which lockdep takes for the one that nvmet's
-	 * configuration waits for.
+	 * iw_cm handles events in turn, so the listener's ULP knows of the
+	 * connection before the peer's can send.  Otherwise nvmet would execute
+	 * what was sent in its handler of this event, under the CM's lock, and
+	 * lockdep would report that against the lock of its configuration.
 	 */
 	rnic_tell(cm_id, &established);
 	ret = rnic_tell(peer->cm_id, &reply);

@@ -25,7 +25,8 @@
  * There are no user verbs, no SRQ, no atomic operations, no inline data, and no
  * integrity metadata.  Addresses and lengths have to be aligned as the engine
  * demands, for LSI 53C895A to 4 bytes.  All requests of all adapters are
- * executed one after the other.
+ * executed one after the other.  A completion queue that is too small for its
+ * queue pairs loses completions, and says so.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -43,7 +44,6 @@
 #include "p2pdma_rnic.h"
 
 #define RNIC_MAX		8
-#define RNIC_PORT		1
 
 static char *netdev[RNIC_MAX];
 static int netdevs;
@@ -101,21 +101,11 @@ static int rnic_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 static int rnic_query_port(struct ib_device *ib, u32 port,
 			   struct ib_port_attr *attr)
 {
-	struct net_device *ndev = ib_device_get_netdev(ib, port);
-	bool up = ndev && netif_running(ndev) && netif_carrier_ok(ndev);
-
-	dev_put(ndev);
-	*attr = (struct ib_port_attr) {
-		.state = up ? IB_PORT_ACTIVE : IB_PORT_DOWN,
-		.phys_state = up ? IB_PORT_PHYS_STATE_LINK_UP :
-				   IB_PORT_PHYS_STATE_DISABLED,
-		.gid_tbl_len = 1,
-		.max_msg_sz = U32_MAX,
-		.max_mtu = IB_MTU_4096,
-		.active_mtu = IB_MTU_4096,
-		.active_width = IB_WIDTH_1X,
-		.active_speed = IB_SPEED_SDR,
-	};
+	/* The RDMA core knows the rest from the network interface. */
+	attr->gid_tbl_len = 1;
+	attr->max_msg_sz = U32_MAX;
+	attr->active_width = IB_WIDTH_1X;
+	attr->active_speed = IB_SPEED_SDR;
 	return 0;
 }
 
@@ -148,8 +138,10 @@ static void rnic_dealloc_driver(struct ib_device *ib)
 {
 	struct rnic *rnic = rnic_of(ib);
 
-	scoped_guard(mutex, &rnic_adapters_mutex)
-		list_del(&rnic->list);
+	/* Who looks for the adapter of an engine waits until that is free. */
+	guard(mutex)(&rnic_adapters_mutex);
+
+	list_del(&rnic->list);
 	dma_unmap_page_attrs(rnic_dma_device(rnic), rnic->wire, RNIC_WIRE_SIZE,
 			     DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
 	dma_release_channel(rnic->chan);
@@ -167,9 +159,14 @@ static const struct ib_device_ops rnic_ops = {
 	.dealloc_driver = rnic_dealloc_driver,
 };
 
-static bool rnic_engine_is(struct dma_chan *chan, void *name)
+/* A PCI device's, which can end a copy and wait for its callbacks */
+static bool rnic_engine_fits(struct dma_chan *chan, void *name)
 {
-	return !name || !strcmp(dev_name(chan->device->dev), name);
+	struct dma_device *dma = chan->device;
+
+	return (!name || !strcmp(dev_name(dma->dev), name)) &&
+	       dev_is_pci(dmaengine_get_dma_device(chan)) &&
+	       dma->device_terminate_all && dma->device_synchronize;
 }
 
 /* A channel for an adapter's own use, or an error, which has been told */
@@ -180,20 +177,29 @@ static struct dma_chan *rnic_get_channel(char *name)
 
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
-	chan = dma_request_channel(mask, rnic_engine_is, name);
-	if (!chan) {
-		pr_err("no DMA engine%s%s is free that copies memory\n",
-		       name ? " " : "", name ?: "");
-		return ERR_PTR(-ENODEV);
-	}
-	if (dev_is_pci(dmaengine_get_dma_device(chan)) &&
-	    chan->device->device_terminate_all)
+	chan = dma_request_channel(mask, rnic_engine_fits, name);
+	if (chan)
 		return chan;
+	pr_err("no DMA engine%s%s is free, a PCI device, and can both copy memory and end a copy\n",
+	       name ? " " : "", name ?: "");
+	return ERR_PTR(-ENODEV);
+}
 
-	pr_err("DMA engine %s isn't a PCI device, or can't end a copy\n",
-	       dev_name(chan->device->dev));
-	dma_release_channel(chan);
-	return ERR_PTR(-EOPNOTSUPP);
+/* Let the notifiers find an adapter, unless what it is made of is going already. */
+static bool rnic_announce(struct rnic *rnic)
+{
+	struct device *dev = rnic_dma_device(rnic);
+
+	/* Whoever unbinds its driver has the lock, and may have notified. */
+	if (!device_trylock(dev))
+		return false;
+	scoped_guard(mutex, &rnic_adapters_mutex) {
+		list_add(&rnic->list, &rnic_adapters);
+		rnic->gone = READ_ONCE(rnic->netdev->reg_state) !=
+			     NETREG_REGISTERED;
+	}
+	device_unlock(dev);
+	return true;
 }
 
 /* An adapter that isn't registered yet; who has it may call ib_dealloc_device(). */
@@ -235,8 +241,12 @@ static struct rnic *rnic_alloc(struct net_device *ndev, char *engine_name)
 	ib_set_device_ops(&rnic->ib, &rnic_mem_ops);
 	ib_set_device_ops(&rnic->ib, &rnic_qp_ops);
 	ib_set_device_ops(&rnic->ib, &rnic_cm_ops);
-	scoped_guard(mutex, &rnic_adapters_mutex)
-		list_add(&rnic->list, &rnic_adapters);
+	INIT_LIST_HEAD(&rnic->list);
+	if (!rnic_announce(rnic)) {
+		dev_err(dev, "the driver is being unbound\n");
+		ib_dealloc_device(&rnic->ib);
+		return ERR_PTR(-EBUSY);
+	}
 	return rnic;
 }
 
@@ -276,7 +286,7 @@ static bool rnic_is_any(struct rnic *rnic, const void *unused)
 
 static bool rnic_is_on(struct rnic *rnic, const void *dev)
 {
-	return rnic_dma_device(rnic) == dev || rnic->chan->device->dev == dev;
+	return rnic_dma_device(rnic) == dev;
 }
 
 static bool rnic_has_netdev(struct rnic *rnic, const void *ndev)
@@ -367,15 +377,17 @@ static void rnic_port_event(struct net_device *ndev, enum ib_event_type type)
 		.event = type,
 		.element.port_num = RNIC_PORT,
 	};
-	struct ib_device *ib;
+	struct rnic *rnic;
 
-	ib = ib_device_get_by_netdev(ndev, RDMA_DRIVER_UNKNOWN);
-	if (!ib)
-		return;
-	event.device = ib;
-	if (ib->ops.owner == THIS_MODULE)
+	guard(mutex)(&rnic_adapters_mutex);
+
+	list_for_each_entry(rnic, &rnic_adapters, list) {
+		if (rnic->netdev != ndev || !ib_device_try_get(&rnic->ib))
+			continue;
+		event.device = &rnic->ib;
 		ib_dispatch_event(&event);
-	ib_device_put(ib);
+		ib_device_put(&rnic->ib);
+	}
 }
 
 static int rnic_netdev_notify(struct notifier_block *nb, unsigned long action,

@@ -135,13 +135,24 @@ static struct rnic_mr *rnic_mr_find_valid(struct rnic_qp *qp, u32 key)
 	return mr && mr->valid && mr->key == key ? mr : NULL;
 }
 
-/* Execute REG_MR; false if there is no such region, or if it is registered. */
+/*
+ * Execute REG_MR; false if there is no such region, if it is registered, or if
+ * its pages aren't enough.
+ */
 bool rnic_mr_register(struct rnic_qp *qp, const struct rnic_wr *wr)
 {
 	struct rnic_mr *mr = rnic_mr_find(qp, wr->rkey);
+	u64 mask, most;
 
-	if (!mr || mr->valid)
+	if (!mr || mr->valid || !mr->nr_pages)
 		return false;
+	mask = mr->ib.page_size - 1;
+	most = (u64)mr->nr_pages * mr->ib.page_size;
+	if (mr->ib.length > most || (mr->ib.iova & mask) > most - mr->ib.length)
+		return false;
+	mr->iova = mr->ib.iova;
+	mr->length = mr->ib.length;
+	mr->page_size = mr->ib.page_size;
 	mr->key = wr->rkey;
 	mr->access = wr->access;
 	mr->valid = true;
@@ -177,8 +188,8 @@ static bool rnic_sge_is_valid(const struct rnic_memory *memory,
 	if (!mr || memory->access & ~mr->access)
 		return false;
 	/* Wraps to more than any length where it lies in front. */
-	offset = sge->addr - mr->ib.iova;
-	return offset <= mr->ib.length && sge->length <= mr->ib.length - offset;
+	offset = sge->addr - mr->iova;
+	return offset <= mr->length && sge->length <= mr->length - offset;
 }
 
 /* May all of the memory be accessed as it says? */
@@ -221,14 +232,14 @@ static u32 rnic_cursor_piece(struct rnic_cursor *cursor, dma_addr_t *address)
 
 	/* The region's address is an offset into its first page. */
 	mr = rnic_mr_find(memory->qp, sge->lkey);
-	at -= ALIGN_DOWN(mr->ib.iova, mr->ib.page_size);
-	i = at >> ilog2(mr->ib.page_size);
-	at &= mr->ib.page_size - 1;
+	at -= ALIGN_DOWN(mr->iova, mr->page_size);
+	i = at >> ilog2(mr->page_size);
+	at &= mr->page_size - 1;
 	*address = mr->page[i] + at;
-	for (length = mr->ib.page_size - at; length < left; i++) {
-		if (mr->page[i + 1] != mr->page[i] + mr->ib.page_size)
+	for (length = mr->page_size - at; length < left; i++) {
+		if (mr->page[i + 1] != mr->page[i] + mr->page_size)
 			break;
-		length += mr->ib.page_size;
+		length += mr->page_size;
 	}
 	return min(left, length);
 }
@@ -242,7 +253,11 @@ struct rnic_batch {
 	struct completion ended;
 };
 
-/* The engine is done with one descriptor; calls are serialized. */
+/*
+ * The engine is done with one descriptor.  A channel's calls are serialized, and
+ * none comes before dma_async_issue_pending().  An engine that gives no results
+ * has no errors, either.
+ */
 static void rnic_callback(void *data, const struct dmaengine_result *result)
 {
 	struct rnic_batch *batch = data;
@@ -279,7 +294,7 @@ static int rnic_finish(struct rnic_batch *batch, struct rnic *rnic)
 		return batch->failed ? -EIO : 0;
 
 	ibdev_err(&rnic->ib, "the DMA engine doesn't answer\n");
-	dmaengine_terminate_sync(rnic->chan);
+	WARN_ON(dmaengine_terminate_sync(rnic->chan));
 	return -ETIMEDOUT;
 }
 
@@ -296,8 +311,8 @@ static int rnic_copy_batch(struct rnic *rnic, struct rnic_cursor *to,
 	/* A return value has to hold what has been copied. */
 	length = min(length, SZ_1G);
 	while (done < length && batch.pending < RNIC_DESCRIPTORS) {
-		piece = min3(length - done, rnic_cursor_piece(to, &target),
-			     rnic_cursor_piece(from, &source));
+		piece = min(length - done, rnic_cursor_piece(to, &target));
+		piece = min(piece, rnic_cursor_piece(from, &source));
 		ret = rnic_submit(&batch, rnic->chan, target, source, piece);
 		if (ret)
 			break;
@@ -306,7 +321,7 @@ static int rnic_copy_batch(struct rnic *rnic, struct rnic_cursor *to,
 		done += piece;
 	}
 	if (ret == -EIO)
-		dmaengine_terminate_sync(rnic->chan);
+		WARN_ON(dmaengine_terminate_sync(rnic->chan));
 	else if (done)
 		ret = rnic_finish(&batch, rnic);
 	return ret ?: done;
@@ -324,6 +339,8 @@ static int rnic_copy_by(struct rnic *rnic, struct rnic_cursor *to,
 			msleep(RNIC_TRY_MS);
 			continue;
 		}
+		if (done == -ENOMEM)
+			ibdev_err_ratelimited(&rnic->ib, "the DMA engine takes no copy: no memory, or an address that it can't send\n");
 		if (done < 0)
 			return done;
 		length -= done;
@@ -356,15 +373,20 @@ static int rnic_copy_by_wire(struct rnic_cursor *to, struct rnic_cursor *from,
 		struct rnic_cursor at_in = { .memory = &wire_in };
 		struct rnic_cursor at_out = { .memory = &wire_out };
 
+		dma_sync_single_for_device(rnic_dma_device(sender),
+					   sender->wire, part,
+					   DMA_BIDIRECTIONAL);
 		ret = rnic_copy_by(sender, &at_in, from, part);
-		if (ret)
-			break;
 		dma_sync_single_for_cpu(rnic_dma_device(sender), sender->wire,
 					part, DMA_BIDIRECTIONAL);
 		dma_sync_single_for_device(rnic_dma_device(receiver),
 					   receiver->wire, part,
 					   DMA_BIDIRECTIONAL);
-		ret = rnic_copy_by(receiver, to, &at_out, part);
+		if (!ret)
+			ret = rnic_copy_by(receiver, to, &at_out, part);
+		dma_sync_single_for_cpu(rnic_dma_device(receiver),
+					receiver->wire, part,
+					DMA_BIDIRECTIONAL);
 		length -= part;
 	}
 	return ret;

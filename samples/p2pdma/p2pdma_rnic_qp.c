@@ -214,8 +214,10 @@ static int rnic_wr_set(struct rnic_qp *qp, struct rnic_wr *to,
 		if (!rnic_is_aligned(qp, to->remote_addr, 0))
 			return -EINVAL;
 		break;
-	case IB_WR_SEND:
 	case IB_WR_SEND_WITH_INV:
+		to->invalidate = wr->ex.invalidate_rkey;
+		break;
+	case IB_WR_SEND:
 		break;
 	case IB_WR_REG_MR:
 		to->rkey = reg_wr(wr)->key;
@@ -227,7 +229,6 @@ static int rnic_wr_set(struct rnic_qp *qp, struct rnic_wr *to,
 	default:
 		return -EOPNOTSUPP;
 	}
-	to->invalidate = wr->ex.invalidate_rkey;
 	return rnic_wr_set_sges(qp, &qp->send, to, wr->sg_list, wr->num_sge);
 }
 
@@ -242,11 +243,12 @@ static int rnic_post_send(struct ib_qp *ib, const struct ib_send_wr *wr,
 
 	if (qp->state != IB_QPS_RTS && qp->state != IB_QPS_ERR)
 		ret = -EINVAL;
-	for (; wr && !ret; wr = ret ? wr : wr->next) {
+	for (; wr && !ret; wr = wr->next) {
 		slot = rnic_queue_slot(&qp->send);
 		ret = slot ? rnic_wr_set(qp, slot, wr) : -ENOMEM;
-		if (!ret)
-			qp->send.count++;
+		if (ret)
+			break;
+		qp->send.count++;
 	}
 	if (ret)
 		*bad = wr;
@@ -266,12 +268,12 @@ static int rnic_post_recv(struct ib_qp *ib, const struct ib_recv_wr *wr,
 
 	if (qp->state == IB_QPS_RESET)
 		ret = -EINVAL;
-	for (; wr && !ret; wr = ret ? wr : wr->next) {
+	for (; wr && !ret; wr = wr->next) {
 		slot = rnic_queue_slot(&qp->recv);
 		ret = slot ? rnic_wr_set_sges(qp, &qp->recv, slot, wr->sg_list,
 					      wr->num_sge) : -ENOMEM;
 		if (ret)
-			continue;
+			break;
 		slot->wr_id = wr->wr_id;
 		qp->recv.count++;
 	}
@@ -323,15 +325,21 @@ static enum ib_wc_opcode rnic_wc_opcode(enum ib_wr_opcode opcode)
 /* Free the head of the send queue, and complete it. */
 static void rnic_end_send(struct rnic_qp *qp, enum ib_wc_status status)
 {
-	struct rnic_wr *wr = rnic_queue_head(&qp->send);
-	enum ib_wc_opcode opcode = rnic_wc_opcode(wr->opcode);
-	bool told = status || qp->sign_all ||
-		    wr->send_flags & IB_SEND_SIGNALED;
-	u64 wr_id = wr->wr_id;
-	u32 length = wr->length;
+	enum ib_wc_opcode opcode;
+	struct rnic_wr *wr;
+	u32 length;
+	u64 wr_id;
+	bool told;
 
-	scoped_guard(spinlock_irqsave, &qp->lock)
+	scoped_guard(spinlock_irqsave, &qp->lock) {
+		wr = rnic_queue_head(&qp->send);
+		opcode = rnic_wc_opcode(wr->opcode);
+		wr_id = wr->wr_id;
+		length = wr->length;
+		told = status || qp->sign_all ||
+		       wr->send_flags & IB_SEND_SIGNALED;
 		rnic_queue_pop(&qp->send);
+	}
 	if (told)
 		rnic_complete(qp, qp->ib.send_cq, wr_id, opcode, status,
 			      length);
@@ -339,10 +347,12 @@ static void rnic_end_send(struct rnic_qp *qp, enum ib_wc_status status)
 
 static void rnic_end_recv(struct rnic_qp *qp, enum ib_wc_status status)
 {
-	u64 wr_id = rnic_queue_head(&qp->recv)->wr_id;
+	u64 wr_id;
 
-	scoped_guard(spinlock_irqsave, &qp->lock)
+	scoped_guard(spinlock_irqsave, &qp->lock) {
+		wr_id = rnic_queue_head(&qp->recv)->wr_id;
 		rnic_queue_pop(&qp->recv);
+	}
 	rnic_complete(qp, qp->ib.recv_cq, wr_id, IB_WC_RECV, status, 0);
 }
 
@@ -380,7 +390,8 @@ static enum ib_wc_status rnic_transfer(struct rnic_qp *qp, struct rnic_qp *peer,
 
 	if (!rnic_memory_is_valid(&local))
 		return IB_WC_LOC_PROT_ERR;
-	if (remote.access & ~peer->access || !rnic_memory_is_valid(&remote)) {
+	if (remote.access & ~peer->access || !rnic_memory_is_valid(&remote) ||
+	    !rnic_is_aligned(peer, wr->remote_addr, wr->length)) {
 		rnic_tell_access_error(peer);
 		return IB_WC_REM_ACCESS_ERR;
 	}
@@ -398,7 +409,8 @@ static enum ib_wc_status rnic_transfer(struct rnic_qp *qp, struct rnic_qp *peer,
 static enum ib_wc_status rnic_send(struct rnic_qp *qp, struct rnic_qp *peer,
 				   const struct rnic_wr *wr)
 {
-	const struct rnic_wr *recv = rnic_queue_head(&peer->recv);
+	/* Only the holder of rnic_mutex changes which one is the first. */
+	const struct rnic_wr *recv = &peer->recv.wr[peer->recv.first];
 	struct rnic_memory local = {
 		.qp = qp, .sge = wr->sge, .num_sge = wr->num_sge,
 	};
@@ -584,7 +596,7 @@ static int rnic_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *attr,
 	spin_lock_init(&qp->lock);
 	INIT_WORK(&qp->work, rnic_work);
 	refcount_set(&qp->ref, 1);
-	init_completion(&qp->unused);
+	init_completion(&qp->released);
 	qp->state = IB_QPS_RESET;
 	qp->sign_all = attr->sq_sig_type == IB_SIGNAL_ALL_WR;
 	rnic_cm_init(qp);
@@ -606,7 +618,7 @@ static void rnic_rem_ref(struct ib_qp *ib)
 	struct rnic_qp *qp = rnic_qp_of(ib);
 
 	if (refcount_dec_and_test(&qp->ref))
-		complete(&qp->unused);
+		complete(&qp->released);
 }
 
 static void rnic_add_ref(struct ib_qp *ib)
@@ -631,7 +643,7 @@ static int rnic_destroy_qp(struct ib_qp *ib, struct ib_udata *udata)
 
 	/* The connection manager has references until it knows of the end. */
 	rnic_rem_ref(ib);
-	wait_for_completion(&qp->unused);
+	wait_for_completion(&qp->released);
 
 	cancel_delayed_work_sync(&qp->timeout);
 	cancel_work_sync(&qp->work);
@@ -662,7 +674,8 @@ static int rnic_modify_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 			if (qp->state != IB_QPS_RESET &&
 			    qp->state != IB_QPS_INIT)
 				return -EINVAL;
-			WRITE_ONCE(qp->state, IB_QPS_INIT);
+			scoped_guard(spinlock_irqsave, &qp->lock)
+				qp->state = IB_QPS_INIT;
 			break;
 		case IB_QPS_SQD:
 		case IB_QPS_ERR:
@@ -681,6 +694,8 @@ static int rnic_query_qp(struct ib_qp *ib, struct ib_qp_attr *attr, int mask,
 			 struct ib_qp_init_attr *init)
 {
 	struct rnic_qp *qp = rnic_qp_of(ib);
+
+	guard(mutex)(&rnic_mutex);
 
 	attr->qp_state = qp->state;
 	attr->qp_access_flags = qp->access;

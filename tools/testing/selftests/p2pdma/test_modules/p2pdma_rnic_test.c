@@ -907,60 +907,61 @@ static void rnic_unsignaled(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, post_recv(&pair->server, i, 0, 4));
 		KUNIT_ASSERT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
 		expect_wc(test, &pair->server, i, IB_WC_SUCCESS);
-		msleep(20);	/* the slot is freed a little later */
 	}
 	expect_nothing(test, client);
 }
 
 /* ---- Cases: completion queues ---- */
 
+/* The receiver has been notified, if at all, before the sender's request ends. */
+static void send_one(struct kunit *test, struct pair *pair, int flags)
+{
+	struct ib_sge sge = sge_of(&pair->client, 0, 4);
+	struct ib_send_wr wr = {
+		.wr_id = 1, .sg_list = &sge, .num_sge = 1,
+		.opcode = IB_WR_SEND, .send_flags = IB_SEND_SIGNALED | flags,
+	};
+
+	KUNIT_ASSERT_EQ(test, 0, ib_post_send(pair->client.qp, &wr, NULL));
+	expect_wc(test, &pair->client, 1, IB_WC_SUCCESS);
+}
+
 static void rnic_notify(struct kunit *test)
 {
 	struct pair *pair = connected(test);
-	struct end *server = &pair->server, *client = &pair->client;
-	struct ib_sge sge = sge_of(client, 0, 4);
-	struct ib_send_wr wr = {
-		.wr_id = 1, .sg_list = &sge, .num_sge = 1,
-		.opcode = IB_WR_SEND,
-	};
-	struct ib_wc wc;
+	struct end *server = &pair->server;
 	int i;
 
 	for (i = 0; i < 5; i++)
 		KUNIT_EXPECT_EQ(test, 0, post_recv(server, i, 0, 4));
 
 	/* Not asked */
-	KUNIT_EXPECT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
-	KUNIT_EXPECT_TRUE(test, next_wc(server, &wc));
+	send_one(test, pair, IB_SEND_SOLICITED);
+	expect_wc(test, server, 0, IB_WC_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 0, server->notified);
 
 	/* Asked for solicited ones, of which there is none yet */
 	KUNIT_EXPECT_EQ(test, 0, ib_req_notify_cq(server->cq, IB_CQ_SOLICITED |
 						  IB_CQ_REPORT_MISSED_EVENTS));
-	KUNIT_EXPECT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
-	KUNIT_EXPECT_TRUE(test, next_wc(server, &wc));
+	send_one(test, pair, 0);
+	expect_wc(test, server, 1, IB_WC_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 0, server->notified);
-	wr.send_flags = IB_SEND_SOLICITED;
-	KUNIT_EXPECT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
-	KUNIT_EXPECT_TRUE(test, next_wc(server, &wc));
-	msleep(20);
+	send_one(test, pair, IB_SEND_SOLICITED);
+	expect_wc(test, server, 2, IB_WC_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 1, server->notified);
 
 	/* Once */
-	KUNIT_EXPECT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
-	msleep(50);
+	send_one(test, pair, IB_SEND_SOLICITED);
 	KUNIT_EXPECT_EQ(test, 1, server->notified);
 	/* That one is still there. */
 	KUNIT_EXPECT_EQ(test, 1, ib_req_notify_cq(server->cq, IB_CQ_NEXT_COMP |
 						  IB_CQ_REPORT_MISSED_EVENTS));
-	KUNIT_EXPECT_TRUE(test, next_wc(server, &wc));
+	expect_wc(test, server, 3, IB_WC_SUCCESS);
 	/* Asking for less doesn't take back what was asked. */
 	KUNIT_EXPECT_EQ(test, 0, ib_req_notify_cq(server->cq,
 						  IB_CQ_SOLICITED));
-	wr.send_flags = 0;
-	KUNIT_EXPECT_EQ(test, 0, ib_post_send(client->qp, &wr, NULL));
-	KUNIT_EXPECT_TRUE(test, next_wc(server, &wc));
-	msleep(20);
+	send_one(test, pair, 0);
+	expect_wc(test, server, 4, IB_WC_SUCCESS);
 	KUNIT_EXPECT_EQ(test, 2, server->notified);
 }
 
@@ -1166,10 +1167,11 @@ static void rnic_purge(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, 0, post_send(client, i, 0, 4));
 		KUNIT_EXPECT_EQ(test, 0, post_recv(&pair->server, i, 0, 4));
 	}
-	msleep(50);
+	/* When the last one arrives, the others have ended. */
+	for (i = 0; i < 4; i++)
+		expect_wc(test, &pair->server, i, IB_WC_SUCCESS);
 	end_destroy_id(client);
 	KUNIT_EXPECT_EQ(test, 0, ib_poll_cq(client->cq, 1, &wc));
-	expect_wc(test, &pair->server, 0, IB_WC_SUCCESS);
 }
 
 static void rnic_nobody_listens(struct kunit *test)
