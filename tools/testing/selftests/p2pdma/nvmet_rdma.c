@@ -1150,9 +1150,21 @@ static int namespace_enable(struct setup *s)
 	return file_write(NVMET_NAMESPACE "enable", "1");
 }
 
+static int host_wait(struct setup *s, const char *wanted)
+{
+	char path[PATH_MAX], state[32];
+
+	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/state",
+		 s->controller);
+	return wait_for(file_read(path, state, sizeof(state)) > 0 &&
+			!strncmp(state, wanted, strlen(wanted)), SECONDS) ?
+		0 : -ETIMEDOUT;
+}
+
+/* The host tries to connect again until there is a port. */
 static int port_remove(struct setup *s)
 {
-	return nvmet_port_unlink();
+	return nvmet_port_unlink() ?: host_wait(s, "connecting");
 }
 
 static int port_add(struct setup *s)
@@ -1171,12 +1183,7 @@ static int controller_reset(struct setup *s)
 
 static int controller_wait(struct setup *s)
 {
-	char path[PATH_MAX], state[32];
-
-	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/state",
-		 s->controller);
-	return wait_for(file_read(path, state, sizeof(state)) > 0 &&
-			!strcmp(state, "live\n"), SECONDS) ? 0 : -ETIMEDOUT;
+	return host_wait(s, "live");
 }
 
 static int connection_cut(struct setup *s)
@@ -1192,6 +1199,7 @@ FIXTURE(going)
 
 /* Requests of the host */
 enum failing {
+	ALL_SUCCEED,		/* also until it comes again */
 	NONE_FAILS,		/* they wait, or are sent anew */
 	SOME_MAY_FAIL,
 	ALL_FAIL,		/* until it comes again */
@@ -1209,6 +1217,7 @@ FIXTURE_VARIANT_ADD(going, provider_unbound)
 {
 	.go = provider_unbind,
 	.come = provider_bind,
+	.failing = ALL_SUCCEED,
 };
 
 FIXTURE_VARIANT_ADD(going, provider_unplugged)
@@ -1250,12 +1259,14 @@ FIXTURE_VARIANT_ADD(going, port_removed)
 {
 	.go = port_remove,
 	.come = port_add,
+	.failing = NONE_FAILS,
 };
 
 FIXTURE_VARIANT_ADD(going, controller_reset)
 {
 	.go = controller_reset,
 	.come = controller_wait,
+	.failing = NONE_FAILS,
 };
 
 FIXTURE_VARIANT_ADD(going, connection_cut)
@@ -1378,6 +1389,10 @@ TEST_F(going, under_load)
 			ASSERT_TRUE(wait_for(race_total(&race, LOAD_FAILED) >
 					     failed_before, SECONDS))
 				TH_LOG("round %d: no request fails", round);
+		if (variant->failing == ALL_SUCCEED)
+			ASSERT_TRUE(wait_for(race_each(&race, LOAD_RIGHT),
+					     SECONDS))
+				TH_LOG("round %d: no load without it", round);
 		usleep(rand() % 50000);
 		ASSERT_EQ(0, variant->come(s)) TH_LOG("round %d", round);
 		ASSERT_EQ(0, host_again(s)) TH_LOG("round %d", round);
@@ -1386,11 +1401,14 @@ TEST_F(going, under_load)
 	TH_LOG("%d rounds, %ld transfers, %ld failed", round,
 	       race_total(&race, LOAD_RIGHT), race_total(&race, LOAD_FAILED));
 	EXPECT_EQ(0, race_total(&race, LOAD_WRONG));
-	if (variant->failing == NONE_FAILS)
+	if (variant->failing <= NONE_FAILS)
 		EXPECT_EQ(0, race_total(&race, LOAD_FAILED));
 	race_stop(&race);
 
+	/* The host may be about to remove its disk, and to add it again. */
 	ASSERT_TRUE(wait_for(is_idle(), SECONDS));
+	ASSERT_TRUE(wait_for(host_open(s), SECONDS));
+	ASSERT_EQ(0, host_set("nomerges", "2"));
 	for (i = 0; i < ARRAY_SIZE(some_shapes); i++)
 		check_shape(_metadata, s, &some_shapes[i], s->system, false,
 			    true, 950 + 10 * i);
