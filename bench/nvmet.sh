@@ -14,7 +14,8 @@ P2PDMA_MODULES=$1 io_path=$2 image=$3 figure=${4-}
 
 count() {
 	# The threads that a request needs run at once, not when io_path's time is up.
-	chrt --idle 0 "$io_path" ${figure:+-f} -d "/dev/$disk" "$image" "$@" || die "not counted: $*"
+	chrt --idle 0 "$io_path" ${figure:+-f} -d "/dev/$disk" "$image" "$@" ||
+		die "not counted: $*"
 }
 
 for serial in /sys/block/nvme*/device/serial; do
