@@ -535,6 +535,18 @@ static struct pair *connected(struct kunit *test)
 	return pair;
 }
 
+/* The client has asked, and gets that answer. */
+static struct pair *asking(struct kunit *test, enum answer answer)
+{
+	struct pair *pair = test->priv;
+
+	pair->answer = answer;
+	KUNIT_ASSERT_EQ(test, 0, listen(pair));
+	KUNIT_ASSERT_EQ(test, 0, client_prepare(pair));
+	KUNIT_EXPECT_EQ(test, 0, client_ask(pair));
+	return pair;
+}
+
 /* ---- Cases: requests ---- */
 
 static void rnic_send(struct kunit *test)
@@ -1188,12 +1200,8 @@ static void rnic_nobody_listens(struct kunit *test)
 
 static void rnic_rejected(struct kunit *test)
 {
-	struct pair *pair = test->priv;
+	struct pair *pair = asking(test, REJECT);
 
-	pair->answer = REJECT;
-	KUNIT_ASSERT_EQ(test, 0, listen(pair));
-	KUNIT_ASSERT_EQ(test, 0, client_prepare(pair));
-	KUNIT_EXPECT_EQ(test, 0, client_ask(pair));
 	KUNIT_EXPECT_EQ(test, 0, client_wait(&pair->client,
 					     RDMA_CM_EVENT_REJECTED));
 	KUNIT_EXPECT_EQ(test, -ECONNREFUSED, pair->client.status);
@@ -1204,12 +1212,8 @@ static void rnic_rejected(struct kunit *test)
 /* A request without an answer ends with who could have given it. */
 static void rnic_listener_gone(struct kunit *test)
 {
-	struct pair *pair = test->priv;
+	struct pair *pair = asking(test, NEVER);
 
-	pair->answer = NEVER;
-	KUNIT_ASSERT_EQ(test, 0, listen(pair));
-	KUNIT_ASSERT_EQ(test, 0, client_prepare(pair));
-	KUNIT_EXPECT_EQ(test, 0, client_ask(pair));
 	KUNIT_EXPECT_TRUE(test, waited(&pair->asked));
 	rdma_destroy_id(pair->listener);
 	pair->listener = NULL;
@@ -1219,12 +1223,8 @@ static void rnic_listener_gone(struct kunit *test)
 
 static void rnic_server_gone(struct kunit *test)
 {
-	struct pair *pair = test->priv;
+	struct pair *pair = asking(test, NEVER);
 
-	pair->answer = NEVER;
-	KUNIT_ASSERT_EQ(test, 0, listen(pair));
-	KUNIT_ASSERT_EQ(test, 0, client_prepare(pair));
-	KUNIT_EXPECT_EQ(test, 0, client_ask(pair));
 	KUNIT_EXPECT_TRUE(test, waited(&pair->asked));
 	/* The handler may not have returned yet: the id waits for that. */
 	end_destroy_id(&pair->server);
@@ -1235,13 +1235,9 @@ static void rnic_server_gone(struct kunit *test)
 /* The client's queue pair goes before there is an answer. */
 static void rnic_client_gone(struct kunit *test)
 {
-	struct pair *pair = test->priv;
 	struct rdma_conn_param param = conn_param("server");
+	struct pair *pair = asking(test, NEVER);
 
-	pair->answer = NEVER;
-	KUNIT_ASSERT_EQ(test, 0, listen(pair));
-	KUNIT_ASSERT_EQ(test, 0, client_prepare(pair));
-	KUNIT_EXPECT_EQ(test, 0, client_ask(pair));
 	KUNIT_EXPECT_TRUE(test, waited(&pair->asked));
 	end_destroy_id(&pair->client);
 	KUNIT_ASSERT_NOT_NULL(test, pair->server.id);
