@@ -1347,11 +1347,9 @@ static int host_again(struct setup *s)
 	time_t end = time(NULL) + SECONDS;
 	int error;
 
-	/* The disk may go and come again meanwhile. */
 	do {
 		error = host_open(s) ? check_kept(s) : -EIO;
-		error = error ?: host_set("nomerges", "2");
-		if (error != -EIO && error != -ENODEV && error != -ENOENT)
+		if (error != -EIO)
 			break;
 		usleep(10000);
 	} while (time(NULL) <= end);
