@@ -3,9 +3,9 @@
  * The NVMe target over RDMA, with peer memory as its buffers. Target and host
  * are in one kernel; the sample adapter p2pdma_rnic connects them, whose data
  * mover is a DMA engine. Tests compare the host's disk with the disk below the
- * target, whatever the target's attribute `p2pmem` says; with what the target
- * does where peer memory doesn't suffice or can't be reached; and while
- * something that takes part goes away.
+ * target: with each value of the target's attribute `p2pmem`; where peer memory
+ * doesn't suffice, or isn't reached; and after something that takes part has
+ * gone under load, and has come again.
  *
  * Where there is a lab, it tells from which place to which the engines copied,
  * and which addresses the disk was given. A command of the host is 64 bytes and
