@@ -1289,6 +1289,9 @@ FIXTURE_SETUP(going)
 
 FIXTURE_TEARDOWN(going)
 {
+	/* A test that failed may have left them without a driver. */
+	pci_bind(self->s.bdf, "nvme");
+	pci_bind(self->s.disk_bdf, "nvme");
 	tear_down(_metadata, &self->s);
 }
 
@@ -1297,7 +1300,10 @@ FIXTURE_TEARDOWN(going)
 #define LOAD_FAILED	RACE_REFUSED
 #define LOAD_WRONG	RACE_LOST
 
-/* Writes and reads until a request fails, and then opens the disk anew. */
+/*
+ * Writes and reads until a request fails, and then opens the disk anew. That the
+ * host has removed its disk counts as a failed request.
+ */
 static void load(struct racer *racer)
 {
 	off_t at = LOAD_AT + racer->nr * LOAD_MOST;
@@ -1308,6 +1314,7 @@ static void load(struct racer *racer)
 
 	fd = fabric_open();
 	if (fd < 0) {
+		racer->count[LOAD_FAILED]++;
 		usleep(10000);
 		return;
 	}
