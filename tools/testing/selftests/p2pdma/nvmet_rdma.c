@@ -80,6 +80,8 @@ static int netdevs_up(void)
 {
 	int i, error;
 
+	/* There may be fewer, from another test. */
+	module_unload_named("dummy");
 	error = module_probe("", "dummy numdummies=2") ?: netdev_up("lo", NULL);
 	for (i = 0; i < ADAPTERS && !error; i++)
 		error = netdev_up(netdevs[i], addresses[i]);
