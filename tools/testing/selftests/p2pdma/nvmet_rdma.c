@@ -1371,7 +1371,8 @@ static int host_again(struct setup *s)
  * requests fail, or are sent anew. What was written before is right. In the end
  * the target uses peer memory again, and what it used before is free.
  */
-TEST_F(going, under_load)
+/* Unplugging and plugging take 8 s, of which there may be 100 rounds. */
+TEST_F_TIMEOUT(going, under_load, 1500)
 {
 	const struct how how = { .p2pmem = "1" };
 	const char *failed = start(&self->s, &how);
