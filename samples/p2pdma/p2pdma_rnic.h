@@ -73,7 +73,7 @@ struct rnic_wr {
 	u64 wr_id;			/* or the struct ib_cqe */
 	enum ib_wr_opcode opcode;
 	int send_flags;
-	u32 invalidate;			/* key of *_INV */
+	u32 invalidate;			/* key, SEND_WITH_INV and LOCAL_INV */
 	u32 rkey;			/* of RDMA_*, or the new key of REG_MR */
 	int access;			/* REG_MR */
 	u64 remote_addr;

@@ -83,18 +83,11 @@ static const char *set_up(struct setting *set, enum needs needs)
 static void run_case(struct __test_metadata *_metadata, const char *name,
 		     const char *client, const char *provider)
 {
-	enum kunit_result result;
-	char parameters[64], *text, *line;
+	char parameters[64];
 
 	snprintf(parameters, sizeof(parameters), "client=%s provider=%s",
 		 client, provider);
-	result = kunit_case(MODULE, parameters, SUITE, name, &text);
-	if (result == KUNIT_SKIPPED)
-		SKIP(return, "%s", text);
-	EXPECT_EQ(KUNIT_PASSED, result) {
-		for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-			TH_LOG("%s", line);
-	}
+	run_kunit_case(MODULE, parameters, SUITE, name);
 }
 
 FIXTURE(check)

@@ -200,6 +200,22 @@ enum kunit_result {
 
 enum kunit_result kunit_case(const char *module, const char *parameters,
 			     const char *suite, const char *name, char **text);
+/* The same in a test of the harness, which passes, fails or is skipped as KUnit says */
+#define run_kunit_case(module, parameters, suite, name) do {		\
+	enum kunit_result __result;					\
+	char *__text, *__line;						\
+									\
+	__result = kunit_case(module, parameters, suite, name, &__text);	\
+	if (__result == KUNIT_SKIPPED) {				\
+		SKIP(break, "%s", __text);				\
+	} else {							\
+		EXPECT_EQ(KUNIT_PASSED, __result) {			\
+			for (__line = strtok(__text, "\n"); __line;	\
+			     __line = strtok(NULL, "\n"))		\
+				TH_LOG("%s", __line);			\
+		}							\
+	}								\
+} while (0)
 bool have_kunit(void);
 void find_bound(const char *driver, struct devices *found);
 void find_test_devices(struct devices *found);

@@ -33,16 +33,7 @@ static const char *set_up(void)
 static void run_case(struct __test_metadata *_metadata, const char *name,
 		     const char *parameters)
 {
-	enum kunit_result result;
-	char *text, *line;
-
-	result = kunit_case(MODULE, parameters, SUITE, name, &text);
-	if (result == KUNIT_SKIPPED)
-		SKIP(return, "%s", text);
-	EXPECT_EQ(KUNIT_PASSED, result) {
-		for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-			TH_LOG("%s", line);
-	}
+	run_kunit_case(MODULE, parameters, SUITE, name);
 }
 
 FIXTURE(check)

@@ -74,16 +74,7 @@ FIXTURE_TEARDOWN(verbs)
 /* As KUnit says */
 static void run_suite(struct __test_metadata *_metadata, const char *suite)
 {
-	enum kunit_result result;
-	char *text, *line;
-
-	result = kunit_case(TESTS, "address=" ADDRESS, suite, NULL, &text);
-	if (result == KUNIT_SKIPPED)
-		SKIP(return, "%s", text);
-	EXPECT_EQ(KUNIT_PASSED, result) {
-		for (line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
-			TH_LOG("%s", line);
-	}
+	run_kunit_case(TESTS, "address=" ADDRESS, suite, NULL);
 }
 
 TEST_F(verbs, hold)
