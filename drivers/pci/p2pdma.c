@@ -40,7 +40,8 @@
  * registrations in three steps, in this order for any order of registrations:
  *
  * 1. The core unpublishes the memory, removes ``p2pmem/``, stops allocations,
- *    and revokes user mappings and dma-bufs.
+ *    revokes user mappings and dma-bufs, and removes pages that drivers allocate
+ *    themselves.
  * 2. The page map of each region waits until its memory is free.
  * 3. The pool and the struct pci_p2pdma are freed.
  *
@@ -101,9 +102,13 @@ static void p2pdma_teardown(struct device *dev, void *res)
 	WRITE_ONCE(p2pdma->published, false);	/* after a concurrent publish */
 	p2pdma_heap_remove(p2pdma);
 
-	/* 4. Revoke what users have.  The page maps wait for the rest. */
+	/*
+	 * 4. Revoke what users have.  The page maps of the pool wait for the
+	 * rest; those of drivers' pages are removed.
+	 */
 	p2pdma_dmabuf_revoke(p2pdma);
 	p2pdma_mem_revoke_user(p2pdma);
+	p2pdma_pages_remove_all(pdev);
 }
 
 /* ---- Registration ---- */
@@ -287,24 +292,29 @@ static int p2pdma_check_range(struct pci_dev *pdev, int bar, size_t size,
 	return 0;
 }
 
-/* Add a region, and p2pmem/ with the first one. */
-static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
+/* Has @bar the address that was registered, or none until now? */
+static int p2pdma_check_bar(struct p2pdma_bar *bar)
+{
+	/* The BAR may have got its address since the device was registered. */
+	if (!bar->range.start)
+		p2pdma_bar_note(bar);
+	if (p2pdma_bar_in_place(bar))
+		return 0;
+
+	pci_err(bar->p2pdma->pdev, "p2pdma: BAR %td has moved since the device was registered; let the driver bind again\n",
+		bar - bar->p2pdma->bars);
+	return -EBUSY;
+}
+
+/* Add a region to the pool, and p2pmem/ with the first one. */
+static int p2pdma_add_region(struct p2pdma_bar *bar, const struct range *range)
 {
 	struct pci_p2pdma *p2pdma = bar->p2pdma;
 	struct kobject *kobj = &p2pdma->pdev->dev.kobj;
 	bool first = list_empty(&p2pdma->regions);
-	int ret = 0;
+	int ret = p2pdma_check_bar(bar);
 
-	/* The BAR may have got its address since the device was registered. */
-	if (!bar->range.start)
-		p2pdma_bar_note(bar);
-	if (!p2pdma_bar_in_place(bar)) {
-		pci_err(p2pdma->pdev, "p2pdma: BAR %td has moved since the device was registered; let the driver bind again\n",
-			bar - p2pdma->bars);
-		return -EBUSY;
-	}
-
-	if (first)
+	if (!ret && first)
 		ret = sysfs_create_group(kobj, &p2pdma_group);
 	if (ret)
 		return ret;
@@ -315,33 +325,78 @@ static int p2pdma_add_pages(struct p2pdma_bar *bar, const struct range *range)
 	return ret;
 }
 
-/* Register @range, and @pdev if it isn't yet; on an error undo everything */
-static int p2pdma_register(struct pci_dev *pdev, int bar,
-			   const struct range *range)
+/*
+ * The state of @pdev, created if there is none, to register memory in it.  Until
+ * p2pdma_register_end() the teardown isn't among the devres entries, so that
+ * entries added meanwhile are released after it.
+ */
+static struct pci_p2pdma *p2pdma_register_begin(struct pci_dev *pdev)
 {
 	struct pci_p2pdma *p2pdma = p2pdma_registered(pdev);
-	int ret;
 
-	if (p2pdma) {
-		/* Released already if the driver is leaving. */
-		if (!devres_remove(&pdev->dev, p2pdma_teardown, NULL, NULL))
-			return -ENODEV;
-		ret = p2pdma_add_pages(&p2pdma->bars[bar], range);
-		devres_add(&pdev->dev, p2pdma->teardown);
-		return ret;
-	}
-
-	p2pdma = p2pdma_create(pdev);
 	if (!p2pdma)
-		return -ENOMEM;
+		return p2pdma_create(pdev) ?: ERR_PTR(-ENOMEM);
+	/* Released already if the driver is leaving. */
+	if (!devres_remove(&pdev->dev, p2pdma_teardown, NULL, NULL))
+		return ERR_PTR(-ENODEV);
+	return p2pdma;
+}
 
-	ret = p2pdma_add_pages(&p2pdma->bars[bar], range);
-	if (ret) {
+/* @ret: of the registration; on an error a state just created is freed */
+static void p2pdma_register_end(struct pci_p2pdma *p2pdma, int ret)
+{
+	struct pci_dev *pdev = p2pdma->pdev;
+
+	if (p2pdma_registered(pdev)) {
+		devres_add(&pdev->dev, p2pdma->teardown);
+	} else if (!ret) {
+		p2pdma_announce(p2pdma);
+	} else {
 		devres_free(p2pdma->teardown);
 		devres_release(&pdev->dev, p2pdma_release, NULL, NULL);
+	}
+}
+
+/*
+ * Register @range of a BAR: in the pool, or with @ops as pages that a driver
+ * allocates itself.  On an error nothing has changed.
+ */
+static int p2pdma_register(struct pci_dev *pdev, int bar,
+			   const struct range *range,
+			   enum p2pdma_memory_type type,
+			   const struct p2pdma_pages_ops *ops)
+{
+	struct pci_p2pdma *p2pdma;
+	int ret;
+
+	guard(mutex)(&p2pdma_lock);
+	if (p2pdma_mem_taken(range) || p2pdma_pages_have(range)) {
+		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
+			bar, range->start, range->end);
+		return -EBUSY;
+	}
+
+	p2pdma = p2pdma_register_begin(pdev);
+	if (IS_ERR(p2pdma)) {
+		ret = PTR_ERR(p2pdma);
+	} else {
+		if (ops)
+			ret = p2pdma_check_bar(&p2pdma->bars[bar]) ?:
+			      p2pdma_pages_add(&p2pdma->bars[bar], range, type,
+					       ops);
+		else
+			ret = p2pdma_add_region(&p2pdma->bars[bar], range);
+		p2pdma_register_end(p2pdma, ret);
+	}
+	if (ret) {
+		pci_err(pdev, "p2pdma: can't register BAR %d %#llx-%#llx: %pe\n",
+			bar, range->start, range->end, ERR_PTR(ret));
 		return ret;
 	}
-	p2pdma_announce(p2pdma);
+
+	pci_info(pdev, "p2pdma: registered BAR %d %#llx-%#llx%s\n",
+		 bar, range->start, range->end,
+		 ops ? ", pages of a driver" : "");
 	return 0;
 }
 
@@ -387,28 +442,86 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 	int ret;
 
 	ret = p2pdma_check_range(pdev, bar, size, offset, &range);
-	if (ret)
-		return ret;
-
-	guard(mutex)(&p2pdma_lock);
-	if (p2pdma_mem_taken(&range)) {
-		pci_err(pdev, "p2pdma: BAR %d %#llx-%#llx is registered already, in part at least\n",
-			bar, range.start, range.end);
-		return -EBUSY;
-	}
-
-	ret = p2pdma_register(pdev, bar, &range);
-	if (ret) {
-		pci_err(pdev, "p2pdma: can't register BAR %d %#llx-%#llx: %pe\n",
-			bar, range.start, range.end, ERR_PTR(ret));
-		return ret;
-	}
-
-	pci_info(pdev, "p2pdma: registered BAR %d %#llx-%#llx\n",
-		 bar, range.start, range.end);
-	return 0;
+	return ret ?: p2pdma_register(pdev, bar, &range, P2PDMA_UNCACHED, NULL);
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_add_resource);
+
+/**
+ * p2pdma_add_pages - register a part of a BAR as pages that a driver allocates itself
+ * @owner: device with the BAR, bound to a driver, not necessarily the calling one
+ * @bar: number of the BAR, 0 to 5
+ * @size: bytes, 0 for the rest of the BAR from @offset on
+ * @offset: start of the range in the BAR, in bytes
+ * @type: how CPUs access the memory
+ * @ops: operations, valid until the pages are removed
+ *
+ * For drivers that have an allocator of their own: nothing is added to the
+ * device's pool, its ``p2pmem/`` or heap, and no search for a provider finds the
+ * pages.  The range gets struct pages, all of them free.  The driver takes pages by
+ * p2pdma_take_page() and passes them on, for example by vm_insert_page() with the
+ * protection of p2pdma_page_prot(), or in scatterlists.  The last put_page() of a
+ * taken page calls p2pdma_pages_ops::page_free().
+ *
+ * The range must be aligned to memremap_compat_align() (2 MiB on most machines).
+ * Several ranges can be registered, also beside ranges of the pool.  CPU mappings
+ * of it that exist (ioremap() and the like) must have the same memory type.
+ *
+ * p2pdma_remove_pages() removes the pages.  When the driver that @owner is bound to
+ * leaves, they are removed, too.
+ *
+ * Context: may sleep.  Calls are serialised; the caller makes sure that @owner's
+ * driver doesn't leave meanwhile.
+ * Return:
+ * * 0 - registered
+ * * -EINVAL - no such BAR, no memory BAR, range out of its bounds or not
+ *   aligned; unknown @type; an operation is missing
+ * * -ENODEV - the BAR has no address, or the driver is leaving
+ * * -EBUSY - a part of the range has struct pages already, or is mapped with
+ *   another memory type, or the BAR has moved since the device's first
+ *   registration
+ * * -EOPNOTSUPP - the kernel can't map memory at that address, or not with that
+ *   type, or has no P2PDMA
+ * * -ENOMEM - no memory for struct pages
+ *
+ * or the errno of memremap_pages().  On an error nothing has changed, and the log
+ * has the cause.
+ */
+int p2pdma_add_pages(struct pci_dev *owner, int bar, size_t size, u64 offset,
+		     enum p2pdma_memory_type type,
+		     const struct p2pdma_pages_ops *ops)
+{
+	struct range range;
+	int ret;
+
+	if (!ops || !ops->page_free || !ops->reclaim) {
+		pci_err(owner, "p2pdma: pages need both operations, page_free and reclaim\n");
+		return -EINVAL;
+	}
+	ret = p2pdma_check_range(owner, bar, size, offset, &range) ?:
+	      p2pdma_pages_check_type(owner, type);
+	return ret ?: p2pdma_register(owner, bar, &range, type, ops);
+}
+EXPORT_SYMBOL_GPL(p2pdma_add_pages);
+
+/**
+ * p2pdma_remove_pages - remove the pages of p2pdma_add_pages()
+ * @owner: the device
+ * @bar: number of the BAR
+ * @offset: start of the range in the BAR, as it was registered
+ *
+ * No page can be taken any more; p2pdma_pages_ops::reclaim() is called, unless the
+ * pages are being removed already; then this waits until no page is taken, and the
+ * struct pages are gone.  While it waits, the log says every 10 seconds for which
+ * page.  Has no effect if there are no such pages (any more).
+ *
+ * Context: may sleep.  Not within reclaim(); no locks are held that page_free() or
+ * reclaim() takes.
+ */
+void p2pdma_remove_pages(struct pci_dev *owner, int bar, u64 offset)
+{
+	p2pdma_pages_remove(owner, bar, offset);
+}
+EXPORT_SYMBOL_GPL(p2pdma_remove_pages);
 
 /**
  * pci_p2pmem_publish - publish or unpublish a device's memory

@@ -8,7 +8,7 @@
  *   sysfs, heap          interfaces to user space
  *   dmabuf, phys_list    memory that is passed to other drivers
  *   map                  DMA addresses
- *   mem                  memory with struct pages
+ *   mem, pages           memory with struct pages: of the pool, of a driver
  *   pool                 the allocator
  *   cache                cached verdicts, and what was logged about them
  *   log                  log messages
@@ -43,7 +43,8 @@
  * p2pdma_pool_cpu::lock.
  *
  * Never held around another lock: p2pdma_admit_lock for the administrator's
- * host bridges, and p2pdma_buffers_lock for an owner's list of dma-bufs.
+ * host bridges, p2pdma_buffers_lock for an owner's list of dma-bufs, and
+ * p2pdma_pages_lock for the list of ranges with drivers' pages.
  *
  * Readers of pci_dev::p2pdma, of the list of devices with memory and of cached
  * verdicts need only RCU.
@@ -53,9 +54,11 @@
 #define _DRIVERS_PCI_P2PDMA_H
 
 #include <linux/atomic.h>
+#include <linux/completion.h>
 #include <linux/dma-map-ops.h>
 #include <linux/hashtable.h>
 #include <linux/iommu-dma.h>
+#include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
 #include <linux/pci.h>
@@ -135,14 +138,32 @@ struct pci_p2pdma {
  * memunmap_pages() waits for them: while memory is allocated, its region and
  * struct pci_p2pdma stay.  If the module that registered the region has removed
  * the page map, pgmap.ref is dead, and every allocation fails.
+ *
+ * Of a region in struct p2pdma_pages only @bar, @type and @pgmap are used.
  */
 struct p2pdma_region {
 	struct p2pdma_bar *bar;
 	struct p2pdma_chunk *chunk;	/* of the pool */
 	void *start;
 	size_t size;			/* in bytes */
+	enum p2pdma_memory_type type;
 	struct list_head node;		/* in pci_p2pdma::regions */
 	struct dev_pagemap pgmap;
+};
+
+/*
+ * A part of a BAR whose pages a driver allocates.  A page is free or taken; a
+ * taken one holds a reference on region.pgmap.ref.
+ */
+struct p2pdma_pages {
+	struct p2pdma_region region;
+	const struct p2pdma_pages_ops *ops;
+	unsigned long *taken;		/* a bit for each page */
+	unsigned long count;		/* pages */
+	bool going;			/* no page can be taken */
+	struct completion gone;		/* the struct pages are gone */
+	struct kref refs;		/* of the registration, and of waiters */
+	struct list_head node;		/* in the list of all */
 };
 
 /*
@@ -267,16 +288,18 @@ void p2pdma_explain_refusal(struct pci_p2pdma *p2pdma, struct device *client,
 #define P2PDMA_USER_SIZE	SZ_1T
 
 /*
- * Protection of user mappings, by p2pmem/allocate or as a dma-buf: uncached and
- * not encrypted like the kernel's own mapping, since aliases must agree.  On
- * arm64 the kernel's mapping is Device memory, where unaligned accesses and the
- * dc zva of memset() fault; user space gets Normal Non-cacheable memory, also
- * uncached.
+ * Protection of user mappings: of the same memory type as the kernel's own mapping
+ * and not encrypted, since aliases must agree.  On arm64 the kernel's mapping of
+ * uncached memory is Device memory, where unaligned accesses and the dc zva of
+ * memset() fault; user space gets Normal Non-cacheable memory, also uncached.
  */
-static inline pgprot_t p2pdma_user_pgprot(pgprot_t prot)
+static inline pgprot_t p2pdma_user_pgprot(pgprot_t prot,
+					  enum p2pdma_memory_type type)
 {
-	prot = IS_ENABLED(CONFIG_ARM64) ? pgprot_writecombine(prot) :
-					  pgprot_noncached(prot);
+	if (type == P2PDMA_WRITE_COMBINED || IS_ENABLED(CONFIG_ARM64))
+		prot = pgprot_writecombine(prot);
+	else
+		prot = pgprot_noncached(prot);
 	return pgprot_decrypted(prot);
 }
 
@@ -293,6 +316,16 @@ struct address_space *p2pdma_user_mapping(void);
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region);
 void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size);
+
+/* ---- p2pdma_pages.c: memory with struct pages that a driver allocates ---- */
+
+int p2pdma_pages_check_type(struct pci_dev *owner, enum p2pdma_memory_type type);
+int p2pdma_pages_add(struct p2pdma_bar *bar, const struct range *range,
+		     enum p2pdma_memory_type type,
+		     const struct p2pdma_pages_ops *ops);
+bool p2pdma_pages_have(const struct range *range);
+void p2pdma_pages_remove(struct pci_dev *owner, int bar, u64 offset);
+void p2pdma_pages_remove_all(struct pci_dev *owner);
 
 /* ---- p2pdma_map.c: DMA addresses of provider memory ---- */
 

@@ -424,7 +424,8 @@ static int p2pdma_buffer_mmap(struct dma_buf *dmabuf,
 	if (ret)
 		return ret;
 
-	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot);
+	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot,
+					       P2PDMA_UNCACHED);
 	/*
 	 * Neither VM_PFNMAP nor VM_IO: with these, VFIO, KVM and others would
 	 * look up PFNs, and use them after the revocation.  Pages can't be

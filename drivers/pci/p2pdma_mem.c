@@ -98,7 +98,9 @@ static struct p2pdma_region *p2pdma_region_search(struct pci_dev *pdev,
 		return NULL;
 
 	region = p2pdma_region(page->pgmap);
-	return region->bar->p2pdma->pdev == pdev ? region : NULL;
+	/* Not pages that a driver allocates: they belong to no chunk. */
+	return region->chunk && region->bar->p2pdma->pdev == pdev ? region :
+								    NULL;
 }
 
 /* Like p2pdma_region_search(), faster for the first region of a bound @pdev */
@@ -535,7 +537,8 @@ int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 	if (IS_ERR(p2pdma))
 		return PTR_ERR(p2pdma);
 
-	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot);
+	vma->vm_page_prot = p2pdma_user_pgprot(vma->vm_page_prot,
+					       P2PDMA_UNCACHED);
 	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP);
 	vma->vm_ops = &p2pdma_vm_ops;
 

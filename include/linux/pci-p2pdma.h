@@ -21,8 +21,10 @@
 #include <linux/errno.h>
 #include <linux/p2pdma-reason.h>
 #include <linux/pci.h>
+#include <linux/pgtable.h>
 #include <linux/sysfs.h>
 
+struct page;
 struct scatterlist;
 
 /**
@@ -68,6 +70,35 @@ struct p2pdma_route {
 	struct pci_dev *blocking[2];
 };
 
+/**
+ * enum p2pdma_memory_type - how CPUs access memory in a BAR
+ * @P2PDMA_UNCACHED: one access after the other, as with ioremap()
+ * @P2PDMA_WRITE_COMBINED: writes may be combined and delayed, as with ioremap_wc()
+ */
+enum p2pdma_memory_type {
+	P2PDMA_UNCACHED,
+	P2PDMA_WRITE_COMBINED,
+};
+
+/**
+ * struct p2pdma_pages_ops - operations on pages that a driver allocates itself
+ * @page_free: The last reference on a page of p2pdma_take_page() was put, so that it
+ *	is neither mapped nor the target of DMA: it is the driver's again, which may
+ *	take it at once.  page->zone_device_data is as it was set.  Called in any
+ *	context but NMI; must not sleep.
+ * @reclaim: The pages of @owner are about to be removed, by p2pdma_remove_pages()
+ *	or since the driver that @owner is bound to has left.  Zaps mappings, revokes
+ *	what was exported and puts all references that the driver itself holds; the
+ *	core then waits for the rest.  Pages can no longer be taken, and when
+ *	reclaim() has returned, no struct page may be accessed but by who holds a
+ *	reference.  Called once for each range; may sleep; device_lock() of @owner may
+ *	be held.
+ */
+struct p2pdma_pages_ops {
+	void (*page_free)(struct page *page);
+	void (*reclaim)(struct pci_dev *owner);
+};
+
 #ifdef CONFIG_PCI_P2PDMA
 
 /* Providers: register a BAR and publish its memory */
@@ -75,6 +106,14 @@ int pci_p2pdma_add_resource(struct pci_dev *pdev, int bar, size_t size,
 			    u64 offset);
 void pci_p2pmem_publish(struct pci_dev *pdev, bool publish);
 bool pci_has_p2pmem(struct pci_dev *pdev);
+
+/* Providers with an allocator of their own */
+int p2pdma_add_pages(struct pci_dev *owner, int bar, size_t size, u64 offset,
+		     enum p2pdma_memory_type type,
+		     const struct p2pdma_pages_ops *ops);
+void p2pdma_remove_pages(struct pci_dev *owner, int bar, u64 offset);
+int p2pdma_take_page(struct page *page, void *data);
+pgprot_t p2pdma_page_prot(const struct page *page, pgprot_t prot);
 
 /* Providers without struct pages, and mapping of provider memory by address */
 int pcim_p2pdma_init(struct pci_dev *pdev);
@@ -126,6 +165,26 @@ static inline void pci_p2pmem_publish(struct pci_dev *pdev, bool publish) { }
 static inline bool pci_has_p2pmem(struct pci_dev *pdev)
 {
 	return false;
+}
+
+static inline int p2pdma_add_pages(struct pci_dev *owner, int bar, size_t size,
+				   u64 offset, enum p2pdma_memory_type type,
+				   const struct p2pdma_pages_ops *ops)
+{
+	return -EOPNOTSUPP;
+}
+
+static inline void p2pdma_remove_pages(struct pci_dev *owner, int bar,
+				       u64 offset) { }
+
+static inline int p2pdma_take_page(struct page *page, void *data)
+{
+	return -ENODEV;
+}
+
+static inline pgprot_t p2pdma_page_prot(const struct page *page, pgprot_t prot)
+{
+	return prot;
 }
 
 static inline int pcim_p2pdma_init(struct pci_dev *pdev)
