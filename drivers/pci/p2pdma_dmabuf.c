@@ -240,13 +240,19 @@ static int p2pdma_buffer_attach(struct dma_buf *dmabuf,
 }
 
 /*
- * An importer that pins memory doesn't unmap it in move_notify(): a network
- * adapter without page faults would continue to write to memory that was
- * revoked and allocated again.
+ * Memory doesn't move, so there is nothing to do for a pin.  But most importers
+ * that pin memory don't stop in move_notify(): a network adapter without page
+ * faults would continue to write to memory that was revoked and allocated
+ * again.
  */
 static int p2pdma_buffer_pin(struct dma_buf_attachment *attach)
 {
-	return -EOPNOTSUPP;
+	struct p2pdma_buffer *buffer = attach->dmabuf->priv;
+
+	dma_resv_assert_held(&buffer->resv);
+	if (buffer->revoked)
+		return -ENODEV;
+	return attach->importer_ops->revocable ? 0 : -EOPNOTSUPP;
 }
 
 static void p2pdma_buffer_unpin(struct dma_buf_attachment *attach)
@@ -503,8 +509,10 @@ static int p2pdma_buffer_check(struct p2pdma_buffer *buffer,
  * -EOPNOTSUPP.  Their devices must be able to reach the memory, or it fails
  * with -EREMOTEIO, and the log has the reason.  A device that can only read, or
  * only write, may attach; mapping for the other direction fails.  A mapping has
- * DMA addresses and no pages, in entries of up to 2 GiB.  Pinning and
- * dma_buf_vmap() fail.  User space can map the buffer; CPU access is uncached.
+ * DMA addresses and no pages, in entries of up to 2 GiB.  dma_buf_pin() fails
+ * with -EOPNOTSUPP, unless the importer is dma_buf_attach_ops::revocable: it
+ * then stops its device in move_notify(), like any other.  dma_buf_vmap()
+ * fails.  User space can map the buffer; CPU access is uncached.
  *
  * p2pdma_revoke() takes the memory back, and so does the core when the owner's
  * driver leaves, after its remove() has returned.  A revocation zaps user

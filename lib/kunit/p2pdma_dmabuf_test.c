@@ -58,6 +58,12 @@ static const struct dma_buf_attach_ops importer = {
 	.move_notify = notified,
 };
 
+static const struct dma_buf_attach_ops revocable_importer = {
+	.allow_peer2peer = true,
+	.revocable = true,
+	.move_notify = notified,
+};
+
 static const struct dma_buf_attach_ops importer_of_pages = {
 	.move_notify = notified,
 };
@@ -115,6 +121,23 @@ static void unmap(struct dma_buf_attachment *attachment, struct sg_table *sgt,
 		  enum dma_data_direction dir)
 {
 	dma_buf_unmap_attachment_unlocked(attachment, sgt, dir);
+}
+
+static int pin(struct dma_buf_attachment *attachment)
+{
+	int ret;
+
+	dma_resv_lock(attachment->dmabuf->resv, NULL);
+	ret = dma_buf_pin(attachment);
+	dma_resv_unlock(attachment->dmabuf->resv);
+	return ret;
+}
+
+static void unpin(struct dma_buf_attachment *attachment)
+{
+	dma_resv_lock(attachment->dmabuf->resv, NULL);
+	dma_buf_unpin(attachment);
+	dma_resv_unlock(attachment->dmabuf->resv);
 }
 
 /* Attach client a and map all of the buffer, for the client to write */
@@ -198,6 +221,41 @@ static void revoked(struct kunit *test)
 	drop(&export);
 	p2pdma_test_leave(test, export.owner, export.driver);
 	KUNIT_EXPECT_EQ(test, export.released, 1);
+}
+
+/* Who says that it can be revoked may pin, until the memory is revoked. */
+static void pinned(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment, *other;
+	struct export export;
+	struct sg_table *sgt;
+
+	create(test, &export, NULL, NULL);
+	attachment = attach(&export, "a", &revocable_importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	KUNIT_EXPECT_EQ(test, pin(attachment), 0);
+	KUNIT_EXPECT_EQ(test, pin(attachment), 0);
+	sgt = map(attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, sgt);
+	unpin(attachment);
+
+	/* The pin of one importer isn't that of another. */
+	other = attach(&export, "c", &importer);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, other);
+	KUNIT_EXPECT_EQ(test, pin(other), -EOPNOTSUPP);
+	dma_buf_detach(export.dmabuf, other);
+
+	/* Revoked while it is pinned and mapped */
+	p2pdma_revoke(export.dmabuf);
+	expect_gone(&export, attachment);
+	KUNIT_EXPECT_EQ(test, pin(attachment), -ENODEV);
+	unmap(attachment, sgt, DMA_FROM_DEVICE);
+	unpin(attachment);
+	KUNIT_EXPECT_EQ(test, pin(attachment), -ENODEV);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+	KUNIT_EXPECT_EQ(test, export.released, 1);
+	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
 static void driver_leaves(struct kunit *test)
@@ -424,6 +482,62 @@ static void revoked_and_unmapped(struct kunit *test)
 	p2pdma_test_leave(test, export.owner, export.driver);
 }
 
+/* An importer that unmaps and unpins in move_notify(), and may then pin anew */
+struct pinner {
+	struct export *export;
+	struct sg_table *sgt;
+	int pin;
+	int map;
+};
+
+static void give_up(struct dma_buf_attachment *attachment)
+{
+	struct pinner *pinner = attachment->importer_priv;
+
+	dma_buf_unmap_attachment(attachment, pinner->sgt, DMA_FROM_DEVICE);
+	dma_buf_unpin(attachment);
+	pinner->export->notified++;
+	pinner->pin = dma_buf_pin(attachment);
+	pinner->map = PTR_ERR(dma_buf_map_attachment(attachment,
+						     DMA_FROM_DEVICE));
+}
+
+static const struct dma_buf_attach_ops pinner_ops = {
+	.allow_peer2peer = true,
+	.revocable = true,
+	.move_notify = give_up,
+};
+
+/* Mappings are undone within move_notify(): no fence is waited for. */
+static void pinned_and_driver_leaves(struct kunit *test)
+{
+	struct dma_buf_attachment *attachment;
+	struct pinner pinner = { };
+	struct export export;
+	struct fence *fence;
+	struct pci_dev *a;
+
+	create(test, &export, NULL, NULL);
+	a = p2pdma_test_dev(test, export.fabric, "a");
+	pinner.export = &export;
+	attachment = dma_buf_dynamic_attach(export.dmabuf, &a->dev, &pinner_ops,
+					    &pinner);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
+	KUNIT_ASSERT_EQ(test, pin(attachment), 0);
+	pinner.sgt = map(attachment, DMA_FROM_DEVICE);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, pinner.sgt);
+	fence = add_fence(&export, &fence_ops, LIMIT);
+
+	p2pdma_test_leave(test, export.owner, export.driver);
+	expect_gone(&export, attachment);
+	KUNIT_EXPECT_EQ(test, pinner.pin, -ENODEV);
+	KUNIT_EXPECT_EQ(test, pinner.map, -ENODEV);
+	KUNIT_EXPECT_FALSE(test, dma_fence_is_signaled(&fence->base));
+	end_fence(fence);
+	dma_buf_detach(export.dmabuf, attachment);
+	drop(&export);
+}
+
 /* Fails as radeon's wait does while its GPU hangs */
 static signed long fail_to_wait(struct dma_fence *base, bool intr,
 				signed long timeout)
@@ -504,11 +618,13 @@ static void refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, PTR_ERR(dma_buf_attach(export.dmabuf, &a->dev)),
 			-EOPNOTSUPP);
 
+	KUNIT_EXPECT_EQ(test, PTR_ERR(attach(&export, "e",
+					     &revocable_importer)),
+			-EREMOTEIO);
+
 	attachment = attach(&export, "a", &importer);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, attachment);
-	dma_resv_lock(export.dmabuf->resv, NULL);
-	KUNIT_EXPECT_EQ(test, dma_buf_pin(attachment), -EOPNOTSUPP);
-	dma_resv_unlock(export.dmabuf->resv);
+	KUNIT_EXPECT_EQ(test, pin(attachment), -EOPNOTSUPP);
 	dma_buf_detach(export.dmabuf, attachment);
 
 	KUNIT_EXPECT_EQ(test, export.released, 0);
@@ -814,11 +930,13 @@ static void revoked_without_memory(struct kunit *test)
 static struct kunit_case cases[] = {
 	KUNIT_CASE(mapped),
 	KUNIT_CASE(revoked),
+	KUNIT_CASE(pinned),
 	KUNIT_CASE(driver_leaves),
 	KUNIT_CASE(drivers_leave),
 	KUNIT_CASE(closed_with_fence),
 	KUNIT_CASE(revoked_with_fence),
 	KUNIT_CASE(revoked_and_unmapped),
+	KUNIT_CASE(pinned_and_driver_leaves),
 	KUNIT_CASE(waiting_fails),
 	KUNIT_CASE(bar_moved),
 	KUNIT_CASE(refused),

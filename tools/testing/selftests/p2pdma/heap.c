@@ -909,6 +909,8 @@ TEST_F(import, attach)
 
 	if (is_refused()) {
 		EXPECT_EQ(-EREMOTEIO, fd);
+		EXPECT_EQ(-EREMOTEIO, import_buffer(self->fd, self->client,
+						    "revocable"));
 		return;
 	}
 	ASSERT_LE(0, fd);
@@ -967,16 +969,41 @@ TEST_F(import, map)
 	close(fd);
 }
 
-/* Pins and kernel mappings are refused: they couldn't be revoked. */
+/*
+ * Pins and kernel mappings are refused: they couldn't be revoked.  Only pins of
+ * an importer that says it can be revoked are accepted.
+ */
 TEST_F(import, neither_pinned_nor_vmapped)
 {
-	int fd = import_buffer(self->fd, source.bdf, "dynamic");
-
 	/* Any device will do. */
+	int fd = import_buffer(self->fd, source.bdf, "dynamic");
+	int revocable = import_buffer(self->fd, source.bdf, "revocable");
+
 	ASSERT_LE(0, fd);
+	ASSERT_LE(0, revocable);
+	EXPECT_EQ(0, say(revocable, "pin"));
 	EXPECT_EQ(-EOPNOTSUPP, say(fd, "pin"));
 	EXPECT_EQ(-EINVAL, say(fd, "vmap"));
+	EXPECT_EQ(-EINVAL, say(revocable, "vmap"));
+	EXPECT_EQ(0, say(revocable, "unpin"));
+	close(revocable);
 	close(fd);
+}
+
+/* A pinned buffer's memory is freed when the importer drops it. */
+TEST_F(import, pinned_and_closed)
+{
+	int fd = import_buffer(self->fd, source.bdf, "revocable");
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(0, say(fd, "pin"));
+	EXPECT_EQ(0, say(fd, "map both"));
+	close(self->fd);
+	self->fd = -1;
+	EXPECT_TAKEN(self->size);
+	EXPECT_EQ(0, ask(fd).notified);
+	close(fd);
+	EXPECT_TAKEN(0);
 }
 
 TEST_F(import, unbound)
@@ -1122,6 +1149,53 @@ TEST_F(import, unbound_with_fence)
 	EXPECT_EQ(0, fence_signal(fence));
 	if (late)
 		waitpid(unbinder, &status, 0);
+	close(fence);
+}
+
+/*
+ * A pinned importer unmaps when it is told: unbinding doesn't wait for a fence
+ * then, and the importer can't pin again.
+ */
+TEST_F(import, pinned_and_unbound)
+{
+	int fence = fence_open(), fd, other;
+	pid_t unbinder;
+	bool late;
+
+	if (is_refused())
+		SKIP(return, "P2PDMA_ROUTE says there is no route");
+	fd = import_buffer(self->fd, self->client, "revocable");
+	ASSERT_LE(0, fd);
+	other = import_buffer(self->fd, self->client, "dynamic");
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, say(fd, "pin"));
+	ASSERT_EQ(0, say(fd, "pin"));
+	ASSERT_EQ(0, say(fd, "map read"));
+	ASSERT_EQ(0, say(fd, "map both"));
+	expect_mapped(_metadata, fd, &source.memory, self->size);
+	EXPECT_EQ(-EOPNOTSUPP, say(other, "pin"));
+	ASSERT_LE(0, fence);
+	ASSERT_EQ(0, fence_add(fence, self->fd));
+
+	unbinder = fork();
+	if (!unbinder)
+		_exit(go() ? 1 : 0);
+	EXPECT_EQ(0, ended(unbinder, &late));
+	EXPECT_EQ(1, ask(fd).notified);
+	EXPECT_EQ(0, ask(fd).nr);
+	EXPECT_EQ(0, fence_signal(fence));
+	if (late)
+		waitpid(unbinder, NULL, 0);
+
+	EXPECT_EQ(-ENODEV, say(fd, "pin"));
+	EXPECT_EQ(-ENODEV, say(fd, "map both"));
+	EXPECT_EQ(-ENODEV, say(other, "pin"));
+	ASSERT_EQ(0, come());
+	EXPECT_TAKEN(0);
+	EXPECT_EQ(-ENODEV, say(fd, "pin"));
+	EXPECT_EQ(1, ask(fd).notified);
+	close(fd);
+	close(other);
 	close(fence);
 }
 

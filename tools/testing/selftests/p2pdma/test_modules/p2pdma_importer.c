@@ -10,8 +10,10 @@
  * /sys/kernel/debug/p2pdma_importer/importer
  *   "attach FD DEVICE KIND"  dma_buf_dynamic_attach() of the dma-buf FD. KIND is
  *                            "dynamic", "slow" (its device needs a second after
- *                            move_notify(), and a fence says so), "pages" (takes
- *                            no peer memory) or "static" (dma_buf_attach())
+ *                            move_notify(), and a fence says so), "revocable"
+ *                            (unmaps and unpins in move_notify(), and says that
+ *                            it does), "pages" (takes no peer memory) or
+ *                            "static" (dma_buf_attach())
  *   "map read|write|both"    dma_buf_map_attachment(); at most 4 at a time
  *   "unmap"                  undoes the last one
  *   "pin", "unpin", "detach"
@@ -58,8 +60,11 @@
 #define LINE_LENGTH	512
 #define MAX_MAPPINGS	4
 
-static const char * const kinds[] = { "dynamic", "slow", "pages", "static" };
-enum { DYNAMIC, SLOW, PAGES, STATIC };
+static const char * const kinds[] = {
+	"dynamic", "slow", "revocable", "pages", "static",
+};
+
+enum { DYNAMIC, SLOW, REVOCABLE, PAGES, STATIC };
 
 struct importer {
 	struct mutex lock;		/* serialises uses of one open file */
@@ -105,12 +110,16 @@ static void signal_work(struct work_struct *work)
 	dma_fence_signal(imp->fence);
 }
 
+static void release_all(struct importer *imp);
+
 static void move_notify(struct dma_buf_attachment *attach)
 {
 	struct importer *imp = attach->importer_priv;
 	struct dma_resv *resv = attach->dmabuf->resv;
 
 	imp->notified++;
+	if (imp->kind == REVOCABLE)
+		release_all(imp);
 	if (imp->kind != SLOW || imp->fence)
 		return;
 
@@ -129,8 +138,24 @@ static const struct dma_buf_attach_ops attach_ops = {
 	.move_notify = move_notify,
 };
 
+static const struct dma_buf_attach_ops attach_ops_revocable = {
+	.allow_peer2peer = true,
+#if HAVE_EXPORT
+	.revocable = true,
+#endif
+	.move_notify = move_notify,
+};
+
 static const struct dma_buf_attach_ops attach_ops_pages = {
 	.move_notify = move_notify,
+};
+
+static const struct dma_buf_attach_ops * const ops_of_kinds[] = {
+	[DYNAMIC] = &attach_ops,
+	[SLOW] = &attach_ops,
+	[REVOCABLE] = &attach_ops_revocable,
+	[PAGES] = &attach_ops_pages,
+	[STATIC] = NULL,
 };
 
 /* ---- Commands ---- */
@@ -141,10 +166,12 @@ static int run_attach(struct importer *imp, char *args)
 	char device[32], kind[16];
 	struct dma_buf *dmabuf;
 	struct device *dev;
-	int fd;
+	int fd, i;
 
-	if (sscanf(args, "%d %31s %15s", &fd, device, kind) != 3 ||
-	    match_string(kinds, ARRAY_SIZE(kinds), kind) < 0 || imp->attach)
+	if (sscanf(args, "%d %31s %15s", &fd, device, kind) != 3 || imp->attach)
+		return -EBADMSG;
+	i = match_string(kinds, ARRAY_SIZE(kinds), kind);
+	if (i < 0)
 		return -EBADMSG;
 
 	dmabuf = dma_buf_get(fd);
@@ -156,14 +183,8 @@ static int run_attach(struct importer *imp, char *args)
 		return -ENXIO;
 	}
 
-	imp->kind = match_string(kinds, ARRAY_SIZE(kinds), kind);
-	if (imp->kind == STATIC)
-		attach = dma_buf_attach(dmabuf, dev);
-	else
-		attach = dma_buf_dynamic_attach(dmabuf, dev,
-						imp->kind == PAGES ?
-						&attach_ops_pages :
-						&attach_ops, imp);
+	imp->kind = i;
+	attach = dma_buf_dynamic_attach(dmabuf, dev, ops_of_kinds[i], imp);
 	if (IS_ERR(attach)) {
 		put_device(dev);
 		dma_buf_put(dmabuf);
@@ -222,6 +243,15 @@ static int run_unpin(struct importer *imp, char *args)
 	imp->pins--;
 	dma_buf_unpin(imp->attach);
 	return 0;
+}
+
+/* Unmap and unpin all, under the reservation lock */
+static void release_all(struct importer *imp)
+{
+	while (imp->mappings)
+		run_unmap(imp, "");
+	while (imp->pins)
+		run_unpin(imp, "");
 }
 
 static int run_vmap(struct importer *imp, char *args)
@@ -301,10 +331,7 @@ static void detach(struct importer *imp)
 	dma_resv_lock(imp->dmabuf->resv, NULL);
 	if (iosys_map_is_set(&imp->vmap))
 		run_vunmap(imp, "");
-	while (imp->mappings)
-		run_unmap(imp, "");
-	while (imp->pins)
-		run_unpin(imp, "");
+	release_all(imp);
 	dma_resv_unlock(imp->dmabuf->resv);
 
 	dma_buf_detach(imp->dmabuf, imp->attach);
@@ -401,6 +428,9 @@ static ssize_t importer_read(struct file *file, char __user *buf, size_t count,
 	int i, n;
 
 	guard(mutex)(&imp->lock);
+	/* A revocable one's move_notify() unmaps. */
+	if (imp->attach)
+		dma_resv_lock(imp->dmabuf->resv, NULL);
 	n = scnprintf(imp->answer, LINE_LENGTH, "%d %d %#llx", imp->notified,
 		      READ_ONCE(imp->signaled), imp->value);
 	if (imp->mappings) {
@@ -409,6 +439,8 @@ static ssize_t importer_read(struct file *file, char __user *buf, size_t count,
 				       " %#llx %#x", (u64)sg_dma_address(sg),
 				       sg_dma_len(sg));
 	}
+	if (imp->attach)
+		dma_resv_unlock(imp->dmabuf->resv);
 	scnprintf(imp->answer + n, LINE_LENGTH - n, "\n");
 	return simple_read_from_buffer(buf, count, pos, imp->answer,
 				       strlen(imp->answer));
