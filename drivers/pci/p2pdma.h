@@ -123,6 +123,7 @@ struct pci_p2pdma {
 	struct p2pdma_region *first_region;	/* for RCU readers */
 	bool published;
 	atomic_long_t user_pages;	/* allocated for user space */
+	long user_limit;		/* of user_pages; LONG_MAX: none */
 	pgoff_t user_offset;		/* in p2pdma_user_mapping() */
 
 	/* Memory as dma-bufs */
@@ -310,6 +311,9 @@ int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range);
 void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
 			   struct p2pdma_region **region);
 int p2pdma_zero(void *addr, size_t size);	/* also used by the benchmark */
+size_t p2pdma_user_limit(const struct pci_p2pdma *p2pdma);
+void p2pdma_set_user_limit(struct pci_p2pdma *p2pdma, u64 limit);
+bool p2pdma_user_fits(struct pci_p2pdma *p2pdma, size_t size);
 int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma);
 void p2pdma_mem_revoke_user(struct pci_p2pdma *p2pdma);
 struct address_space *p2pdma_user_mapping(void);

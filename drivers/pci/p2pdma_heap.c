@@ -55,8 +55,7 @@ static int p2pdma_heap_fill(struct pci_p2pdma *p2pdma,
 	void *addr;
 	int ret;
 
-	/* Don't take memory that would only be freed again. */
-	if (p2pdma_pool_available(p2pdma->pool) < size)
+	if (!p2pdma_user_fits(p2pdma, size))
 		return READ_ONCE(p2pdma->published) ? -ENOMEM : -ENODEV;
 
 	for (; size; size -= piece) {

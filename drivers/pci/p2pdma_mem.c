@@ -247,6 +247,84 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
 /* ---- Pages for user space ---- */
 
 /**
+ * p2pdma_user_limit - how much user space may have allocated
+ * @p2pdma: the owner of the memory
+ *
+ * Context: any; never sleeps.
+ * Return: bytes; the size of the memory if there is no limit.
+ */
+size_t p2pdma_user_limit(const struct pci_p2pdma *p2pdma)
+{
+	size_t size = p2pdma_pool_size(p2pdma->pool);
+	long limit = READ_ONCE(p2pdma->user_limit);
+
+	return limit < size >> PAGE_SHIFT ? limit << PAGE_SHIFT : size;
+}
+
+/**
+ * p2pdma_set_user_limit - limit how much user space may have allocated
+ * @p2pdma: the owner of the memory
+ * @limit: bytes, rounded down to whole pages; the size of the memory or more:
+ *	no limit
+ *
+ * What is allocated stays, but nothing more is allocated until less than @limit
+ * is.
+ *
+ * Context: any; never sleeps.
+ */
+void p2pdma_set_user_limit(struct pci_p2pdma *p2pdma, u64 limit)
+{
+	WRITE_ONCE(p2pdma->user_limit,
+		   limit < p2pdma_pool_size(p2pdma->pool) ?
+		   limit >> PAGE_SHIFT : LONG_MAX);
+}
+
+static bool p2pdma_user_allowed(const struct pci_p2pdma *p2pdma, long used,
+				size_t pages)
+{
+	return (long)pages <= READ_ONCE(p2pdma->user_limit) - used;
+}
+
+/**
+ * p2pdma_user_fits - can user space allocate this much, as far as one can tell?
+ * @p2pdma: the owner of the memory
+ * @size: bytes, a multiple of PAGE_SIZE
+ *
+ * Who needs several allocations asks first, and so doesn't take memory that
+ * would only be freed again.
+ *
+ * Context: any; never sleeps.
+ * Return: false if that much isn't free, or would exceed the limit.
+ */
+bool p2pdma_user_fits(struct pci_p2pdma *p2pdma, size_t size)
+{
+	return p2pdma_pool_available(p2pdma->pool) >= size &&
+	       p2pdma_user_allowed(p2pdma,
+				   atomic_long_read(&p2pdma->user_pages),
+				   size >> PAGE_SHIFT);
+}
+
+/* Count pages that are about to be allocated, unless the limit is exceeded */
+static bool p2pdma_user_pages_add(struct pci_p2pdma *p2pdma, size_t pages)
+{
+	long used = atomic_long_read(&p2pdma->user_pages);
+
+	do {
+		if (!p2pdma_user_allowed(p2pdma, used, pages))
+			return false;
+	} while (!atomic_long_try_cmpxchg(&p2pdma->user_pages, &used,
+					  used + pages));
+	return true;
+}
+
+/* Pages are about to be freed; teardown waits until the count is 0. */
+static void p2pdma_user_pages_sub(struct pci_p2pdma *p2pdma, size_t pages)
+{
+	if (!atomic_long_sub_return(pages, &p2pdma->user_pages))
+		wake_up_var(&p2pdma->user_pages);
+}
+
+/**
  * p2pdma_alloc_user - allocate pages for user space
  * @pdev: the owner
  * @size: bytes, a multiple of PAGE_SIZE
@@ -256,7 +334,8 @@ EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
  * p2pdma_free_user() or with the last reference on the page.
  *
  * Context: any but NMI; never sleeps.
- * Return: kernel address of contiguous pages; NULL as for pci_alloc_p2pmem().
+ * Return: kernel address of contiguous pages; NULL as for pci_alloc_p2pmem(),
+ * or if p2pdma_user_limit() would be exceeded.
  */
 void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 			struct p2pdma_region **region)
@@ -268,29 +347,21 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 	/* Teardown waits for RCU readers before it frees the pool. */
 	guard(rcu)();
 	p2pdma = p2pdma_of(pdev);
-	addr = p2pdma ? p2pdma_pool_alloc_pages(p2pdma->pool, size, &priv) :
-			NULL;
-	if (!addr)
+	if (!p2pdma || !p2pdma_user_pages_add(p2pdma, pages))
 		return NULL;
 
-	*region = priv;
-	if (p2pdma_region_get(*region)) {
-		percpu_ref_get_many(&(*region)->pgmap.ref, pages - 1);
-		atomic_long_add(pages, &p2pdma->user_pages);
-		return addr;
+	addr = p2pdma_pool_alloc_pages(p2pdma->pool, size, &priv);
+	if (addr) {
+		*region = priv;
+		if (p2pdma_region_get(*region)) {
+			percpu_ref_get_many(&(*region)->pgmap.ref, pages - 1);
+			return addr;
+		}
+		for (at = addr; at < addr + size; at += PAGE_SIZE)
+			p2pdma_pool_free((*region)->chunk, at, PAGE_SIZE);
 	}
-	for (at = addr; at < addr + size; at += PAGE_SIZE)
-		p2pdma_pool_free((*region)->chunk, at, PAGE_SIZE);
+	p2pdma_user_pages_sub(p2pdma, pages);
 	return NULL;
-}
-
-/* Pages are about to be freed; teardown waits until the count is 0. */
-static void p2pdma_user_pages_sub(struct p2pdma_region *region, size_t pages)
-{
-	atomic_long_t *user_pages = &region->bar->p2pdma->user_pages;
-
-	if (!atomic_long_sub_return(pages, user_pages))
-		wake_up_var(user_pages);
 }
 
 /**
@@ -305,7 +376,7 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 {
 	void *end = addr + size;
 
-	p2pdma_user_pages_sub(region, size >> PAGE_SHIFT);
+	p2pdma_user_pages_sub(region->bar->p2pdma, size >> PAGE_SHIFT);
 	for (; addr < end; addr += PAGE_SIZE)
 		p2pdma_region_free(region, addr, PAGE_SIZE);
 }
@@ -318,7 +389,7 @@ static void p2pdma_page_free(struct page *page)
 	/* Reset before this, since the pool may hand the page out again. */
 	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
 
-	p2pdma_user_pages_sub(region, 1);
+	p2pdma_user_pages_sub(region->bar->p2pdma, 1);
 	p2pdma_region_free(region, page_to_virt(page), PAGE_SIZE);
 }
 
@@ -427,8 +498,8 @@ static int p2pdma_insert(struct vm_area_struct *vma, unsigned long start,
  * Context: may sleep.
  * Return: kernel address of contiguous pages, for p2pdma_free_user();
  * ERR_PTR(-ENODEV) the memory isn't published; ERR_PTR(-ENOMEM) nothing is
- * free; ERR_PTR(-EIO) the device doesn't respond, which is logged;
- * ERR_PTR(-EINTR) the process is being killed.
+ * free, or p2pdma_user_limit() is reached; ERR_PTR(-EIO) the device doesn't
+ * respond, which is logged; ERR_PTR(-EINTR) the process is being killed.
  */
 void *p2pdma_alloc_cleared(struct pci_p2pdma *p2pdma, size_t *size,
 			   struct p2pdma_region **region)
@@ -485,9 +556,7 @@ static struct pci_p2pdma *p2pdma_mmap_start(struct pci_dev *pdev,
 	p2pdma = p2pdma_of(pdev);
 	if (!p2pdma || !READ_ONCE(p2pdma->published))
 		return ERR_PTR(-ENODEV);
-	/* Don't take memory that would only be freed again. */
-	if (p2pdma_pool_available(p2pdma->pool) < size ||
-	    size > P2PDMA_USER_SIZE)
+	if (!p2pdma_user_fits(p2pdma, size) || size > P2PDMA_USER_SIZE)
 		return ERR_PTR(-ENOMEM);
 
 	/* By this offset teardown finds the mapping. */
@@ -517,9 +586,9 @@ static const struct vm_operations_struct p2pdma_vm_ops = {
  *
  * Context: may sleep.  The caller keeps p2pmem/allocate active.
  * Return: 0; -EINVAL the mapping is private, or its offset isn't 0; -ENODEV the
- * memory isn't published; -ENOMEM not enough memory is free, or there is no
- * memory for page tables; -EIO the device doesn't respond; -EINTR the process
- * is being killed.
+ * memory isn't published; -ENOMEM not enough memory is free, p2pdma_user_limit()
+ * would be exceeded, or there is no memory for page tables; -EIO the device
+ * doesn't respond; -EINTR the process is being killed.
  */
 int p2pdma_mem_mmap(struct pci_dev *pdev, struct vm_area_struct *vma)
 {
@@ -729,6 +798,7 @@ int p2pdma_mem_add(struct p2pdma_bar *bar, const struct range *range)
 int p2pdma_mem_init(struct pci_p2pdma *p2pdma)
 {
 	INIT_LIST_HEAD(&p2pdma->regions);
+	p2pdma->user_limit = LONG_MAX;
 	if (!p2pdma_user_file)
 		return -ENOMEM;
 	p2pdma->pool = p2pdma_pool_create(dev_to_node(&p2pdma->pdev->dev));

@@ -124,6 +124,16 @@ static const char *find_source(void)
 	return NULL;
 }
 
+static int limit(long long bytes)
+{
+	char path[PATH_MAX], text[32];
+
+	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/p2pmem/user_limit",
+		 source.bdf);
+	snprintf(text, sizeof(text), "%lld", bytes);
+	return file_write(path, text);
+}
+
 static void end_source(struct __test_metadata *_metadata)
 {
 	char driver[NAME_MAX];
@@ -432,6 +442,223 @@ TEST_F(heap, published_again_and_again)
 	for (i = 0; i < 200; i++)
 		ASSERT_EQ(0, test_call(source.bdf, "publish", "%d", i % 2));
 	EXPECT_TRUE(wait_for(heap_exists(), 10));
+}
+
+/* ---- The limit of what programs may hold ---- */
+
+FIXTURE(limit)
+{
+	int fd;
+};
+
+FIXTURE_SETUP(limit)
+{
+	const char *why = find_source();
+
+	if (why)
+		SKIP(return, "%s", why);
+	self->fd = heap_open();
+	ASSERT_LE(0, self->fd);
+	ASSERT_LT((long long)(4 * HOLES * page), source.all);
+}
+
+FIXTURE_TEARDOWN(limit)
+{
+	EXPECT_EQ(0, limit(LLONG_MAX));
+	close(self->fd);
+	end_source(_metadata);
+}
+
+/* Buffers of the heap and mappings of p2pmem/allocate count together. */
+TEST_F(limit, together)
+{
+	int fd[2];
+	char *p;
+
+	ASSERT_EQ(0, limit(8 * page + 1));
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 9 * page, O_RDWR));
+	errno = 0;
+	EXPECT_EQ(MAP_FAILED, p2pmem_map(source.bdf, 9 * page));
+	EXPECT_EQ(ENOMEM, errno);
+	EXPECT_TAKEN(0);
+
+	fd[0] = heap_allocate(self->fd, 5 * page, O_RDWR);
+	ASSERT_LE(0, fd[0]);
+	errno = 0;
+	EXPECT_EQ(MAP_FAILED, p2pmem_map(source.bdf, 4 * page));
+	EXPECT_EQ(ENOMEM, errno);
+	p = p2pmem_map(source.bdf, 2 * page);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page + 1, O_RDWR));
+	fd[1] = heap_allocate(self->fd, page, O_RDWR);
+	ASSERT_LE(0, fd[1]);
+	EXPECT_TAKEN(8 * page);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 1, O_RDWR));
+	errno = 0;
+	EXPECT_EQ(MAP_FAILED, p2pmem_map(source.bdf, 1));
+	EXPECT_EQ(ENOMEM, errno);
+
+	/* Each way of freeing makes room for as much. */
+	munmap(p + page, page);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 2 * page, O_RDWR));
+	close(fd[1]);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 3 * page, O_RDWR));
+	fd[1] = heap_allocate(self->fd, 2 * page, O_RDWR);
+	EXPECT_LE(0, fd[1]);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 1, O_RDWR));
+	close(fd[1]);
+	close(fd[0]);
+	munmap(p, page);
+	EXPECT_TAKEN(0);
+}
+
+/* A limit below what is held only stops new allocations. */
+TEST_F(limit, lowered)
+{
+	int fd[4], again, i;
+	char *p;
+
+	for (i = 0; i < 4; i++) {
+		fd[i] = heap_allocate(self->fd, 2 * page, O_RDWR);
+		ASSERT_LE(0, fd[i]);
+	}
+	p = map(fd[3], 2 * page);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_EQ(0, limit(5 * page));
+	fill(p, 2 * page, 171);
+	EXPECT_EQ(0, begin(fd[3]));
+	EXPECT_EQ(-1, first_wrong(p, 2 * page, 171));
+	EXPECT_TAKEN(8 * page);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
+	close(fd[0]);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
+	close(fd[1]);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 2 * page, O_RDWR));
+	again = heap_allocate(self->fd, page, O_RDWR);
+	EXPECT_LE(0, again);
+	close(again);
+
+	ASSERT_EQ(0, limit(0));
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
+	ASSERT_EQ(0, limit(source.all));
+	again = heap_allocate(self->fd, 64 * page, O_RDWR);
+	EXPECT_LE(0, again);
+	close(again);
+	munmap(p, 2 * page);
+	close(fd[2]);
+	close(fd[3]);
+}
+
+/* Pieces of a buffer count as one, and a revoked buffer doesn't count. */
+TEST_F(limit, fragmented_and_revoked)
+{
+	int single[2 * HOLES], heap, fd, again, i;
+
+	if (source.all > (long long)LARGE)
+		SKIP(return, "takes too long with so much memory");
+
+	fd = heap_allocate(self->fd, source.all - 2 * HOLES * page, O_RDWR);
+	ASSERT_LE(0, fd);
+	for (i = 0; i < 2 * HOLES; i++) {
+		single[i] = heap_allocate(self->fd, page, O_RDWR);
+		ASSERT_LE(0, single[i]);
+	}
+	close(fd);
+	for (i = 1; i < 2 * HOLES; i += 2)
+		close(single[i]);
+	EXPECT_TRUE(wait_for(available() ==
+			     source.all - (long long)(HOLES * page), 10));
+	fd = heap_allocate(self->fd, source.all - 2 * HOLES * page, O_RDWR);
+	ASSERT_LE(0, fd);
+
+	ASSERT_EQ(0, limit(source.all - 2 * page));
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, (HOLES - 1) * page, O_RDWR));
+	again = heap_allocate(self->fd, (HOLES - 2) * page, O_RDWR);
+	ASSERT_LE(0, again);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
+	EXPECT_EQ((long long)(2 * page), available());
+	close(fd);
+	for (i = 2; i < 2 * HOLES; i += 2)
+		close(single[i]);
+
+	/* What is held: a page, and the buffer of HOLES - 2 pages */
+	ASSERT_EQ(0, limit(HOLES * page));
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, 2 * page, O_RDWR));
+	ASSERT_EQ(0, go());
+	ASSERT_EQ(0, come());
+	EXPECT_EQ(p2pmem_number(source.bdf, "size"),
+		  p2pmem_number(source.bdf, "user_limit"));
+	ASSERT_EQ(0, limit(HOLES * page));
+	heap = heap_open();
+	ASSERT_LE(0, heap);
+	fd = heap_allocate(heap, HOLES * page, O_RDWR);
+	ASSERT_LE(0, fd);
+	close(again);
+	close(single[0]);
+	EXPECT_EQ(-ENOMEM, heap_allocate(heap, page, O_RDWR));
+	close(fd);
+	close(heap);
+}
+
+/*
+ * With a limit of one page only one process can have one.  The first gets it
+ * from the heap, others by p2pmem/allocate.
+ */
+static int *holders;
+
+static void hold_a_page(struct racer *racer)
+{
+	int heap = heap_open(), fd = -1, i;
+	void *p = MAP_FAILED;
+
+	for (i = 0; i < 100; i++) {
+		if (racer->nr)
+			p = p2pmem_map(source.bdf, page);
+		else
+			fd = heap_allocate(heap, page, O_RDWR);
+		if (fd < 0 && p == MAP_FAILED) {
+			racer->count[RACE_REFUSED]++;
+			continue;
+		}
+		racer->count[RACE_HAD]++;
+		if (__atomic_add_fetch(holders, 1, __ATOMIC_SEQ_CST) > 1)
+			racer->count[RACE_LOST]++;
+		__atomic_sub_fetch(holders, 1, __ATOMIC_SEQ_CST);
+		if (racer->nr)
+			munmap(p, page);
+		else
+			close(fd);
+	}
+	close(heap);
+}
+
+TEST_F(limit, parallel)
+{
+	struct race race;
+	int fd, i;
+
+	holders = mmap(NULL, page, PROT_READ | PROT_WRITE,
+		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)holders);
+	ASSERT_EQ(0, limit(page));
+	race_start(&race, 3, hold_a_page, NULL);
+	for (i = 0; i < times(ROUNDS); i++) {
+		EXPECT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS));
+		EXPECT_TRUE(wait_for(race_each(&race, RACE_REFUSED), SECONDS));
+		usleep(200000);
+	}
+	TH_LOG("%ld allocations, %ld refused", race_total(&race, RACE_HAD),
+	       race_total(&race, RACE_REFUSED));
+	EXPECT_EQ(0, race_total(&race, RACE_LOST));
+	race_stop(&race);
+
+	/* Nothing is counted that isn't held. */
+	EXPECT_TRUE(wait_for(available() == source.all, 10));
+	fd = heap_allocate(self->fd, page, O_RDWR);
+	EXPECT_LE(0, fd);
+	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
+	close(fd);
+	munmap(holders, page);
 }
 
 /* ---- Mappings ---- */
@@ -1502,6 +1729,8 @@ TEST_F_TIMEOUT(import, no_memory, 600)
 	if (!inject_faults(false))
 		SKIP(return, "no fault injection in this kernel");
 
+	/* A failed allocation doesn't count: the last one succeeds. */
+	ASSERT_EQ(0, limit(self->size + page));
 	for (nth = 1; failed; nth++) {
 		ASSERT_GT(1000, nth);
 		ret = call_failing(nth, call_allocate, &alloc, &failed);
@@ -1514,6 +1743,8 @@ TEST_F_TIMEOUT(import, no_memory, 600)
 			close(ret);
 		}
 	}
+	EXPECT_LE(0, ret);
+	EXPECT_EQ(0, limit(LLONG_MAX));
 	TH_LOG("allocate: %d allocations failed in turn", nth - 2);
 	EXPECT_LT(2, nth - 2);
 

@@ -20,6 +20,7 @@ static const struct {
 	{ "size",	0444 },
 	{ "available",	0444 },
 	{ "published",	0444 },
+	{ "user_limit",	0644 },
 	{ "allocate",	0660 },
 };
 
@@ -118,6 +119,60 @@ TEST_F(p2pmem, available_follows_a_mapping)
 	EXPECT_EQ(available, p2pmem_number(self->bdf, "available"));
 }
 
+/*
+ * Without a limit user_limit is the size.  A limit is in whole pages, and what
+ * can't be one is refused.  Others may hold memory, so nothing is allocated.
+ */
+TEST_F(p2pmem, user_limit)
+{
+	static const struct {
+		const char *text;
+		int error;
+	} wrong[] = {
+		{ "\n", -EINVAL },		{ "x", -EINVAL },
+		{ "-1", -EINVAL },		{ "1M", -EINVAL },
+		{ "0x1000", -EINVAL },		{ " 4096", -EINVAL },
+		{ "4096 4096", -EINVAL },	{ "max", -EINVAL },
+		{ "18446744073709551616", -ERANGE },
+		{ "99999999999999999999999", -ERANGE },
+	};
+	long long size = p2pmem_number(self->bdf, "size");
+	long page = sysconf(_SC_PAGESIZE);
+	const struct {
+		long long write, read;
+	} good[] = {
+		{ size - page, size - page }, { 0, 0 }, { 1, 0 },
+		{ page, page }, { 2 * page - 1, page }, { size - 1, size - page },
+		{ size, size }, { page, page }, { size + 1, size },
+		{ page, page }, { LLONG_MAX, size },
+	};
+	char path[PATH_MAX], text[32];
+	size_t i;
+
+	if (getuid())
+		SKIP(return, "needs root");
+
+	EXPECT_EQ(size, p2pmem_number(self->bdf, "user_limit"));
+	snprintf(path, sizeof(path), "%s", path_of(self->bdf, "user_limit"));
+	for (i = 0; i < ARRAY_SIZE(good); i++) {
+		snprintf(text, sizeof(text), "%lld\n", good[i].write);
+		EXPECT_EQ(0, file_write(path, text));
+		EXPECT_EQ(good[i].read, p2pmem_number(self->bdf, "user_limit"))
+			TH_LOG("%lld", good[i].write);
+	}
+
+	snprintf(text, sizeof(text), "%ld", page);
+	EXPECT_EQ(0, file_write(path, text));
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		EXPECT_EQ(wrong[i].error, file_write(path, wrong[i].text))
+			TH_LOG("%s", wrong[i].text);
+		EXPECT_EQ(page, p2pmem_number(self->bdf, "user_limit"));
+	}
+	EXPECT_EQ(0, file_write(path, "18446744073709551615"));
+	EXPECT_EQ(size, p2pmem_number(self->bdf, "user_limit"));
+	EXPECT_EQ(size, p2pmem_number(self->bdf, "size"));
+}
+
 /* Even root can't open files without a store method for writing. */
 TEST_F(p2pmem, numbers_are_read_only)
 {
@@ -164,7 +219,8 @@ TEST_F(p2pmem, nobody)
 
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDWR));
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDONLY));
-	for (i = 0; i < 3; i++) {
+	EXPECT_EQ(-EACCES, file_write(path_of(self->bdf, "user_limit"), "0"));
+	for (i = 0; i < 4; i++) {
 		fd = open(path_of(self->bdf, files[i].name), O_RDONLY);
 		EXPECT_LE(0, fd) TH_LOG("%s: %m", files[i].name);
 		close(fd);
