@@ -121,9 +121,9 @@ static void p2pdma_buffer_wait(struct p2pdma_buffer *buffer,
 			schedule_timeout_uninterruptible(P2PDMA_LOOK);
 		if (time_before(jiffies, warn))
 			continue;
-		pci_warn(buffer->p2pdma->pdev,
-			 "p2pdma: still waiting for a device to be done with a dma-buf of %zu bytes\n",
-			 p2pdma_phys_list_size(buffer->list));
+		dev_warn_ratelimited(&buffer->p2pdma->pdev->dev,
+				     "p2pdma: still waiting for a device to be done with a dma-buf of %zu bytes\n",
+				     p2pdma_phys_list_size(buffer->list));
 		warn = jiffies + P2PDMA_WARN;
 	}
 }

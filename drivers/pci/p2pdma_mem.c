@@ -443,7 +443,8 @@ static int p2pdma_mem_clear(struct pci_p2pdma *p2pdma, void *addr,
 		len = min_t(size_t, size - done, P2PDMA_CLEAR_SIZE);
 		ret = p2pdma_zero(addr + done, len);
 		if (ret) {
-			pci_err(p2pdma->pdev, "p2pdma: the memory doesn't answer, it can't be cleared\n");
+			dev_err_ratelimited(&p2pdma->pdev->dev,
+					    "p2pdma: the memory doesn't answer, it can't be cleared\n");
 			return ret;
 		}
 		cond_resched();
