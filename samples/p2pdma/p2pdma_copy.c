@@ -12,11 +12,13 @@
  * - It uses only the DMA addresses and lengths of the sg_table: peer memory may
  *   have no struct pages.
  * - Memory may move or be revoked while it is in use.  move_notify() stops the
- *   copy: when it returns, the engine no longer accesses the buffer.
+ *   copy: when it returns, the engine no longer accesses the buffer.  Engines
+ *   that can't be stopped aren't used.
  *
  * An engine is taken for one copy; copies take turns.
  */
 
+#include <linux/atomic.h>
 #include <linux/completion.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
@@ -60,7 +62,7 @@ struct copy {
 	struct mutex lock;
 	bool moved;		/* since the ends were mapped */
 	bool running;		/* the engine has descriptors of this copy */
-	unsigned int pending;	/* descriptors, counted down by callbacks */
+	atomic_t pending;	/* descriptors, and 1 until all are submitted */
 	enum dmaengine_tx_result result;
 	struct completion ended;
 };
@@ -109,6 +111,12 @@ static void copy_cursor_advance(struct copy_cursor *cursor, u64 length)
 	}
 }
 
+static void copy_put_pending(struct copy *copy)
+{
+	if (atomic_dec_and_test(&copy->pending))
+		complete(&copy->ended);
+}
+
 /* The engine is done with one descriptor; calls are serialized. */
 static void copy_callback(void *data, const struct dmaengine_result *result)
 {
@@ -116,8 +124,7 @@ static void copy_callback(void *data, const struct dmaengine_result *result)
 
 	if (copy->result == DMA_TRANS_NOERROR)
 		copy->result = result->result;
-	if (!--copy->pending)
-		complete(&copy->ended);
+	copy_put_pending(copy);
 }
 
 /* Stop the engine; no callback runs afterwards. */
@@ -127,7 +134,7 @@ static void copy_stop(struct copy *copy)
 
 	if (!copy->running)
 		return;
-	dmaengine_terminate_sync(copy->chan);
+	WARN_ON(dmaengine_terminate_sync(copy->chan));
 	copy->running = false;
 }
 
@@ -148,7 +155,10 @@ static const struct dma_buf_attach_ops copy_attach_ops = {
 	.move_notify = copy_move_notify,
 };
 
-/* Give the engine one descriptor for each pair of contiguous pieces. */
+/*
+ * Give the engine one descriptor for each pair of contiguous pieces.  It may
+ * start with the first, and be done with it, before it is told to.
+ */
 static int copy_submit(struct copy *copy)
 {
 	struct dma_async_tx_descriptor *tx;
@@ -169,10 +179,10 @@ static int copy_submit(struct copy *copy)
 			return -EIO;
 		tx->callback_result = copy_callback;
 		tx->callback_param = copy;
+		atomic_inc(&copy->pending);
 		if (dma_submit_error(dmaengine_submit(tx)))
 			return -EIO;
 
-		copy->pending++;
 		left -= piece;
 		if (!left)
 			break;
@@ -192,7 +202,7 @@ static int copy_start(struct copy *copy)
 	if (copy->moved)
 		return -ESTALE;
 
-	copy->pending = 0;
+	atomic_set(&copy->pending, 1);
 	copy->result = DMA_TRANS_NOERROR;
 	reinit_completion(&copy->ended);
 	copy->running = true;
@@ -202,6 +212,7 @@ static int copy_start(struct copy *copy)
 		return ret;
 	}
 	dma_async_issue_pending(copy->chan);
+	copy_put_pending(copy);
 	return 0;
 }
 
@@ -330,6 +341,13 @@ out_source:
 	return ret;
 }
 
+/* Can the engine end a copy, and wait for its callbacks? */
+static bool copy_engine_fits(struct dma_chan *chan, void *unused)
+{
+	return chan->device->device_terminate_all &&
+	       chan->device->device_synchronize;
+}
+
 static int copy_with_engine(struct copy *copy)
 {
 	dma_cap_mask_t mask;
@@ -341,12 +359,12 @@ static int copy_with_engine(struct copy *copy)
 
 	dma_cap_zero(mask);
 	dma_cap_set(DMA_MEMCPY, mask);
-	copy->chan = dma_request_chan_by_mask(&mask);
-	if (IS_ERR(copy->chan)) {
-		ret = -ENODEV;
-	} else {
+	copy->chan = dma_request_channel(mask, copy_engine_fits, NULL);
+	if (copy->chan) {
 		ret = copy_attached(copy);
 		dma_release_channel(copy->chan);
+	} else {
+		ret = -ENODEV;
 	}
 
 	mutex_unlock(&copy_turn);

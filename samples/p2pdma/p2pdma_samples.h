@@ -31,7 +31,8 @@ struct p2pdma_copy {
  *			overlapping the other; alignment that the engine lacks
  * EACCES		a source not opened to be read, a destination not opened
  *			to be written
- * ENODEV		no DMA engine, or it is unbound, or a buffer is revoked
+ * ENODEV		no DMA engine that can be stopped, or it is unbound, or
+ *			a buffer is revoked
  * EREMOTEIO		the engine can't reach a buffer; nothing was copied
  * EIO			the engine failed
  * ETIMEDOUT		the engine didn't finish in time, and was stopped

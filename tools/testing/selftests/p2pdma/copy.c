@@ -6,7 +6,8 @@
  * unbound, devices unplugged and processes killed while the engine copies.
  *
  * Needs an LSI 53C895A as the engine, and devices with memory: any with a heap
- * in /dev/dma_heap, ivshmem, bochs-display.  Skips without an engine.
+ * in /dev/dma_heap, ivshmem, bochs-display.  Skips without an engine.  Kinds of
+ * engines that QEMU lacks are made by a test module, for system memory.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -32,6 +33,7 @@
 #define ENGINE		"p2pdma_lsi"
 #define CLIENT		"p2pdma_copy"
 #define PROVIDER	"p2pdma_ivshmem"
+#define OTHER_ENGINE	"p2pdma_engine_test"
 #define HEAPS		"/dev/dma_heap/"
 #define SYSTEM		HEAPS "system"
 #define PEER_HEAP	HEAPS "p2pmem-"
@@ -1001,6 +1003,76 @@ TEST_F(copy, modules)
 	EXPECT_EQ(-ENODEV, copy_fds(self->client, victim.fd, 0,
 				    destination.fd, 0, 4));
 	memory_put(&victim);
+	memory_put(&source);
+	memory_put(&destination);
+}
+
+/* ---- Other engines ---- */
+
+FIXTURE(engine)
+{
+	int client;
+};
+
+FIXTURE_VARIANT(engine)
+{
+	const char *parameters;
+	int error;
+};
+
+/* It is done with each descriptor before the next is submitted. */
+FIXTURE_VARIANT_ADD(engine, done_at_once)
+{
+	.parameters = "",
+	.error = 0,
+};
+
+FIXTURE_VARIANT_ADD(engine, without_terminate)
+{
+	.parameters = "lacks=terminate",
+	.error = -ENODEV,
+};
+
+FIXTURE_VARIANT_ADD(engine, without_synchronize)
+{
+	.parameters = "lacks=synchronize",
+	.error = -ENODEV,
+};
+
+FIXTURE_SETUP(engine)
+{
+	unload(PROVIDER);
+	unload(CLIENT);
+	unload(ENGINE);
+	if (module_probe("-n -q", CLIENT))
+		SKIP(return, "no module " CLIENT " (CONFIG_SAMPLE_P2PDMA)");
+	ASSERT_EQ(0, module_probe("", CLIENT " timeout_ms=10000"));
+	ASSERT_EQ(0, module_load_with(OTHER_ENGINE, variant->parameters));
+	self->client = open("/dev/" CLIENT, O_RDWR | O_CLOEXEC);
+	ASSERT_LE(0, self->client);
+}
+
+FIXTURE_TEARDOWN(engine)
+{
+	close(self->client);
+	EXPECT_EQ(0, unload(CLIENT));
+	EXPECT_EQ(0, unload(OTHER_ENGINE));
+}
+
+/* Several pieces; an engine that can't be stopped isn't used. */
+TEST_F(engine, copy)
+{
+	const struct place place = { .path = SYSTEM };
+	const size_t size = MiB + 64 * KiB + 4 * KiB;
+	struct memory source, destination;
+
+	ASSERT_EQ(0, memory_get(&place, size, 0, &source));
+	ASSERT_EQ(0, memory_get(&place, size, 0, &destination));
+	memory_fill(&source, 700);
+	memory_fill(&destination, 701);
+	EXPECT_EQ(variant->error, copy_all(self->client, &source,
+					   &destination));
+	EXPECT_EQ(-1, memory_wrong(&destination));
 	memory_put(&source);
 	memory_put(&destination);
 }
