@@ -5,12 +5,15 @@
  */
 
 #include <linux/array_size.h>
+#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/cpumask.h>
 #include <linux/device.h>
 #include <linux/dma-heap.h>
 #include <linux/err.h>
 #include <linux/ioport.h>
+#include <linux/kthread.h>
 #include <linux/math.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -19,6 +22,7 @@
 #include <linux/range.h>
 #include <linux/rcupdate.h>
 #include <linux/scatterlist.h>
+#include <linux/sched.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
 #include <linux/workqueue.h>
@@ -570,6 +574,153 @@ static void driver_leaving(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, available(late.pdev), SZ_4M + SZ_2M);
 }
 
+/* ---- The limit of user space ---- */
+
+/* A limit is in whole pages; memory that is registered later isn't limited. */
+static void user_limit(struct kunit *test)
+{
+	static const struct {
+		u64 set;
+		size_t limit;
+	} cases[] = {
+		{ 0, 0 },
+		{ PAGE_SIZE - 1, 0 },
+		{ 3 * PAGE_SIZE + 1, 3 * PAGE_SIZE },
+		{ SZ_4M - 1, SZ_4M - PAGE_SIZE },
+		{ U64_MAX, SZ_4M },
+		{ SZ_4M, SZ_4M },
+	};
+	struct p2pdma_region *region, *other;
+	struct pci_p2pdma *p2pdma;
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	void *addr, *page;
+	int i;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	p2pdma = rcu_access_pointer(provider->p2pdma);
+	KUNIT_EXPECT_EQ(test, p2pdma_user_limit(p2pdma), SZ_4M);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		p2pdma_set_user_limit(p2pdma, cases[i].set);
+		KUNIT_EXPECT_EQ(test, p2pdma_user_limit(p2pdma),
+				cases[i].limit);
+		KUNIT_EXPECT_TRUE(test, p2pdma_user_fits(p2pdma,
+							 cases[i].limit));
+		KUNIT_EXPECT_FALSE(test, p2pdma_user_fits(p2pdma,
+							  cases[i].limit +
+							  PAGE_SIZE));
+		KUNIT_EXPECT_NULL(test, p2pdma_alloc_user(provider,
+							  cases[i].limit +
+							  PAGE_SIZE, &region));
+		if (!cases[i].limit)
+			continue;
+		addr = p2pdma_alloc_user(provider, cases[i].limit, &region);
+		KUNIT_ASSERT_NOT_NULL(test, addr);
+		KUNIT_EXPECT_FALSE(test, p2pdma_user_fits(p2pdma, PAGE_SIZE));
+		KUNIT_EXPECT_NULL(test, p2pdma_alloc_user(provider, PAGE_SIZE,
+							  &other));
+		p2pdma_free_user(region, addr, cases[i].limit);
+	}
+
+	/* Kernel users aren't limited, and leave user space the rest. */
+	p2pdma_set_user_limit(p2pdma, 2 * PAGE_SIZE);
+	addr = pci_alloc_p2pmem(provider, SZ_4M - PAGE_SIZE);
+	KUNIT_ASSERT_NOT_NULL(test, addr);
+	for (i = 0; i < 3; i++)
+		KUNIT_EXPECT_NULL(test, p2pdma_alloc_user(provider,
+							  2 * PAGE_SIZE,
+							  &region));
+	pci_free_p2pmem(provider, addr, SZ_4M - PAGE_SIZE);
+	/* What the pool refused isn't counted. */
+	page = p2pdma_alloc_user(provider, 2 * PAGE_SIZE, &region);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	p2pdma_free_user(region, page, 2 * PAGE_SIZE);
+
+	p2pdma_set_user_limit(p2pdma, SZ_4M);
+	KUNIT_ASSERT_EQ(test, 0, pci_p2pdma_add_resource(provider, 2, 0, 0));
+	KUNIT_EXPECT_EQ(test, p2pdma_user_limit(p2pdma), SZ_4M + SZ_2M);
+}
+
+#define LIMIT_ROUNDS	20000
+
+/* With a limit of one page, only one of two threads can have a page. */
+struct limit_race {
+	struct pci_dev *provider;
+	atomic_t started;
+	atomic_t holders;
+	atomic_t had;
+	atomic_t refused;
+	bool overrun;
+};
+
+static int hold_a_page(void *data)
+{
+	struct p2pdma_region *region;
+	struct limit_race *race = data;
+	void *addr;
+	int i;
+
+	atomic_inc(&race->started);
+	while (atomic_read(&race->started) < 2)
+		cond_resched();
+	for (i = 0; i < LIMIT_ROUNDS; i++) {
+		cond_resched();
+		addr = p2pdma_alloc_user(race->provider, PAGE_SIZE, &region);
+		if (!addr) {
+			atomic_inc(&race->refused);
+			continue;
+		}
+		if (atomic_inc_return(&race->holders) > 1)
+			WRITE_ONCE(race->overrun, true);
+		atomic_inc(&race->had);
+		atomic_dec(&race->holders);
+		p2pdma_free_user(region, addr, PAGE_SIZE);
+	}
+	while (!kthread_should_stop())
+		schedule_timeout_interruptible(1);
+	return 0;
+}
+
+static void user_limit_race(struct kunit *test)
+{
+	unsigned int cpu = cpumask_first(cpu_online_mask);
+	struct task_struct *threads[2];
+	struct pci_fabric *fabric;
+	struct limit_race *race;
+	int i;
+
+	if (num_online_cpus() < 2)
+		kunit_skip(test, "needs two CPUs");
+	race = kunit_kzalloc(test, sizeof(*race), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, race);
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	race->provider = p2pdma_test_provider(test, fabric, "provider");
+	p2pdma_set_user_limit(rcu_access_pointer(race->provider->p2pdma),
+			      PAGE_SIZE);
+
+	for (i = 0; i < 2; i++) {
+		threads[i] = kthread_create_on_cpu(hold_a_page, race, cpu,
+						   "p2pdma_limit/%u");
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, threads[i]);
+		cpu = cpumask_next(cpu, cpu_online_mask);
+	}
+	for (i = 0; i < 2; i++)
+		wake_up_process(threads[i]);
+	/* A thread that is stopped before it starts never starts. */
+	while (atomic_read(&race->started) < 2)
+		schedule_timeout_uninterruptible(1);
+	for (i = 0; i < 2; i++)
+		kthread_stop(threads[i]);
+
+	kunit_info(test, "%d pages had, %d refused\n", atomic_read(&race->had),
+		   atomic_read(&race->refused));
+	KUNIT_EXPECT_GT(test, atomic_read(&race->had), 0);
+	KUNIT_EXPECT_GT(test, atomic_read(&race->refused), 0);
+	KUNIT_EXPECT_FALSE(test, race->overrun);
+	KUNIT_EXPECT_EQ(test, available(race->provider), SZ_4M);
+}
+
 /* ---- Heaps ---- */
 
 #ifdef CONFIG_PCI_P2PDMA_HEAP
@@ -1069,6 +1220,8 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(bar_without_address),
 	KUNIT_CASE(bar_beyond_the_map),
 	KUNIT_CASE(driver_leaving),
+	KUNIT_CASE(user_limit),
+	KUNIT_CASE(user_limit_race),
 #ifdef CONFIG_PCI_P2PDMA_HEAP
 	KUNIT_CASE_PARAM(no_heap, heap_gen_params),
 #endif
