@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <sys/uio.h>
 
 #include "../kselftest_harness.h"
@@ -598,67 +599,6 @@ TEST_F(limit, fragmented_and_revoked)
 	EXPECT_EQ(-ENOMEM, heap_allocate(heap, page, O_RDWR));
 	close(fd);
 	close(heap);
-}
-
-/*
- * With a limit of one page only one process can have one.  The first gets it
- * from the heap, others by p2pmem/allocate.
- */
-static int *holders;
-
-static void hold_a_page(struct racer *racer)
-{
-	int heap = heap_open(), fd = -1, i;
-	void *p = MAP_FAILED;
-
-	for (i = 0; i < 100; i++) {
-		if (racer->nr)
-			p = p2pmem_map(source.bdf, page);
-		else
-			fd = heap_allocate(heap, page, O_RDWR);
-		if (fd < 0 && p == MAP_FAILED) {
-			racer->count[RACE_REFUSED]++;
-			continue;
-		}
-		racer->count[RACE_HAD]++;
-		if (__atomic_add_fetch(holders, 1, __ATOMIC_SEQ_CST) > 1)
-			racer->count[RACE_LOST]++;
-		__atomic_sub_fetch(holders, 1, __ATOMIC_SEQ_CST);
-		if (racer->nr)
-			munmap(p, page);
-		else
-			close(fd);
-	}
-	close(heap);
-}
-
-TEST_F(limit, parallel)
-{
-	struct race race;
-	int fd, i;
-
-	holders = mmap(NULL, page, PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ASSERT_NE(MAP_FAILED, (void *)holders);
-	ASSERT_EQ(0, limit(page));
-	race_start(&race, 3, hold_a_page, NULL);
-	for (i = 0; i < times(ROUNDS); i++) {
-		EXPECT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS));
-		EXPECT_TRUE(wait_for(race_each(&race, RACE_REFUSED), SECONDS));
-		usleep(200000);
-	}
-	TH_LOG("%ld allocations, %ld refused", race_total(&race, RACE_HAD),
-	       race_total(&race, RACE_REFUSED));
-	EXPECT_EQ(0, race_total(&race, RACE_LOST));
-	race_stop(&race);
-
-	/* Nothing is counted that isn't held. */
-	EXPECT_TRUE(wait_for(available() == source.all, 10));
-	fd = heap_allocate(self->fd, page, O_RDWR);
-	EXPECT_LE(0, fd);
-	EXPECT_EQ(-ENOMEM, heap_allocate(self->fd, page, O_RDWR));
-	close(fd);
-	munmap(holders, page);
 }
 
 /* ---- Mappings ---- */
@@ -1359,6 +1299,47 @@ TEST_F(import, closed_with_fence)
 	close(fence);
 }
 
+/*
+ * Nor do mmap() and page faults.  What waits for it by contract, SYNC_START, is
+ * ended by a kill, and the memory is free.
+ */
+TEST_F(import, killed_with_fence)
+{
+	int fence = fence_open(), pipes[2], fd, status;
+	pid_t child;
+	char *p, c;
+
+	ASSERT_LE(0, fence);
+	ASSERT_EQ(0, pipe(pipes));
+	child = fork();
+	if (!child) {
+		alarm(SECONDS);
+		fd = heap_allocate(self->heap, page, O_RDWR);
+		if (fence_add(fence, fd))
+			_exit(2);
+		p = map(fd, page);
+		if (p == MAP_FAILED || !can_touch(p))
+			_exit(3);
+		fill(p, page, 151);
+		if (write(pipes[1], "", 1) != 1)
+			_exit(4);
+		begin(fd);
+		_exit(5);
+	}
+	close(pipes[1]);
+	ASSERT_EQ(1, read(pipes[0], &c, 1));
+	usleep(100000);
+	EXPECT_EQ(0, waitpid(child, &status, WNOHANG));
+	kill(child, SIGKILL);
+	EXPECT_TRUE(wait_for(waitpid(child, &status, WNOHANG) == child,
+			     SECONDS));
+	EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	EXPECT_TAKEN(self->size);
+	EXPECT_EQ(0, fence_signal(fence));
+	close(fence);
+	close(pipes[0]);
+}
+
 /* Unbinding doesn't wait for it, either. */
 TEST_F(import, unbound_with_fence)
 {
@@ -1461,6 +1442,45 @@ static int do_fault_in_kernel(int fd, char *p)
 	return read(zero, p, page) == -1 && errno == EFAULT;
 }
 
+/* The same while signals come, which handlers take without an effect */
+static void take_signal(int signal)
+{
+}
+
+static void send_signals(void)
+{
+	const struct itimerval often = { { 0, 1000 }, { 0, 1000 } };
+	struct sigaction action = { .sa_handler = take_signal };
+
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+}
+
+static int do_touch_with_signals(int fd, char *p)
+{
+	int i;
+
+	send_signals();
+	for (i = 0; i < 100; i++)
+		if (can_touch(p))
+			return 0;
+	return 1;
+}
+
+static int do_fault_in_kernel_with_signals(int fd, char *p)
+{
+	int zero = open("/dev/zero", O_RDONLY), i;
+	ssize_t n;
+
+	send_signals();
+	for (i = 0; i < 100; i++) {
+		n = read(zero, p, page);
+		if (n != -1 || (errno != EFAULT && errno != EINTR))
+			return 0;
+	}
+	return 1;
+}
+
 /*
  * Unbinding waits for the fence of a mapped buffer, and no user of the buffer
  * waits meanwhile.  Once the importer has unmapped it, unbinding goes on.
@@ -1474,6 +1494,9 @@ TEST_F(import, slow_without_end)
 		{ "mmap", do_map }, { "SYNC_START", do_begin },
 		{ "SYNC_END", do_end }, { "poll", do_poll },
 		{ "fault", do_touch }, { "fault in the kernel", do_fault_in_kernel },
+		{ "fault with signals", do_touch_with_signals },
+		{ "fault in the kernel with signals",
+		  do_fault_in_kernel_with_signals },
 	};
 	char *p = map(self->fd, self->size);
 	pid_t unbinder, user[ARRAY_SIZE(uses)];
@@ -1869,6 +1892,20 @@ TEST_F(export, mapped)
 	EXPECT_EQ(1, released());
 	munmap(p, size);
 	EXPECT_EQ(2, released());
+}
+
+/* A buffer holds the module that the end of the buffer calls. */
+TEST_F(export, holds_module)
+{
+	int fd = export(self->bdf, self->bar, 0, page);
+
+	ASSERT_LE(0, fd);
+	EXPECT_EQ(-EAGAIN, module_unload_named("p2pdma_importer"));
+	EXPECT_EQ(0, released());
+	close(fd);
+	EXPECT_EQ(1, released());
+	EXPECT_EQ(0, module_unload_named("p2pdma_importer"));
+	EXPECT_EQ(0, module_load_named("p2pdma_importer"));
 }
 
 /* All of a BAR, in as many entries as it takes. */
