@@ -122,7 +122,7 @@ struct pci_p2pdma {
 	struct list_head regions;	/* of struct p2pdma_region */
 	struct p2pdma_region *first_region;	/* for RCU readers */
 	bool published;
-	atomic_long_t user_pages;	/* allocated for user space */
+	atomic_long_t user_pages;	/* in use that are counted one by one */
 	long user_limit;		/* of user_pages; LONG_MAX: none */
 	pgoff_t user_offset;		/* in p2pdma_user_mapping() */
 
@@ -135,10 +135,11 @@ struct pci_p2pdma {
 
 /*
  * A part of a BAR with struct pages.  Allocated memory holds references on
- * pgmap.ref (one per kernel allocation, one per page for user space), and
- * memunmap_pages() waits for them: while memory is allocated, its region and
- * struct pci_p2pdma stay.  If the module that registered the region has removed
- * the page map, pgmap.ref is dead, and every allocation fails.
+ * pgmap.ref (one per kernel allocation, one per page that is counted by itself:
+ * for user space, or from pci_p2pmem_alloc_page()), and memunmap_pages() waits
+ * for them: while memory is allocated, its region and struct pci_p2pdma stay.
+ * If the module that registered the region has removed the page map, pgmap.ref
+ * is dead, and every allocation fails.
  *
  * Of a region in struct p2pdma_pages only @bar, @type and @pgmap are used.
  */

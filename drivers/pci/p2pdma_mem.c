@@ -3,11 +3,12 @@
  * PCI peer-to-peer DMA: memory with struct pages.
  *
  * A region is a part of a BAR with struct pages.  All regions of a device form
- * one pool.  Kernel users allocate contiguous memory from it; user space gets
- * any free pages, by mapping p2pmem/allocate or as a dma-buf.
+ * one pool.  Kernel users allocate contiguous memory from it, or single pages;
+ * user space gets any free pages, by mapping p2pmem/allocate or as a dma-buf.
  *
  * Allocated memory keeps its region alive by references on the region's page
- * map: one per kernel allocation, one per page for user space.
+ * map: one per kernel allocation, one per page for user space and per single
+ * page.
  * memunmap_pages() waits for them.  So a free finds the region by the struct
  * page, and doesn't depend on pci_dev::p2pdma, which is NULL once the driver
  * has left.
@@ -244,7 +245,7 @@ void pci_p2pmem_free_sgl(struct pci_dev *pdev, struct scatterlist *sgl)
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_free_sgl);
 
-/* ---- Pages for user space ---- */
+/* ---- Pages that are counted one by one ---- */
 
 /**
  * p2pdma_user_limit - how much user space may have allocated
@@ -392,6 +393,32 @@ static void p2pdma_page_free(struct page *page)
 	p2pdma_user_pages_sub(region->bar->p2pdma, 1);
 	p2pdma_region_free(region, page_to_virt(page), PAGE_SIZE);
 }
+
+/**
+ * pci_p2pmem_alloc_page - allocate a page of peer-to-peer memory
+ * @pdev: the owner; its memory needn't be published
+ *
+ * The page has one reference, which is the caller's, and is freed by whoever
+ * drops the last one, with put_page().  So the caller may pass it to DMA that
+ * outlives the use of its own, as get_user_pages() does with pages of
+ * &dev_pagemap_ops.p2pdma_page.  It isn't cleared, and the CPU may access it
+ * only by functions such as memcpy_toio(), at page_address().  It counts as
+ * memory of programs, which p2pmem/user_limit may limit.
+ *
+ * Context: any but NMI; never sleeps.  After the driver's remove(), unbinding
+ * waits for the last put_page(), which may come from any context but NMI.
+ * Return: the page; NULL as for pci_alloc_p2pmem(), or if the limit would be
+ * exceeded.
+ */
+struct page *pci_p2pmem_alloc_page(struct pci_dev *pdev)
+{
+	struct p2pdma_region *region;
+	void *addr = p2pdma_alloc_user(pdev, PAGE_SIZE, &region);
+
+	/* The page count of a page in the pool is 1. */
+	return addr ? virt_to_page(addr) : NULL;
+}
+EXPORT_SYMBOL_GPL(pci_p2pmem_alloc_page);
 
 /* Tools outside the kernel check for this symbol to detect P2PDMA. */
 static const struct dev_pagemap_ops p2pdma_pgmap_ops = {

@@ -141,6 +141,7 @@ const char *p2pdma_reason_name(enum p2pdma_reason reason);
 /* Memory of one device */
 void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size);
 void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size);
+struct page *pci_p2pmem_alloc_page(struct pci_dev *pdev);
 pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev, void *addr);
 struct scatterlist *pci_p2pmem_alloc_sgl(struct pci_dev *pdev,
 					 unsigned int *nents, u32 length);
@@ -256,6 +257,11 @@ static inline void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 
 static inline void pci_free_p2pmem(struct pci_dev *pdev, void *addr,
 				   size_t size) { }
+
+static inline struct page *pci_p2pmem_alloc_page(struct pci_dev *pdev)
+{
+	return NULL;
+}
 
 static inline pci_bus_addr_t pci_p2pmem_virt_to_bus(struct pci_dev *pdev,
 						    void *addr)

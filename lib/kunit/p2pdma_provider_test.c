@@ -8,11 +8,13 @@
 #include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/cleanup.h>
+#include <linux/container_of.h>
 #include <linux/cpumask.h>
 #include <linux/device.h>
 #include <linux/dma-heap.h>
 #include <linux/err.h>
 #include <linux/ioport.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/math.h>
 #include <linux/memory_hotplug.h>
@@ -364,6 +366,108 @@ static void less_than_a_page(struct kunit *test)
 	for_each_set_bit(i, seen, SZ_4M / PAGE_SIZE)
 		p2pdma_free_user(region, start + i * PAGE_SIZE, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+}
+
+/* ---- Pages that are counted one by one ---- */
+
+/* All pages of a device: each once, and free with its last reference */
+static void single_pages(struct kunit *test)
+{
+	unsigned int i, count, pages = SZ_4M / PAGE_SIZE, wrong = 0;
+	struct pci_dev *provider, *other;
+	struct pci_fabric *fabric;
+	struct page **page;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	other = p2pdma_test_dev(test, fabric, "other");
+	page = kunit_kcalloc(test, pages + 1, sizeof(*page), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_alloc_page(other));
+
+	for (count = 0; count <= pages; count++) {
+		page[count] = pci_p2pmem_alloc_page(provider);
+		if (!page[count])
+			break;
+		/* Of this device, and nobody else's */
+		wrong += !is_pci_p2pdma_page(page[count]) ||
+			 page_count(page[count]) != 1 ||
+			 p2pdma_region(page[count]->pgmap)->bar->p2pdma->pdev !=
+			 provider;
+		get_page(page[count]);
+	}
+	KUNIT_EXPECT_EQ(test, count, pages);
+	KUNIT_EXPECT_EQ(test, wrong, 0);
+	KUNIT_EXPECT_EQ(test, available(provider), 0);
+	p2pdma_test_none_left(test, provider, PAGE_SIZE);
+
+	/* The reference of a DMA, say, keeps the page. */
+	for (i = 0; i < count; i++)
+		put_page(page[i]);
+	KUNIT_EXPECT_EQ(test, available(provider), 0);
+	for (i = 0; i < count; i++)
+		put_page(page[i]);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+	/* One range again, and not one page twice */
+	p2pdma_test_alloc(test, provider, SZ_4M);
+}
+
+/* A BAR that has moved refuses, and takes back what it gave. */
+static void single_pages_moved(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	struct page *page, *after;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_provider(test, fabric, "provider");
+	page = pci_p2pmem_alloc_page(provider);
+	KUNIT_ASSERT_NOT_NULL(test, page);
+
+	provider->resource[0].flags |= IORESOURCE_UNSET;
+	after = pci_p2pmem_alloc_page(provider);
+	put_page(page);
+	provider->resource[0].flags &= ~IORESOURCE_UNSET;
+	KUNIT_EXPECT_NULL(test, after);
+	KUNIT_EXPECT_EQ(test, available(provider), SZ_4M);
+}
+
+struct last_put {
+	struct delayed_work work;
+	struct page *page;
+	bool done;
+};
+
+static void last_put(struct work_struct *work)
+{
+	struct last_put *late = container_of(work, struct last_put, work.work);
+
+	WRITE_ONCE(late->done, true);
+	put_page(late->page);
+}
+
+/* The device's removal waits for DMA, which has the last reference. */
+static void single_page_outlives_driver(struct kunit *test)
+{
+	struct pci_fabric *fabric;
+	struct pci_dev *provider;
+	struct last_put late = { };
+	void *driver;
+
+	fabric = p2pdma_test_create(test, &bar_fabric, NULL);
+	provider = p2pdma_test_dev(test, fabric, "provider");
+	driver = p2pdma_test_probe(test, provider);
+	KUNIT_ASSERT_EQ(test, 0, pci_p2pdma_add_resource(provider, 0, 0, 0));
+	late.page = pci_p2pmem_alloc_page(provider);
+	KUNIT_ASSERT_NOT_NULL(test, late.page);
+
+	INIT_DELAYED_WORK_ONSTACK(&late.work, last_put);
+	schedule_delayed_work(&late.work, HZ / 10);
+	p2pdma_test_leave(test, provider, driver);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(late.done));
+	KUNIT_EXPECT_NULL(test, pci_p2pmem_alloc_page(provider));
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
 }
 
 static unsigned int refused;
@@ -1215,6 +1319,9 @@ static struct kunit_case provider_cases[] = {
 	KUNIT_CASE(scatterlist),
 #if P2PDMA_TEST_INTERNAL
 	KUNIT_CASE(less_than_a_page),
+	KUNIT_CASE(single_pages),
+	KUNIT_CASE(single_pages_moved),
+	KUNIT_CASE(single_page_outlives_driver),
 	KUNIT_CASE_PARAM(bad_free, bad_free_gen_params),
 	KUNIT_CASE_PARAM(foreign_free, foreign_gen_params),
 	KUNIT_CASE(bar_without_address),
