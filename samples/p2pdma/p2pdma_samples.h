@@ -61,4 +61,34 @@ struct p2pdma_export {
  */
 #define P2PDMA_EXPORT	_IOW('P', 0xd1, struct p2pdma_export)
 
+/**
+ * struct p2pdma_gpu_range - a range of the caller's memory to migrate
+ * @start: its address, at a page
+ * @size: bytes, whole pages
+ * @pages: set to the number of pages that have moved; also on an error
+ *
+ * A page that can't be moved at the moment stays where it is, without an error,
+ * such as one with DMA under way.
+ */
+struct p2pdma_gpu_range {
+	__u64 start;
+	__u64 size;
+	__u64 pages;
+};
+
+/*
+ * On /dev/p2pdma-gpu-<PCI device>: migrate to the memory of the device, or back
+ * to system memory, where a page also goes by itself when a CPU accesses it.  The
+ * range must be anonymous and private memory, such as malloc() gives.  0, or -1
+ * and:
+ *
+ * EINVAL	not whole pages, an empty range, or memory of another kind
+ * EFAULT	nothing is mapped there
+ * ENODEV	the device is gone
+ * ENOMEM	no memory left, on the device or in the system
+ * EINTR	the caller is being killed
+ */
+#define P2PDMA_GPU_TO_DEVICE	_IOWR('P', 0xd2, struct p2pdma_gpu_range)
+#define P2PDMA_GPU_TO_SYSTEM	_IOWR('P', 0xd3, struct p2pdma_gpu_range)
+
 #endif /* _P2PDMA_SAMPLES_H */
