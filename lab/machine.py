@@ -22,6 +22,8 @@ A machine file has (only the description is required):
   devices      -device strings in order; an nvme with id=X gets its own disk
                image and the serial number X
   disk_mb      size of those images
+  slow         ids of the nvme devices whose disks do no more than 100 requests
+               in a second, and so have requests in flight
   cmdline      more kernel parameters
   provider     ids of the nvme devices whose published memory tests use
   scratch      ids of the nvme devices that tests may overwrite
@@ -90,6 +92,7 @@ class Machine:
     hmat: dict = dataclasses.field(default_factory=dict)
     objects: list = dataclasses.field(default_factory=list)
     disk_mb: int = 64
+    slow: list = dataclasses.field(default_factory=list)
     cmdline: str = ""
     provider: list = dataclasses.field(default_factory=list)
     scratch: list = dataclasses.field(default_factory=list)
@@ -124,6 +127,7 @@ class Machine:
             "disks": len(self.scratch) > 1,
             # What the test module may register, and how much
             "memory": memory,
+            "ivshmem": "ivshmem-plain" in models,
             "bars": "qxl" in models,
             "large": any(bytes_ >= 4 << 30 for bytes_ in sizes),
             "small": all(bytes_ < 4 << 30 for bytes_ in sizes),
@@ -200,9 +204,11 @@ class Machine:
         if self.hmat:
             arguments += ["-acpitable", f"sig=HMAT,rev={hmat.REVISION},data={run}/hmat"]
         for ident in self.disks():
-            arguments += ["-blockdev", json.dumps({
-                "driver": "file", "node-name": f"disk-{ident}", "filename": str(run / f"{ident}.img"),
-                "cache": {"no-flush": True}})]
+            disk = {"driver": "file", "filename": str(run / f"{ident}.img"), "cache": {"no-flush": True}}
+            if ident in self.slow:
+                arguments += ["-object", f"throttle-group,id=slow-{ident},x-iops-total=100"]
+                disk = {"driver": "throttle", "throttle-group": f"slow-{ident}", "file": disk}
+            arguments += ["-blockdev", json.dumps({"node-name": f"disk-{ident}", **disk})]
         for text in self.devices:
             arguments += ["-device", self.full_device(text)]
         return arguments
@@ -238,7 +244,7 @@ def read(path):
         machine.check = {kernel: Check(**run) for kernel, run in machine.check.items()}
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise Error(f"{path}: {error}") from None
-    for ident in (*machine.provider, *machine.scratch, *machine.nearest, *machine.nearest.values()):
+    for ident in (*machine.provider, *machine.scratch, *machine.slow, *machine.nearest, *machine.nearest.values()):
         machine.device(ident)
     shape = [len(machine.numa)] * len(machine.numa)
     for kind, rows in machine.hmat.items():
