@@ -5,11 +5,14 @@
  * struct rnic		an adapter: an ib_device and the DMA engine below it
  * struct rnic_qp	a queue pair, connected with another one
  * struct rnic_cq	a completion queue
- * struct rnic_mr	a memory region: pages that a key stands for
+ * struct rnic_mr	a memory region: pages that a key stands for, of a ULP or of
+ *			a program's dma-buf
  * struct rnic_memory	one side of a copy
  *
  * Locks, outermost first:
  *
+ * dma_buf::resv	is held while a buffer becomes a region, or is revoked.
+ *			Memory may be allocated under it.
  * rnic_mutex		is held while a work request is executed, and protects
  *			connections and memory regions.  Who has taken it after
  *			a region or a connection has ended knows that no engine
@@ -38,7 +41,8 @@
 #define RNIC_MAX_WR		16384
 #define RNIC_MAX_SGE		8
 #define RNIC_MAX_CQE		65536
-#define RNIC_MAX_MR_PAGES	512
+#define RNIC_MAX_MR_PAGES	512		/* of REG_MR */
+#define RNIC_MAX_MR_SIZE	(16ULL * SZ_1G)	/* of a dma-buf */
 /* All requests are executed in turn, so a limit of RDMA READs has no meaning. */
 #define RNIC_MAX_READS		16
 #define RNIC_WIRE_SIZE		SZ_64K
@@ -54,6 +58,7 @@ struct rnic {
 	dma_addr_t wire;		/* rnic_wire, for the engine */
 	struct xarray qps;		/* by number */
 	struct xarray mrs;		/* by key >> 8 */
+	struct xarray stand_ins;	/* struct ib_qp, see rnic_poll_cq() */
 };
 
 /* A completion queue */
@@ -114,8 +119,10 @@ struct rnic_qp {
 /* A memory region */
 struct rnic_mr {
 	struct ib_mr ib;
+	struct ib_umem *umem;		/* of a dma-buf, or NULL */
+
 	/* As registered: ib_map_mr_sg() may be preparing the next time. */
-	bool valid;			/* from REG_MR to an invalidation */
+	bool valid;			/* until invalidated or revoked */
 	u32 key;
 	int access;
 	u64 iova;
@@ -165,6 +172,7 @@ bool rnic_mr_invalidate(struct rnic_qp *qp, u32 key);
 
 /* p2pdma_rnic_qp.c */
 extern const struct ib_device_ops rnic_qp_ops;
+void rnic_free_stand_ins(struct rnic *rnic);
 void rnic_qp_connect(struct rnic_qp *qp, struct rnic_qp *peer);
 void rnic_qp_fail(struct rnic_qp *qp);
 

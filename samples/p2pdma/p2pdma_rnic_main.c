@@ -11,6 +11,8 @@
  *   nothing else: no CPU touches data, and no address is translated back.
  * - When a request completes, a region is invalidated or deregistered, or a
  *   queue pair has ended, the device no longer accesses that memory.
+ * - A program's memory regions are dma-bufs, which their exporters may revoke
+ *   while requests are executed.  When they have, the same holds.
  *
  * What it lacks is the wire.  A queue pair is connected with another one of the
  * same adapter, and the engine copies from the one's memory to the other's; or
@@ -22,11 +24,12 @@
  * must be in the peer's memory before the completion is seen in system memory,
  * and the engine's interrupt and status are all that this driver has for that.
  *
- * There are no user verbs, no SRQ, no atomic operations, no inline data, and no
- * integrity metadata.  Addresses and lengths have to be aligned as the engine
- * demands, for LSI 53C895A to 4 bytes.  All requests of all adapters are
- * executed one after the other.  A completion queue that is too small for its
- * queue pairs loses completions, and says so.
+ * A program posts and polls by system calls, as there is nothing to map, and has
+ * no regions of memory that isn't a dma-buf.  There is no SRQ, no atomic
+ * operations, no inline data, and no integrity metadata.  Addresses and lengths
+ * have to be aligned as the engine demands, for LSI 53C895A to 4 bytes.  All
+ * requests of all adapters are executed one after the other.  A completion queue
+ * that is too small for its queue pairs loses completions, and says so.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -81,7 +84,7 @@ static int rnic_query_device(struct ib_device *ib, struct ib_device_attr *attr,
 		.page_size_cap = ~(u64)(PAGE_SIZE - 1),
 		.device_cap_flags = IB_DEVICE_MEM_MGT_EXTENSIONS,
 		.kernel_cap_flags = IBK_LOCAL_DMA_LKEY,
-		.max_mr_size = U64_MAX,
+		.max_mr_size = RNIC_MAX_MR_SIZE,
 		.max_qp = U32_MAX >> 8,
 		.max_qp_wr = RNIC_MAX_WR,
 		.max_send_sge = RNIC_MAX_SGE,
@@ -131,6 +134,27 @@ static int rnic_query_gid(struct ib_device *ib, u32 port, int index,
 	return 0;
 }
 
+/* ---- Programs ---- */
+
+/* A program that uses an adapter */
+struct rnic_ucontext {
+	struct ib_ucontext ib;
+};
+
+static int rnic_alloc_ucontext(struct ib_ucontext *ib, struct ib_udata *udata)
+{
+	return 0;
+}
+
+static void rnic_dealloc_ucontext(struct ib_ucontext *ib)
+{
+}
+
+/* The adapter goes, and programs have nothing of it mapped. */
+static void rnic_disassociate_ucontext(struct ib_ucontext *ib)
+{
+}
+
 /* ---- Adapters ---- */
 
 /* Also of an adapter whose registration has failed */
@@ -145,6 +169,7 @@ static void rnic_dealloc_driver(struct ib_device *ib)
 	dma_unmap_page_attrs(rnic_dma_device(rnic), rnic->wire, RNIC_WIRE_SIZE,
 			     DMA_BIDIRECTIONAL, DMA_ATTR_SKIP_CPU_SYNC);
 	dma_release_channel(rnic->chan);
+	rnic_free_stand_ins(rnic);
 	xa_destroy(&rnic->mrs);
 	xa_destroy(&rnic->qps);
 }
@@ -157,6 +182,11 @@ static const struct ib_device_ops rnic_ops = {
 	.get_port_immutable = rnic_get_port_immutable,
 	.query_gid = rnic_query_gid,
 	.dealloc_driver = rnic_dealloc_driver,
+	.alloc_ucontext = rnic_alloc_ucontext,
+	.dealloc_ucontext = rnic_dealloc_ucontext,
+	.disassociate_ucontext = rnic_disassociate_ucontext,
+
+	INIT_RDMA_OBJ_SIZE(ib_ucontext, rnic_ucontext, ib),
 };
 
 /* A PCI device's, which can end a copy and wait for its callbacks */
@@ -232,10 +262,15 @@ static struct rnic *rnic_alloc(struct net_device *ndev, char *engine_name)
 
 	xa_init_flags(&rnic->qps, XA_FLAGS_ALLOC1);
 	xa_init_flags(&rnic->mrs, XA_FLAGS_ALLOC1);
+	xa_init(&rnic->stand_ins);
 	rnic->ib.node_type = RDMA_NODE_RNIC;
 	rnic->ib.phys_port_cnt = 1;
 	rnic->ib.num_comp_vectors = num_possible_cpus();
 	rnic->ib.local_dma_lkey = 0;
+	rnic->ib.uverbs_cmd_mask |= BIT_ULL(IB_USER_VERBS_CMD_POST_SEND) |
+				    BIT_ULL(IB_USER_VERBS_CMD_POST_RECV) |
+				    BIT_ULL(IB_USER_VERBS_CMD_POLL_CQ) |
+				    BIT_ULL(IB_USER_VERBS_CMD_REQ_NOTIFY_CQ);
 	rnic->ib.dev.parent = dev;
 	ib_set_device_ops(&rnic->ib, &rnic_ops);
 	ib_set_device_ops(&rnic->ib, &rnic_mem_ops);

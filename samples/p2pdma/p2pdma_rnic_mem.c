@@ -5,15 +5,24 @@
  *
  * All addresses here are DMA addresses of the adapter's device: those in SGEs
  * with the local DMA key, and those of a region's pages.  The ULP got them from
- * ib_dma_map_*(), for whatever memory.  They are given to the engine as they
- * are, and never translated back.
+ * ib_dma_map_*(), for whatever memory, or the adapter from the exporter of a
+ * program's dma-buf.  They are given to the engine as they are, and never
+ * translated back.
+ *
+ * A region of a dma-buf ends when its exporter revokes the buffer, at any time.
+ * From then on its key is as good as an unknown one, and no other region gets
+ * that key until the program deregisters this one.
  */
 
 #include <linux/delay.h>
+#include <linux/dma-buf.h>
 #include <linux/dma-mapping.h>
+#include <linux/dma-resv.h>
 #include <linux/log2.h>
 #include <linux/overflow.h>
 #include <linux/slab.h>
+#include <rdma/ib_umem.h>
+#include <rdma/iter.h>
 
 #include "p2pdma_rnic.h"
 
@@ -58,20 +67,14 @@ static struct ib_mr *rnic_reg_user_mr(struct ib_pd *pd, u64 start, u64 length,
 	return ERR_PTR(-EOPNOTSUPP);
 }
 
-static struct ib_mr *rnic_alloc_mr(struct ib_pd *pd, enum ib_mr_type type,
-				   u32 max_pages)
+/* A region that isn't valid yet, with a key of its own */
+static struct rnic_mr *rnic_mr_new(struct rnic *rnic, u32 max_pages)
 {
-	struct rnic *rnic = rnic_of(pd->device);
 	struct rnic_mr *mr;
 	u32 index;
 	int ret;
 
-	if (type != IB_MR_TYPE_MEM_REG)
-		return ERR_PTR(-EOPNOTSUPP);
-	if (!max_pages || max_pages > RNIC_MAX_MR_PAGES)
-		return ERR_PTR(-EINVAL);
-
-	mr = kzalloc(struct_size(mr, page, max_pages), GFP_KERNEL);
+	mr = kvzalloc(struct_size(mr, page, max_pages), GFP_KERNEL);
 	if (!mr)
 		return ERR_PTR(-ENOMEM);
 	mr->max_pages = max_pages;
@@ -80,11 +83,89 @@ static struct ib_mr *rnic_alloc_mr(struct ib_pd *pd, enum ib_mr_type type,
 	ret = xa_alloc(&rnic->mrs, &index, mr, XA_LIMIT(1, U32_MAX >> 8),
 		       GFP_KERNEL);
 	if (ret) {
-		kfree(mr);
+		kvfree(mr);
 		return ERR_PTR(ret);
 	}
 	mr->ib.lkey = index << 8;
 	mr->ib.rkey = mr->ib.lkey;
+	return mr;
+}
+
+static struct ib_mr *rnic_alloc_mr(struct ib_pd *pd, enum ib_mr_type type,
+				   u32 max_pages)
+{
+	struct rnic_mr *mr;
+
+	if (type != IB_MR_TYPE_MEM_REG)
+		return ERR_PTR(-EOPNOTSUPP);
+	if (!max_pages || max_pages > RNIC_MAX_MR_PAGES)
+		return ERR_PTR(-EINVAL);
+
+	mr = rnic_mr_new(rnic_of(pd->device), max_pages);
+	return IS_ERR(mr) ? ERR_CAST(mr) : &mr->ib;
+}
+
+/*
+ * A buffer is revoked, or its region deregistered.  No request is executed
+ * meanwhile, and those that are executed later don't find the region.
+ */
+static void rnic_mr_revoke(void *priv)
+{
+	struct rnic_mr *mr = priv;
+
+	guard(mutex)(&rnic_mutex);
+	mr->valid = false;
+}
+
+/* Make a region of a mapped buffer, whose reservation lock is held. */
+static struct rnic_mr *rnic_mr_of_buffer(struct rnic *rnic,
+					 struct ib_umem_dmabuf *buffer,
+					 int access)
+{
+	struct ib_umem *umem = &buffer->umem;
+	struct ib_block_iter block;
+	struct rnic_mr *mr;
+
+	mr = rnic_mr_new(rnic, ib_umem_num_dma_blocks(umem, PAGE_SIZE));
+	if (IS_ERR(mr))
+		return mr;
+	mr->umem = umem;
+	rdma_umem_for_each_dma_block(umem, &block, PAGE_SIZE)
+		mr->page[mr->nr_pages++] = rdma_block_iter_dma_address(&block);
+	mr->key = mr->ib.lkey;
+	mr->access = access;
+	mr->iova = umem->iova;
+	mr->length = umem->length;
+	mr->page_size = PAGE_SIZE;
+	ib_umem_dmabuf_set_revoke_locked(buffer, rnic_mr_revoke, mr);
+	scoped_guard(mutex, &rnic_mutex)
+		mr->valid = true;
+	return mr;
+}
+
+static struct ib_mr *rnic_reg_user_mr_dmabuf(struct ib_pd *pd, u64 offset,
+					     u64 length, u64 iova, int fd,
+					     int access,
+					     struct uverbs_attr_bundle *attrs)
+{
+	struct ib_umem_dmabuf *buffer;
+	struct rnic_mr *mr;
+
+	if (length > RNIC_MAX_MR_SIZE)
+		return ERR_PTR(-EINVAL);
+
+	buffer = ib_umem_dmabuf_get_pinned_revocable_and_lock(pd->device,
+							      offset, length,
+							      fd, access);
+	if (IS_ERR(buffer))
+		return ERR_CAST(buffer);
+	buffer->umem.iova = iova;
+	mr = rnic_mr_of_buffer(rnic_of(pd->device), buffer, access);
+	dma_resv_unlock(buffer->attach->dmabuf->resv);
+	if (IS_ERR(mr)) {
+		ib_umem_release(&buffer->umem);
+		return ERR_CAST(mr);
+	}
 	return &mr->ib;
 }
 
@@ -94,7 +175,9 @@ static int rnic_dereg_mr(struct ib_mr *ib, struct ib_udata *udata)
 
 	scoped_guard(mutex, &rnic_mutex)
 		xa_erase(&rnic_of(ib->device)->mrs, ib->lkey >> 8);
-	kfree(mr);
+	if (mr->umem)
+		ib_umem_release(mr->umem);
+	kvfree(mr);
 	return 0;
 }
 
@@ -136,15 +219,15 @@ static struct rnic_mr *rnic_mr_find_valid(struct rnic_qp *qp, u32 key)
 }
 
 /*
- * Execute REG_MR; false if there is no such region, if it is registered, or if
- * its pages aren't enough.
+ * Execute REG_MR; false if there is no such region, if it is registered or of a
+ * dma-buf, or if its pages aren't enough.
  */
 bool rnic_mr_register(struct rnic_qp *qp, const struct rnic_wr *wr)
 {
 	struct rnic_mr *mr = rnic_mr_find(qp, wr->rkey);
 	u64 mask, most;
 
-	if (!mr || mr->valid || !mr->nr_pages)
+	if (!mr || mr->valid || mr->umem || !mr->nr_pages)
 		return false;
 	mask = mr->ib.page_size - 1;
 	most = (u64)mr->nr_pages * mr->ib.page_size;
@@ -159,11 +242,12 @@ bool rnic_mr_register(struct rnic_qp *qp, const struct rnic_wr *wr)
 	return true;
 }
 
+/* Execute an invalidation; false if there is no such region that a ULP has made. */
 bool rnic_mr_invalidate(struct rnic_qp *qp, u32 key)
 {
 	struct rnic_mr *mr = rnic_mr_find_valid(qp, key);
 
-	if (!mr)
+	if (!mr || mr->umem)
 		return false;
 	mr->valid = false;
 	return true;
@@ -179,9 +263,10 @@ static bool rnic_sge_is_valid(const struct rnic_memory *memory,
 
 	if (!sge->length)
 		return true;
-	/* The key 0 is the local DMA key, which isn't for the peer. */
+	/* The key 0 is the local DMA key: for the kernel, and not for the peer. */
 	if (sge->lkey == memory->qp->ib.device->local_dma_lkey)
-		return !(memory->access &
+		return !memory->qp->ib.uobject &&
+		       !(memory->access &
 			 (IB_ACCESS_REMOTE_READ | IB_ACCESS_REMOTE_WRITE));
 
 	mr = rnic_mr_find_valid(memory->qp, sge->lkey);
@@ -412,6 +497,7 @@ const struct ib_device_ops rnic_mem_ops = {
 	.dealloc_pd = rnic_dealloc_pd,
 	.get_dma_mr = rnic_get_dma_mr,
 	.reg_user_mr = rnic_reg_user_mr,
+	.reg_user_mr_dmabuf = rnic_reg_user_mr_dmabuf,
 	.alloc_mr = rnic_alloc_mr,
 	.dereg_mr = rnic_dereg_mr,
 	.map_mr_sg = rnic_map_mr_sg,

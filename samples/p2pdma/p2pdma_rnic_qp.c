@@ -54,6 +54,12 @@ static int rnic_destroy_cq(struct ib_cq *ib, struct ib_udata *udata)
 	return 0;
 }
 
+/*
+ * When a program has polled a completion, the core looks up the queue pair's
+ * number in wc->qp, which another thread may have destroyed meanwhile.  So it
+ * gets another struct ib_qp, with the same number, that stays as long as the
+ * adapter.
+ */
 static int rnic_poll_cq(struct ib_cq *ib, int max, struct ib_wc *wc)
 {
 	struct rnic_cq *cq = rnic_cq_of(ib);
@@ -63,6 +69,9 @@ static int rnic_poll_cq(struct ib_cq *ib, int max, struct ib_wc *wc)
 
 	for (n = 0; n < max && cq->count; n++) {
 		wc[n] = cq->wc[cq->first];
+		if (ib->uobject)
+			wc[n].qp = xa_load(&rnic_of(ib->device)->stand_ins,
+					   wc[n].qp->qp_num);
 		cq->first = (cq->first + 1) % cq->size;
 		cq->count--;
 	}
@@ -573,6 +582,33 @@ static void rnic_qp_free_queues(struct rnic_qp *qp)
 	kvfree(qp->recv.wr);
 }
 
+static int rnic_add_stand_in(struct rnic *rnic, u32 number)
+{
+	struct ib_qp *stand_in;
+	int ret;
+
+	if (xa_load(&rnic->stand_ins, number))
+		return 0;
+	stand_in = kzalloc(sizeof(*stand_in), GFP_KERNEL);
+	if (!stand_in)
+		return -ENOMEM;
+	stand_in->qp_num = number;
+	ret = xa_insert(&rnic->stand_ins, number, stand_in, GFP_KERNEL);
+	if (ret)
+		kfree(stand_in);
+	return ret;
+}
+
+void rnic_free_stand_ins(struct rnic *rnic)
+{
+	struct ib_qp *stand_in;
+	unsigned long number;
+
+	xa_for_each(&rnic->stand_ins, number, stand_in)
+		kfree(stand_in);
+	xa_destroy(&rnic->stand_ins);
+}
+
 static int rnic_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *attr,
 			  struct ib_udata *udata)
 {
@@ -606,8 +642,13 @@ static int rnic_create_qp(struct ib_qp *ib, struct ib_qp_init_attr *attr,
 		       GFP_KERNEL);
 	if (ret)
 		goto err_queues;
+	ret = ib->uobject ? rnic_add_stand_in(rnic, ib->qp_num) : 0;
+	if (ret)
+		goto err_number;
 	return 0;
 
+err_number:
+	xa_erase(&rnic->qps, ib->qp_num);
 err_queues:
 	rnic_qp_free_queues(qp);
 	return ret;
