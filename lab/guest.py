@@ -285,6 +285,12 @@ class Guest:
             if word == "dma-moves":
                 found = trace.pairs(self.moves, self.bars, int(ident))
                 return " ".join(["ok", *(f"{pair}={found[pair]}" for pair in sorted(found))])
+            if word == "slow":
+                disk, rate = ident.split()      # 0: no limit
+                self.machine.device(disk)
+                limits = dict.fromkeys(("bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+                self.qmp.command("block_set_io_throttle", id=disk, bps=int(rate), **limits)
+                return "ok"
             if word == "unplug":
                 self.machine.device(ident)
                 self.qmp.command("device_del", id=ident)
@@ -300,7 +306,8 @@ class Guest:
                 return f"error {said}"
         except machines.Error as error:
             return f"error {error}"
-        return f"error unknown request '{word}' (there are: dma-begin, dma-end, dma-moves SMALL, unplug ID, plug ID)"
+        return f"error unknown request '{word}' (there are: dma-begin, dma-end, dma-moves SMALL, " \
+               "slow ID BYTES-PER-SECOND, unplug ID, plug ID)"
 
     def trace_events(self, enable):
         for event in trace.EVENTS:
