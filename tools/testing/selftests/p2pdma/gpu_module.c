@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * A module that isn't the device's driver registers a BAR, puts page map
- * operations of its own over the core's, maps the pages to programs itself, and
- * removes them by devm_memunmap_pages() when it is unloaded, as GPU vendors'
- * modules do (see test_modules/p2pdma_gpu_test.c).  It can be loaded and
- * unloaded any number of times, whatever the bound driver does in between, and
- * each time the pages, their operations and the device's other memory are as
- * expected.
+ * operations of its own over the core's, sets page counts, maps the pages to
+ * programs itself, and removes them by devm_memunmap_pages() when it is unloaded,
+ * as GPU vendors' modules do (see test_modules/p2pdma_gpu_test.c).  It can be
+ * loaded and unloaded any number of times, whatever the bound driver does in
+ * between, and each time the pages, their operations and the device's other
+ * memory are as expected.
  *
- * The bound driver is p2pdma_test.
+ * A disk reads and writes the pages by O_DIRECT.  The module waits for I/O that is
+ * in flight when it takes pages back; then the I/O is done, and its data is right.
+ * Data is compared at both ends: on the disk through system memory, and in the BAR
+ * through the device's resource file.
+ *
+ * The bound driver is p2pdma_test.  Writes to the disks in P2PDMA_SCRATCH and to no
+ * other.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <libaio.h>
 #include <stdio.h>
 #include <sys/mman.h>
 
@@ -21,6 +28,17 @@
 #define MODULE		"p2pdma_gpu_test"
 #define LENGTH		(256 * 1024UL)
 #define ROUNDS		5
+
+/*
+ * O_DIRECT: this many requests at once, which aren't adjacent, nor large, so that
+ * the block layer passes them on all together
+ */
+#define QUEUE		32
+#define PIECE		(64 * 1024UL)
+#define BUFFER		(QUEUE * PIECE)
+#define DISK_OFFSET	((off_t)MiB)
+#define SLOW		((long)(4 * MiB))	/* bytes per second */
+#define SLOW_ROUNDS	2
 
 static long page;
 
@@ -48,18 +66,21 @@ FIXTURE_TEARDOWN(gpu)
 	EXPECT_FALSE(p2pmem_exists(self->bdf));
 }
 
-static int load(FIXTURE_DATA(gpu) * self)
+static int load(const char *bdf, int bar)
 {
 	char parameters[64];
 
-	snprintf(parameters, sizeof(parameters), "device=%s bar=%d", self->bdf,
-		 self->bar);
+	snprintf(parameters, sizeof(parameters), "device=%s bar=%d", bdf, bar);
 	return module_load_with(MODULE, parameters);
 }
 
-static long long freed(void)
+static long long count(const char *what)
 {
-	return file_number("/sys/module/" MODULE "/parameters/freed");
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/module/" MODULE "/parameters/%s",
+		 what);
+	return file_number(path);
 }
 
 /* A mapping of the module's pages, or MAP_FAILED */
@@ -78,7 +99,7 @@ static void *map_pages(size_t length)
 /* Maps pages and has the module get them back: NULL, or what is wrong. */
 static const char *use_pages(void)
 {
-	long long before = freed();
+	long long before = count("freed");
 	void *p, *q;
 	const char *wrong = NULL;
 
@@ -91,7 +112,7 @@ static const char *use_pages(void)
 	if (first_wrong(p, LENGTH, 1) != -1 || first_wrong(q, LENGTH, 2) != -1)
 		wrong = "doesn't keep what is written";
 	munmap(p, LENGTH);
-	if (freed() != before + (long long)LENGTH / page)
+	if (count("freed") != before + (long long)LENGTH / page)
 		wrong = "doesn't come back to the module";
 	munmap(q, LENGTH);
 	return wrong;
@@ -103,12 +124,35 @@ TEST_F(gpu, loaded_again)
 	int round;
 
 	for (round = 0; round < ROUNDS; round++) {
-		ASSERT_EQ(0, load(self)) TH_LOG("round %d", round);
+		ASSERT_EQ(0, load(self->bdf, self->bar)) TH_LOG("round %d", round);
 		wrong = use_pages();
 		EXPECT_EQ(NULL, wrong) TH_LOG("round %d: %s", round, wrong);
 		EXPECT_EQ(0, p2pmem_number(self->bdf, "published"));
 		ASSERT_EQ(0, module_unload_named(MODULE));
 	}
+}
+
+/* The module finds the pages that it gets back as it left them, and free. */
+TEST_F(gpu, pages_taken_again)
+{
+	size_t length = self->big.length / 4 * 3;
+	char *p;
+	int i;
+
+	ASSERT_EQ(0, load(self->bdf, self->bar));
+	for (i = 1; i <= 3; i++) {
+		p = map_pages(length);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		EXPECT_EQ((long long)length / page, count("out"));
+		EXPECT_EQ(MAP_FAILED, map_pages(length));
+		EXPECT_EQ(ENOMEM, errno);
+		munmap(p, length);
+		EXPECT_EQ(0, count("out"));
+		/* Of the mapping that failed, a quarter of the BAR was taken. */
+		EXPECT_EQ(i * (long long)self->big.length / page,
+			  count("freed"));
+	}
+	ASSERT_EQ(0, module_unload_named(MODULE));
 }
 
 TEST_F(gpu, driver_unbound_between_loads)
@@ -117,7 +161,7 @@ TEST_F(gpu, driver_unbound_between_loads)
 	int round;
 
 	for (round = 0; round < ROUNDS; round++) {
-		ASSERT_EQ(0, load(self)) TH_LOG("round %d", round);
+		ASSERT_EQ(0, load(self->bdf, self->bar)) TH_LOG("round %d", round);
 		wrong = use_pages();
 		EXPECT_EQ(NULL, wrong) TH_LOG("round %d: %s", round, wrong);
 		ASSERT_EQ(0, module_unload_named(MODULE));
@@ -134,7 +178,7 @@ TEST_F(gpu, driver_unbound_while_loaded)
 	int round;
 
 	for (round = 0; round < ROUNDS; round++) {
-		ASSERT_EQ(0, load(self)) TH_LOG("round %d", round);
+		ASSERT_EQ(0, load(self->bdf, self->bar)) TH_LOG("round %d", round);
 		wrong = use_pages();
 		EXPECT_EQ(NULL, wrong) TH_LOG("round %d: %s", round, wrong);
 		ASSERT_EQ(0, pci_unbind(self->bdf));
@@ -154,7 +198,7 @@ TEST_F(gpu, driver_registers_next)
 {
 	void *p;
 
-	ASSERT_EQ(0, load(self));
+	ASSERT_EQ(0, load(self->bdf, self->bar));
 	ASSERT_EQ(0, module_unload_named(MODULE));
 	EXPECT_EQ(-ENOMEM, test_call(self->bdf, "alloc", "%ld", page));
 
@@ -166,13 +210,19 @@ TEST_F(gpu, driver_registers_next)
 	fill(p, LENGTH, 3);
 	EXPECT_EQ(-1, first_wrong(p, LENGTH, 3));
 	munmap(p, LENGTH);
+}
+
+/* Memory that is registered again is counted once, and is then taken. */
+TEST_F(gpu, driver_registers_all)
+{
+	ASSERT_EQ(0, load(self->bdf, self->bar));
+	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 	EXPECT_EQ((long long)self->big.length,
 		  p2pmem_number(self->bdf, "available"));
 	EXPECT_EQ((long long)self->big.length,
 		  p2pmem_number(self->bdf, "size"));
-
-	/* Now the range is taken. */
-	EXPECT_EQ(-EBUSY, load(self));
+	EXPECT_EQ(-EBUSY, load(self->bdf, self->bar));
 	EXPECT_EQ(0, test_call(self->bdf, "alloc", "%ld", page));
 }
 
@@ -181,17 +231,308 @@ TEST_F(gpu, driver_registers_a_part)
 {
 	__u64 half = self->big.length / 2;
 
-	ASSERT_EQ(0, load(self));
+	ASSERT_EQ(0, load(self->bdf, self->bar));
 	ASSERT_EQ(0, module_unload_named(MODULE));
 	EXPECT_EQ(-EBUSY, test_add(self->bdf, self->bar, half, 0));
 	EXPECT_EQ(-EBUSY, test_add(self->bdf, self->bar, half, half));
-	EXPECT_EQ(0, load(self));
+	EXPECT_EQ(0, load(self->bdf, self->bar));
 	ASSERT_EQ(0, module_unload_named(MODULE));
 
 	ASSERT_EQ(0, pci_unbind(self->bdf));
 	ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
 	EXPECT_EQ(0, test_add(self->bdf, self->bar, half, half));
 	EXPECT_EQ(0, test_call(self->bdf, "alloc", "%ld", page));
+}
+
+/*
+ * The core shows the memory of the module, and gives it to nobody but who asks for
+ * memory of this device in the kernel.
+ */
+TEST_F(gpu, beside_the_core)
+{
+	ASSERT_EQ(0, load(self->bdf, self->bar));
+	EXPECT_EQ((long long)self->big.length,
+		  p2pmem_number(self->bdf, "size"));
+	EXPECT_EQ((long long)self->big.length,
+		  p2pmem_number(self->bdf, "available"));
+	EXPECT_EQ(0, p2pmem_number(self->bdf, "published"));
+	EXPECT_EQ(0, test_call(self->bdf, "alloc", "%ld", page));
+	EXPECT_EQ((long long)self->big.length,
+		  p2pmem_number(self->bdf, "available"));
+	EXPECT_EQ(NULL, use_pages());
+	ASSERT_EQ(0, module_unload_named(MODULE));
+}
+
+TEST_F(gpu, not_for_programs)
+{
+	char heap[PATH_MAX];
+
+	ASSERT_EQ(0, load(self->bdf, self->bar));
+	EXPECT_EQ(MAP_FAILED, p2pmem_map(self->bdf, page));
+	EXPECT_EQ(ENODEV, errno);
+	snprintf(heap, sizeof(heap), "/dev/dma_heap/p2pmem-%s", self->bdf);
+	EXPECT_NE(0, access(heap, F_OK));
+	EXPECT_EQ(NULL, use_pages());
+	ASSERT_EQ(0, module_unload_named(MODULE));
+}
+
+FIXTURE(direct)
+{
+	char bdf[BDF_LEN];
+	int bar;
+	int disk;		/* O_DIRECT */
+	char serial[64];
+	char *system;		/* memory, for the other end of transfers */
+	char *vram;		/* the BAR, by the resource file */
+	io_context_t ctx;
+	__u64 seed;
+};
+
+FIXTURE_VARIANT(direct)
+{
+	bool write;		/* to the disk */
+};
+
+FIXTURE_VARIANT_ADD(direct, disk_to_gpu)
+{
+	.write = false,
+};
+
+FIXTURE_VARIANT_ADD(direct, gpu_to_disk)
+{
+	.write = true,
+};
+
+/* Limits the disk, whose requests then stay in flight for a while; 0: no limit */
+static int limit(FIXTURE_DATA(direct) * self, long bytes_per_second)
+{
+	char answer[128];
+
+	return lab(answer, sizeof(answer), "slow %s %ld", self->serial,
+		   bytes_per_second);
+}
+
+FIXTURE_SETUP(direct)
+{
+	struct disks disks;
+	struct bar big;
+	const char *why;
+
+	page = sysconf(_SC_PAGESIZE);
+	scratch_disks(&disks);
+	if (!disks.nr)
+		SKIP(return, "no disk in P2PDMA_SCRATCH");
+	ASSERT_EQ(0, disk_serial(disks.path[0], self->serial,
+				 sizeof(self->serial)));
+	why = test_device(self->bdf, &self->bar, &big);
+	if (why)
+		SKIP(return, "%s", why);
+	self->disk = open(disks.path[0], O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->disk) TH_LOG("%s", disks.path[0]);
+	self->system = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, (void *)self->system);
+	self->vram = pci_bar_map(self->bdf, self->bar, BUFFER);
+	ASSERT_NE(MAP_FAILED, (void *)self->vram);
+	ASSERT_EQ(0, io_setup(QUEUE, &self->ctx));
+}
+
+FIXTURE_TEARDOWN(direct)
+{
+	if (have_lab())
+		EXPECT_EQ(0, limit(self, 0));
+	io_destroy(self->ctx);
+	munmap(self->vram, BUFFER);
+	close(self->disk);
+	module_unload_named(MODULE);
+	EXPECT_EQ(0, module_unload());
+}
+
+/*
+ * After the module was loaded, the first mapping is the start of the BAR.  Puts
+ * data at the end of the transfer that is read, and clears the other one.
+ */
+static bool prepare(FIXTURE_DATA(direct) * self, bool write)
+{
+	self->seed++;
+	if (write) {
+		fill(self->vram, BUFFER, self->seed);
+		clear(self->system, BUFFER);
+	} else {
+		clear(self->vram, BUFFER);
+		fill(self->system, BUFFER, self->seed);
+	}
+	return pwrite(self->disk, self->system, BUFFER, DISK_OFFSET) ==
+	       (ssize_t)BUFFER;
+}
+
+/* Did all of the data arrive? */
+static bool arrived(FIXTURE_DATA(direct) * self, bool write)
+{
+	if (!write)
+		return first_wrong(self->vram, BUFFER, self->seed) == -1;
+	clear(self->system, BUFFER);
+	return pread(self->disk, self->system, BUFFER, DISK_OFFSET) ==
+	       (ssize_t)BUFFER &&
+	       first_wrong(self->system, BUFFER, self->seed) == -1;
+}
+
+static bool start(FIXTURE_DATA(direct) * self, char *p, bool write)
+{
+	struct iocb iocb[QUEUE], *list[QUEUE];
+	size_t at;
+	int i;
+
+	for (i = 0; i < QUEUE; i++) {
+		at = i * 5 % QUEUE * PIECE;
+		list[i] = &iocb[i];
+		if (write)
+			io_prep_pwrite(list[i], self->disk, p + at, PIECE,
+				       DISK_OFFSET + at);
+		else
+			io_prep_pread(list[i], self->disk, p + at, PIECE,
+				      DISK_OFFSET + at);
+	}
+	return io_submit(self->ctx, QUEUE, list) == QUEUE;
+}
+
+/* Requests of start() that have ended by now, or that one has failed: -EIO */
+static int ended(FIXTURE_DATA(direct) * self)
+{
+	struct timespec now = {};
+	struct io_event event[QUEUE];
+	int i, n;
+
+	n = io_getevents(self->ctx, 0, QUEUE, event, &now);
+	for (i = 0; i < n; i++)
+		if (event[i].res != PIECE)
+			return -EIO;
+	return n;
+}
+
+static char *load_and_map(FIXTURE_DATA(direct) * self)
+{
+	return load(self->bdf, self->bar) ? MAP_FAILED : map_pages(BUFFER);
+}
+
+/* As traced outside of the guest, all data goes to the BAR or comes from there. */
+TEST_F(direct, no_byte_elsewhere)
+{
+	long long peer, other;
+	char answer[128], *p;
+	ssize_t n;
+
+	if (!route_is_traced())
+		SKIP(return, "no lab that traces DMA on this route");
+	p = load_and_map(self);
+	ASSERT_NE(MAP_FAILED, (void *)p);
+	ASSERT_TRUE(prepare(self, variant->write));
+	ASSERT_EQ(0, lab(answer, sizeof(answer), "dma-begin"));
+	n = variant->write ? pwrite(self->disk, p, BUFFER, DISK_OFFSET) :
+			     pread(self->disk, p, BUFFER, DISK_OFFSET);
+	EXPECT_EQ((ssize_t)BUFFER, n);
+	ASSERT_EQ(0, traced(&peer, &other));
+	EXPECT_EQ((long long)BUFFER, peer);
+	EXPECT_EQ(0, other);
+	EXPECT_TRUE(arrived(self, variant->write));
+	if (!variant->write)
+		EXPECT_EQ(-1, first_wrong(p, BUFFER, self->seed));
+
+	munmap(p, BUFFER);
+	EXPECT_EQ(0, count("out"));
+	EXPECT_EQ((long long)BUFFER / page, count("freed"));
+}
+
+/* The module takes pages back that programs have mapped, with I/O in flight. */
+TEST_F(direct, reclaimed)
+{
+	int round, before;
+	char *p;
+
+	if (!have_lab())
+		SKIP(return, "no lab that limits the disk");
+	for (round = 0; round < times(SLOW_ROUNDS); round++) {
+		p = load_and_map(self);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		ASSERT_TRUE(prepare(self, variant->write));
+		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_TRUE(start(self, p, variant->write));
+		before = ended(self);
+		ASSERT_LE(0, before);
+		ASSERT_EQ(0, file_write("/dev/" MODULE, "1"));
+		EXPECT_LT(0, count("pinned"));
+		EXPECT_EQ(0, count("out"));
+		EXPECT_EQ(QUEUE - before, ended(self));
+		ASSERT_EQ(0, limit(self, 0));
+		EXPECT_TRUE(arrived(self, variant->write));
+
+		EXPECT_FALSE(can_touch(p));
+		EXPECT_EQ(-1, pwrite(self->disk, p, PIECE, DISK_OFFSET));
+		EXPECT_EQ(EFAULT, errno);
+		munmap(p, BUFFER);
+		EXPECT_EQ(NULL, use_pages());
+		ASSERT_EQ(0, module_unload_named(MODULE));
+	}
+}
+
+/* Unloading waits for I/O to pages that aren't mapped any more. */
+TEST_F(direct, unloaded)
+{
+	int round, before;
+	char *p;
+
+	if (!have_lab())
+		SKIP(return, "no lab that limits the disk");
+	for (round = 0; round < times(SLOW_ROUNDS); round++) {
+		p = load_and_map(self);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		ASSERT_TRUE(prepare(self, variant->write));
+		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_TRUE(start(self, p, variant->write));
+		munmap(p, BUFFER);
+		before = ended(self);
+		ASSERT_LE(0, before);
+		EXPECT_LT(0, count("out"));
+		ASSERT_EQ(0, module_unload_named(MODULE));
+		EXPECT_EQ(QUEUE - before, ended(self));
+		ASSERT_EQ(0, limit(self, 0));
+		EXPECT_TRUE(arrived(self, variant->write));
+	}
+}
+
+/* So does unbinding the driver, with pages mapped. */
+TEST_F(direct, driver_unbound)
+{
+	int round, before;
+	char *p, *idle;
+
+	if (!have_lab())
+		SKIP(return, "no lab that limits the disk");
+	for (round = 0; round < times(SLOW_ROUNDS); round++) {
+		p = load_and_map(self);
+		ASSERT_NE(MAP_FAILED, (void *)p);
+		idle = map_pages(LENGTH);
+		ASSERT_NE(MAP_FAILED, (void *)idle);
+		ASSERT_TRUE(prepare(self, variant->write));
+		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_TRUE(start(self, p, variant->write));
+		before = ended(self);
+		ASSERT_LE(0, before);
+		ASSERT_EQ(0, pci_unbind(self->bdf));
+		EXPECT_LT(0, count("pinned"));
+		EXPECT_EQ(0, count("out"));
+		EXPECT_EQ(QUEUE - before, ended(self));
+		ASSERT_EQ(0, limit(self, 0));
+		EXPECT_TRUE(arrived(self, variant->write));
+
+		EXPECT_FALSE(can_touch(p));
+		EXPECT_FALSE(can_touch(idle));
+		EXPECT_FALSE(p2pmem_exists(self->bdf));
+		munmap(p, BUFFER);
+		munmap(idle, LENGTH);
+		ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
+		ASSERT_EQ(0, module_unload_named(MODULE));
+	}
 }
 
 TEST_HARNESS_MAIN

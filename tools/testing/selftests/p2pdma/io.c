@@ -540,24 +540,6 @@ TEST_F(direct, processes_at_once)
 	}
 }
 
-/* Bytes at addresses given to the controllers since lab("dma-begin"). */
-static int traced(long long *peer, long long *other)
-{
-	char answer[128];
-	int error = lab(answer, sizeof(answer), "dma-end");
-
-	if (error)
-		return error;
-	return sscanf(answer, " peer=%lld other=%lld", peer, other) == 2 ?
-		0 : -EPROTO;
-}
-
-static bool route_is_traced(void)
-{
-	return have_lab() && (!strcmp(expected_route(), "bus-address") ||
-			      !strcmp(expected_route(), "host-bridge"));
-}
-
 /* As traced outside of the guest, all data goes to the provider's BAR. */
 TEST_F(direct, no_byte_elsewhere)
 {

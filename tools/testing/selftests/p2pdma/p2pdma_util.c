@@ -210,6 +210,21 @@ int pci_bars(const char *bdf, struct bar bar[6])
 	return i == 6 ? 0 : -EIO;
 }
 
+void *pci_bar_map(const char *bdf, int bar, size_t length)
+{
+	char path[PATH_MAX];
+	void *p;
+	int fd;
+
+	snprintf(path, sizeof(path), PCI_DEVICES "/%s/resource%d", bdf, bar);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return MAP_FAILED;
+	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	close(fd);
+	return p;
+}
+
 int pci_driver(const char *bdf, char name[NAME_MAX])
 {
 	char path[PATH_MAX], target[PATH_MAX];
@@ -1074,4 +1089,21 @@ int lab(char *answer, size_t size, const char *format, ...)
 		return have ? -EPROTO : -ETIMEDOUT;
 	memmove(answer, answer + 2, strlen(answer + 2) + 1);
 	return 0;
+}
+
+bool route_is_traced(void)
+{
+	return have_lab() && (!strcmp(expected_route(), "bus-address") ||
+			      !strcmp(expected_route(), "host-bridge"));
+}
+
+int traced(long long *peer, long long *other)
+{
+	char answer[128];
+	int error = lab(answer, sizeof(answer), "dma-end");
+
+	if (error)
+		return error;
+	return sscanf(answer, " peer=%lld other=%lld", peer, other) == 2 ?
+		0 : -EPROTO;
 }

@@ -86,6 +86,8 @@ struct bar {
 };
 
 int pci_bars(const char *bdf, struct bar bar[6]);
+/* The start of a BAR, mapped past P2PDMA, or MAP_FAILED */
+void *pci_bar_map(const char *bdf, int bar, size_t length);
 int pci_driver(const char *bdf, char name[NAME_MAX]);
 int pci_unbind(const char *bdf);
 int pci_bind(const char *bdf, const char *driver);
@@ -266,5 +268,12 @@ void nvmet_disconnect(int controller);
 int lab(char *answer, size_t size, const char *format, ...)
 	__printf(3, 4);
 bool have_lab(void);
+/* Can the lab tell which addresses disks get? */
+bool route_is_traced(void);
+/*
+ * Bytes at addresses given to the disks since lab("dma-begin"), in BARs and elsewhere:
+ * 0 or -errno
+ */
+int traced(long long *peer, long long *other);
 
 #endif

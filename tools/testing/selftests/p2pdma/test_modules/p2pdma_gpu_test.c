@@ -4,36 +4,45 @@
  *
  * Such a module isn't the driver that the PCI device is bound to.  It registers
  * a BAR of that device, puts page map operations of its own in place of the
- * core's, writes page->zone_device_data, and allocates the pages itself, here
- * for programs.  When it is unloaded, it removes the struct pages by
- * devm_memunmap_pages().
+ * core's, writes page->zone_device_data and page counts, and allocates the pages
+ * itself, here for programs.  To get pages back, it unmaps them, and waits for
+ * the I/O that has pinned them.  It does so on request, when the bound driver is
+ * unbound, and when it is unloaded.  In the last case it then removes the struct
+ * pages by devm_memunmap_pages().
  *
- * Parameters: "device" and "bar" say which BAR; "freed" counts the pages that
- * the page map operation got back.  mmap() of /dev/p2pdma_gpu_test takes free
- * pages for the length of the mapping.  When the bound driver is unbound, the
- * memory is gone, and loading the module again brings it back; it must not be
- * mapped at that moment.
+ * mmap() of /dev/p2pdma_gpu_test takes pages for the length of the mapping, in
+ * the order of their addresses.  write() to it gets all pages back.  When the
+ * bound driver is unbound, the memory is gone, and loading the module again
+ * brings it back.
+ *
+ * Parameters: "device" and "bar" say which BAR; "out" counts the pages that are
+ * in use, "freed" those that the page map operation got back, and "pinned" those
+ * that were still in use after they were unmapped, the last time that the module
+ * wanted all of them back.
  *
  * It uses only the interface of Linux 6.12.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
-#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
 #include <linux/cleanup.h>
 #include <linux/fs.h>
+#include <linux/jiffies.h>
 #include <linux/memremap.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
+#include <linux/page_ref.h>
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/percpu-refcount.h>
 #include <linux/pfn.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
 
 static char *device;
 module_param(device, charp, 0444);
@@ -43,25 +52,48 @@ static int bar;
 module_param(bar, int, 0444);
 MODULE_PARM_DESC(bar, "number of its BAR");
 
+static long out;
+module_param(out, long, 0444);
+MODULE_PARM_DESC(out, "pages in use");
+
 static long freed;
 module_param(freed, long, 0444);
 MODULE_PARM_DESC(freed, "pages that came back");
 
+static long pinned;
+module_param(pinned, long, 0444);
+MODULE_PARM_DESC(pinned, "pages in use after the last time that all were unmapped");
+
+/* page->zone_device_data points to one of these. */
+static char never_used, in_use, used_before;
+
 static struct pci_dev *pdev;
 static unsigned long first_pfn, nr_pages;
-static unsigned long *used;		/* a bit for each page */
 
-/* Protects pgmap, which goes when the bound driver is unbound. */
+/* Protects the variables below; pgmap goes when the bound driver is unbound. */
 static DEFINE_MUTEX(lock);
+static struct inode *gpu_inode;		/* all mappings are in its address space */
 static struct dev_pagemap *pgmap;	/* NULL: gone */
 
+/* Protects the variables below, and "out" and "freed". */
+static DEFINE_SPINLOCK(pages_lock);
+static unsigned long *used;		/* a bit for each page */
+static unsigned long next;		/* where to look for a free page */
+static DECLARE_WAIT_QUEUE_HEAD(all_free);
+
+/* In the context of the last user, which may be the end of I/O in an interrupt */
 static void gpu_page_free(struct page *page)
 {
 	struct dev_pagemap *of = page->pgmap;
 
-	WARN_ON(page->zone_device_data != &used);
-	clear_bit(page_to_pfn(page) - first_pfn, used);
-	WRITE_ONCE(freed, freed + 1);
+	WARN_ON(page->zone_device_data != &in_use);
+	page->zone_device_data = &used_before;
+	scoped_guard(spinlock_irqsave, &pages_lock) {
+		__clear_bit(page_to_pfn(page) - first_pfn, used);
+		freed++;
+		if (!--out)
+			wake_up(&all_free);
+	}
 	percpu_ref_put(&of->ref);
 }
 
@@ -71,14 +103,30 @@ static const struct dev_pagemap_ops gpu_pgmap_ops = {
 
 static struct page *gpu_take(void)
 {
-	unsigned long page;
+	struct page *page;
+	unsigned long nr;
 
 	lockdep_assert_held(&lock);
-	page = find_first_zero_bit(used, nr_pages);
-	if (page == nr_pages || !percpu_ref_tryget_live(&pgmap->ref))
+	guard(spinlock_irq)(&pages_lock);
+	nr = find_next_zero_bit(used, nr_pages, next);
+	if (nr == nr_pages)
+		nr = find_first_zero_bit(used, nr_pages);
+	if (nr == nr_pages || !percpu_ref_tryget_live(&pgmap->ref))
 		return NULL;
-	set_bit(page, used);
-	return pfn_to_page(first_pfn + page);
+
+	__set_bit(nr, used);
+	next = nr + 1;
+	out++;
+	page = pfn_to_page(first_pfn + nr);
+	/* As gpu_take_over() left them, or, if the page was used before, as the kernel did */
+	if (page->zone_device_data == &never_used)
+		WARN_ON(page_count(page) != 0);
+	else
+		WARN_ON(page->zone_device_data != &used_before ||
+			page_count(page) != 1);
+	page->zone_device_data = &in_use;
+	set_page_count(page, 1);
+	return page;
 }
 
 static int gpu_mmap(struct file *file, struct vm_area_struct *vma)
@@ -100,19 +148,52 @@ static int gpu_mmap(struct file *file, struct vm_area_struct *vma)
 		if (!page)
 			return -ENOMEM;
 		ret = vm_insert_page(vma, at, page);
-		if (ret) {
-			clear_bit(page_to_pfn(page) - first_pfn, used);
-			percpu_ref_put(&pgmap->ref);
-			return ret;
-		}
-		/* Leave the mapping's reference as the only one. */
+		/* If it is mapped, the mapping's reference remains. */
 		put_page(page);
+		if (ret)
+			return ret;
 	}
+	return 0;
+}
+
+/*
+ * Unmap all pages, and wait until those that I/O has pinned come back.  More than
+ * once, as an mmap() may have filled a mapping that isn't in the address space yet.
+ */
+static void gpu_reclaim(void)
+{
+	lockdep_assert_held(&lock);
+	if (!gpu_inode)
+		return;
+	unmap_mapping_range(gpu_inode->i_mapping, 0, 0, 1);
+	pinned = READ_ONCE(out);
+	while (!wait_event_timeout(all_free, !READ_ONCE(out), HZ / 10))
+		unmap_mapping_range(gpu_inode->i_mapping, 0, 0, 1);
+}
+
+static ssize_t gpu_write(struct file *file, const char __user *buf,
+			 size_t count, loff_t *pos)
+{
+	guard(mutex)(&lock);
+	gpu_reclaim();
+	return count;
+}
+
+static int gpu_open(struct inode *inode, struct file *file)
+{
+	guard(mutex)(&lock);
+	if (!gpu_inode) {
+		ihold(inode);
+		gpu_inode = inode;
+	}
+	file->f_mapping = gpu_inode->i_mapping;
 	return 0;
 }
 
 static const struct file_operations gpu_fops = {
 	.owner = THIS_MODULE,
+	.open = gpu_open,
+	.write = gpu_write,
 	.mmap = gpu_mmap,
 };
 
@@ -128,6 +209,8 @@ static int gpu_event(struct notifier_block *nb, unsigned long event, void *data)
 		return NOTIFY_DONE;
 	guard(mutex)(&lock);
 	pgmap = NULL;
+	/* What is mapped now would keep the driver core from removing the pages. */
+	gpu_reclaim();
 	return NOTIFY_OK;
 }
 
@@ -163,7 +246,8 @@ static int gpu_take_over(void)
 				page_count(page));
 			return -EINVAL;
 		}
-		page->zone_device_data = &used;
+		page->zone_device_data = &never_used;
+		set_page_count(page, 0);
 	}
 	pgmap->ops = &gpu_pgmap_ops;
 	return 0;
@@ -172,8 +256,10 @@ static int gpu_take_over(void)
 static void gpu_give_back(void)
 {
 	guard(mutex)(&lock);
-	if (pgmap)
-		devm_memunmap_pages(&pdev->dev, pgmap);
+	if (!pgmap)
+		return;
+	gpu_reclaim();
+	devm_memunmap_pages(&pdev->dev, pgmap);
 	pgmap = NULL;
 }
 
@@ -221,6 +307,7 @@ static void __exit gpu_exit(void)
 	bus_unregister_notifier(&pci_bus_type, &gpu_notifier);
 	gpu_give_back();
 	bitmap_free(used);
+	iput(gpu_inode);
 	pci_dev_put(pdev);
 }
 module_exit(gpu_exit);
