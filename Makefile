@@ -41,6 +41,7 @@ help:
 	@echo 'make clean        remove build/'
 	@echo
 	@echo 'KERNEL=plain|debug|stock   which kernel (default plain; stock has the base P2PDMA)'
+	@echo 'KERNEL=stock-debug         the stock kernel with the checkers of debug'
 	@echo 'KERNEL=kcsan               for KUnit alone: looks for data races'
 	@echo 'KERNEL=gcov                counts which lines run, for "make coverage"'
 	@echo 'MACHINE="name..."          which machines:'
@@ -93,7 +94,7 @@ tree:
 ifeq ($(and $(KSRC),$(OUT)),)
 	@base/6.12/fetch
 	@base/6.12/assemble build/src-stock $(or $(OUT),build/src)
-	$(if $(filter stock,$(kernel)),@base/6.12/assemble build/src-stock build/src-stock-tests tests)
+	$(if $(filter stock stock-debug,$(kernel)),@base/6.12/assemble build/src-stock build/src-stock-tests tests)
 else
 	@base/6.12/fetch check
 	@base/6.12/assemble $(KSRC) $(OUT)

@@ -20,7 +20,9 @@ SECONDS = {
     "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "demo-nvmet": 30,
     "stock": 900, "bench": 900,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
+    "kernel-stock-debug": 500,
     "selftests-plain": 20, "selftests-debug": 20, "selftests-gcov": 20, "selftests-stock": 20,
+    "selftests-stock-debug": 20, "field-stock": 60, "field-stock-debug": 120,
     "kunit-plain": 150, "kunit-debug": 400, "kunit-kcsan": 300, "kunit-gcov": 200, "races-kcsan": 100, "coverage": 60,
 }
 
@@ -117,8 +119,12 @@ def command_soak(args):
         to_do += [on_machine(name, kernel, 60, (), machines.load(name).soak.get(kernel, TIMES[kernel]))
                   for name in machines.names()]
     to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
-              job("kernel-stock", jobs.command("kernel-stock", "base/6.12/kernel", "stock"), "tree-stock"),
-              selftests("stock"), job("stock", (stock.run,), "selftests-stock")]
+              job("stock", (stock.run,), "selftests-stock")]
+    for kernel in ("stock", "stock-debug"):
+        name = f"field-{kernel}"
+        to_do += [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree-stock"),
+                  selftests(kernel),
+                  job(name, (cases.run, "registration", kernel, cases.ON_STOCK, 1, name), f"selftests-{kernel}")]
     to_do += [jobs.Job("fabrics-plain", (kunit.run, "plain", "p2pdma_random", MANY_FABRICS, "fabrics-plain",
                                          MANY_SECONDS), 5400, ("kunit-plain",))]
     to_do += of_kernel("kcsan", parameters=FOR_RACES)

@@ -24,7 +24,7 @@ import qemu
 import trace
 
 REPO, BUILD = qemu.REPO, qemu.BUILD
-KERNELS = ("plain", "debug", "gcov", "stock")   # that have the drivers of a guest's root and ports
+KERNELS = ("plain", "debug", "gcov", "stock", "stock-debug")   # that have the drivers of a guest's root and ports
 DONE = "verdict done"
 OFF_SECONDS = 180   # for the kernel to power off; on debug, ACPI took up to 30 s for each port of a pxb-pcie
 RUNNING = set()         # QEMU processes

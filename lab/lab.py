@@ -110,7 +110,7 @@ def main():
             ("demo", demo.command, "show where the bytes of a transfer go")):
         command = commands.add_parser(name, help=text)
         command.set_defaults(function=function)
-        command.add_argument("--kernel", action="append", help="plain, debug, gcov, stock or, for kunit, kcsan")
+        command.add_argument("--kernel", action="append", help="plain, debug, gcov, stock, stock-debug or, for kunit, kcsan")
         command.add_argument("--boots", action="store_true", help="kernels that machines boot")
         command.add_argument("--demo", default="copy", help=" or ".join(demo.DEMOS))
         command.add_argument("--machine", action="append", help="a file of lab/machines")

@@ -2,7 +2,8 @@
 """Runs the tests on the stock core, and compares what fails with README.md's table of defects.
 
 If a row's last column begins with "fails", at least one of the row's tests must
-fail on stock; otherwise none may.
+fail on stock; otherwise none may. Programs that must pass on stock as a whole
+(cases.ON_STOCK) are left out: `make soak` runs them separately.
 """
 import fnmatch
 import re
@@ -59,5 +60,5 @@ def run():
     """Returns what Report.group() wants."""
     found = kunit.run(KERNEL)[1]
     for name in MACHINES:
-        found += cases.run(name, KERNEL)[1]
+        found += cases.run(name, KERNEL, [f"!{program}" for program in cases.ON_STOCK])[1]
     return "README.md's column for the stock core", list(compare(found)), "logs in build/logs/*-stock"
