@@ -13,6 +13,10 @@
  * Data is compared at both ends: on the disk through system memory, and in the BAR
  * through the device's resource file.
  *
+ * I/O is tested with a second module, too, which allocates the pages of the BAR by
+ * p2pdma_add_pages() (test_modules/p2pdma_pages_test.c): programs and disks notice no
+ * difference.
+ *
  * The bound driver is p2pdma_test.  Writes to the disks in P2PDMA_SCRATCH and to no
  * other.
  */
@@ -25,7 +29,8 @@
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
 
-#define MODULE		"p2pdma_gpu_test"
+#define WORKAROUND	"p2pdma_gpu_test"
+#define PAGES		"p2pdma_pages_test"
 #define LENGTH		(256 * 1024UL)
 #define ROUNDS		5
 
@@ -41,6 +46,7 @@
 #define SLOW_ROUNDS	2
 
 static long page;
+static const char *module = WORKAROUND;
 
 FIXTURE(gpu)
 {
@@ -61,7 +67,7 @@ FIXTURE_SETUP(gpu)
 
 FIXTURE_TEARDOWN(gpu)
 {
-	module_unload_named(MODULE);
+	module_unload_named(module);
 	EXPECT_EQ(0, module_unload());
 	EXPECT_FALSE(p2pmem_exists(self->bdf));
 }
@@ -71,28 +77,40 @@ static int load(const char *bdf, int bar)
 	char parameters[64];
 
 	snprintf(parameters, sizeof(parameters), "device=%s bar=%d", bdf, bar);
-	return module_load_with(MODULE, parameters);
+	return module_load_with(module, parameters);
 }
 
 static long long count(const char *what)
 {
 	char path[PATH_MAX];
 
-	snprintf(path, sizeof(path), "/sys/module/" MODULE "/parameters/%s",
+	snprintf(path, sizeof(path), "/sys/module/%s/parameters/%s", module,
 		 what);
 	return file_number(path);
+}
+
+static int open_module(void)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/dev/%s", module);
+	return open(path, O_RDWR | O_CLOEXEC);
 }
 
 /* A mapping of the module's pages, or MAP_FAILED */
 static void *map_pages(size_t length)
 {
-	int fd = open("/dev/" MODULE, O_RDWR | O_CLOEXEC);
-	void *p;
+	int fd = open_module();
+	size_t at;
+	char *p;
 
 	if (fd < 0)
 		return MAP_FAILED;
 	p = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
+	/* One of the modules gives a page on the first access. */
+	for (at = 0; p != MAP_FAILED && at < length; at += page)
+		*(volatile __u64 *)(p + at);
 	return p;
 }
 
@@ -128,7 +146,7 @@ TEST_F(gpu, loaded_again)
 		wrong = use_pages();
 		EXPECT_EQ(NULL, wrong) TH_LOG("round %d: %s", round, wrong);
 		EXPECT_EQ(0, p2pmem_number(self->bdf, "published"));
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 	}
 }
 
@@ -152,7 +170,7 @@ TEST_F(gpu, pages_taken_again)
 		EXPECT_EQ(i * (long long)self->big.length / page,
 			  count("freed"));
 	}
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 }
 
 TEST_F(gpu, driver_unbound_between_loads)
@@ -164,7 +182,7 @@ TEST_F(gpu, driver_unbound_between_loads)
 		ASSERT_EQ(0, load(self->bdf, self->bar)) TH_LOG("round %d", round);
 		wrong = use_pages();
 		EXPECT_EQ(NULL, wrong) TH_LOG("round %d: %s", round, wrong);
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 		ASSERT_EQ(0, pci_unbind(self->bdf));
 		EXPECT_FALSE(p2pmem_exists(self->bdf));
 		ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
@@ -186,7 +204,7 @@ TEST_F(gpu, driver_unbound_while_loaded)
 		EXPECT_EQ(MAP_FAILED, map_pages(LENGTH));
 		EXPECT_EQ(ENODEV, errno);
 		ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 	}
 }
 
@@ -199,7 +217,7 @@ TEST_F(gpu, driver_registers_next)
 	void *p;
 
 	ASSERT_EQ(0, load(self->bdf, self->bar));
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 	EXPECT_EQ(-ENOMEM, test_call(self->bdf, "alloc", "%ld", page));
 
 	ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
@@ -216,7 +234,7 @@ TEST_F(gpu, driver_registers_next)
 TEST_F(gpu, driver_registers_all)
 {
 	ASSERT_EQ(0, load(self->bdf, self->bar));
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 	ASSERT_EQ(0, test_add(self->bdf, self->bar, 0, 0));
 	EXPECT_EQ((long long)self->big.length,
 		  p2pmem_number(self->bdf, "available"));
@@ -232,11 +250,11 @@ TEST_F(gpu, driver_registers_a_part)
 	__u64 half = self->big.length / 2;
 
 	ASSERT_EQ(0, load(self->bdf, self->bar));
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 	EXPECT_EQ(-EBUSY, test_add(self->bdf, self->bar, half, 0));
 	EXPECT_EQ(-EBUSY, test_add(self->bdf, self->bar, half, half));
 	EXPECT_EQ(0, load(self->bdf, self->bar));
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 
 	ASSERT_EQ(0, pci_unbind(self->bdf));
 	ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
@@ -260,7 +278,7 @@ TEST_F(gpu, beside_the_core)
 	EXPECT_EQ((long long)self->big.length,
 		  p2pmem_number(self->bdf, "available"));
 	EXPECT_EQ(NULL, use_pages());
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 }
 
 TEST_F(gpu, not_for_programs)
@@ -273,7 +291,7 @@ TEST_F(gpu, not_for_programs)
 	snprintf(heap, sizeof(heap), "/dev/dma_heap/p2pmem-%s", self->bdf);
 	EXPECT_NE(0, access(heap, F_OK));
 	EXPECT_EQ(NULL, use_pages());
-	ASSERT_EQ(0, module_unload_named(MODULE));
+	ASSERT_EQ(0, module_unload_named(module));
 }
 
 FIXTURE(direct)
@@ -290,16 +308,31 @@ FIXTURE(direct)
 
 FIXTURE_VARIANT(direct)
 {
+	const char *module;
 	bool write;		/* to the disk */
 };
 
 FIXTURE_VARIANT_ADD(direct, disk_to_gpu)
 {
+	.module = WORKAROUND,
 	.write = false,
 };
 
 FIXTURE_VARIANT_ADD(direct, gpu_to_disk)
 {
+	.module = WORKAROUND,
+	.write = true,
+};
+
+FIXTURE_VARIANT_ADD(direct, disk_to_pages)
+{
+	.module = PAGES,
+	.write = false,
+};
+
+FIXTURE_VARIANT_ADD(direct, pages_to_disk)
+{
+	.module = PAGES,
 	.write = true,
 };
 
@@ -319,6 +352,7 @@ FIXTURE_SETUP(direct)
 	const char *why;
 
 	page = sysconf(_SC_PAGESIZE);
+	module = variant->module;
 	scratch_disks(&disks);
 	if (!disks.nr)
 		SKIP(return, "no disk in P2PDMA_SCRATCH");
@@ -344,7 +378,7 @@ FIXTURE_TEARDOWN(direct)
 	io_destroy(self->ctx);
 	munmap(self->vram, BUFFER);
 	close(self->disk);
-	module_unload_named(MODULE);
+	module_unload_named(module);
 	EXPECT_EQ(0, module_unload());
 }
 
@@ -410,6 +444,15 @@ static int ended(FIXTURE_DATA(direct) * self)
 	return n;
 }
 
+/* The module gets all pages back: 1, or -1 */
+static int reclaim(void)
+{
+	int fd = open_module(), n = write(fd, "1", 1);
+
+	close(fd);
+	return n;
+}
+
 static char *load_and_map(FIXTURE_DATA(direct) * self)
 {
 	return load(self->bdf, self->bar) ? MAP_FAILED : map_pages(BUFFER);
@@ -459,7 +502,7 @@ TEST_F(direct, reclaimed)
 		ASSERT_TRUE(start(self, p, variant->write));
 		before = ended(self);
 		ASSERT_LE(0, before);
-		ASSERT_EQ(0, file_write("/dev/" MODULE, "1"));
+		ASSERT_EQ(1, reclaim());
 		EXPECT_LT(0, count("pinned"));
 		EXPECT_EQ(0, count("out"));
 		EXPECT_EQ(QUEUE - before, ended(self));
@@ -471,7 +514,7 @@ TEST_F(direct, reclaimed)
 		EXPECT_EQ(EFAULT, errno);
 		munmap(p, BUFFER);
 		EXPECT_EQ(NULL, use_pages());
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 	}
 }
 
@@ -493,7 +536,7 @@ TEST_F(direct, unloaded)
 		before = ended(self);
 		ASSERT_LE(0, before);
 		EXPECT_LT(0, count("out"));
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 		EXPECT_EQ(QUEUE - before, ended(self));
 		ASSERT_EQ(0, limit(self, 0));
 		EXPECT_TRUE(arrived(self, variant->write));
@@ -531,7 +574,7 @@ TEST_F(direct, driver_unbound)
 		munmap(p, BUFFER);
 		munmap(idle, LENGTH);
 		ASSERT_EQ(0, pci_bind(self->bdf, "p2pdma_test"));
-		ASSERT_EQ(0, module_unload_named(MODULE));
+		ASSERT_EQ(0, module_unload_named(module));
 	}
 }
 

@@ -4,16 +4,21 @@
  * would.  Like p2pdma_gpu_test, which does the same on any core by a workaround, it
  * isn't the driver that the PCI device is bound to.
  *
- * Parameters: "device" and "bar" say which BAR; "wc" makes it write-combined; "freed"
- * counts the pages that came back; "reclaimed" counts calls of reclaim(); "hold" can
- * be written: 1 keeps one page, as if a device were using it, until 0 is written.
  * Programs map pages by mmap() of /dev/p2pdma_pages_test and get them on the first
- * access.  When the bound driver is unbound, accesses give SIGBUS; loading the module
- * again brings the memory back.
+ * access, in the order of their addresses.  write() to it gets all pages back.  When
+ * the bound driver is unbound, accesses give SIGBUS; loading the module again brings
+ * the memory back.
+ *
+ * Parameters: "device" and "bar" say which BAR; "wc" makes it write-combined; "out"
+ * counts the pages that are in use, "freed" those that came back, "reclaimed" calls of
+ * reclaim(), and "pinned" pages that were still in use after they were unmapped, the
+ * last time that all were wanted back.  "hold" can be written: 1 keeps one page, as if
+ * a device were using it, until 0 is written.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/atomic.h>
 #include <linux/bitmap.h>
 #include <linux/bitops.h>
 #include <linux/cleanup.h>
@@ -27,6 +32,8 @@
 #include <linux/pci.h>
 #include <linux/pci-p2pdma.h>
 #include <linux/pfn.h>
+#include <linux/sysfs.h>
+#include <linux/wait.h>
 
 static char *device;
 module_param(device, charp, 0444);
@@ -40,6 +47,24 @@ static bool wc;
 module_param(wc, bool, 0444);
 MODULE_PARM_DESC(wc, "make it write-combined");
 
+static atomic_long_t out_pages = ATOMIC_LONG_INIT(0);
+
+static int out_get(char *text, const struct kernel_param *param)
+{
+	return sysfs_emit(text, "%ld\n", atomic_long_read(&out_pages));
+}
+
+static const struct kernel_param_ops out_ops = {
+	.get = out_get,
+};
+
+module_param_cb(out, &out_ops, NULL, 0444);
+MODULE_PARM_DESC(out, "pages in use");
+
+static long pinned;
+module_param(pinned, long, 0444);
+MODULE_PARM_DESC(pinned, "pages in use after the last time that all were unmapped");
+
 static long freed;
 module_param(freed, long, 0444);
 MODULE_PARM_DESC(freed, "pages that came back");
@@ -51,18 +76,32 @@ MODULE_PARM_DESC(reclaimed, "calls of reclaim()");
 static struct pci_dev *pdev;
 static unsigned long first_pfn, nr_pages;
 static unsigned long *used;		/* a bit for each page */
-static struct page *held;		/* by "hold", or NULL */
-static struct address_space *mapping;	/* of the device node, or NULL */
+static DECLARE_WAIT_QUEUE_HEAD(all_free);
 
-/* Protects the allocator and gone, and is held while a page is mapped. */
+/*
+ * Protects the variables below and the taking of pages, and is held while a page is
+ * mapped.
+ */
 static DEFINE_MUTEX(lock);
 static bool gone = true;
+static unsigned long next;		/* where to look for a free page */
+static struct page *held;		/* by "hold", or NULL */
+static struct inode *node;		/* all mappings are in its address space */
 
 static void pages_free(struct page *page)
 {
 	WARN_ON(page->zone_device_data != &used);
 	WRITE_ONCE(freed, freed + 1);
 	clear_bit(page_to_pfn(page) - first_pfn, used);
+	if (atomic_long_dec_and_test(&out_pages))
+		wake_up(&all_free);
+}
+
+static void pages_unmap(void)
+{
+	if (node)
+		unmap_mapping_range(node->i_mapping, 0, 0, true);
+	pinned = atomic_long_read(&out_pages);
 }
 
 static void pages_reclaim(struct pci_dev *owner)
@@ -72,8 +111,7 @@ static void pages_reclaim(struct pci_dev *owner)
 		reclaimed++;
 	}
 	/* No fault maps a page from here on. */
-	if (mapping)
-		unmap_mapping_range(mapping, 0, 0, true);
+	pages_unmap();
 }
 
 static const struct p2pdma_pages_ops pages_ops = {
@@ -90,13 +128,17 @@ static struct page *pages_take(void)
 	lockdep_assert_held(&lock);
 	if (gone)
 		return ERR_PTR(-ENODEV);
-	n = find_first_zero_bit(used, nr_pages);
+	n = find_next_zero_bit(used, nr_pages, next);
+	if (n == nr_pages)
+		n = find_first_zero_bit(used, nr_pages);
 	if (n == nr_pages)
 		return ERR_PTR(-ENOMEM);
 	ret = p2pdma_take_page(pfn_to_page(first_pfn + n), &used);
 	if (ret)
 		return ERR_PTR(ret);
 	set_bit(n, used);
+	next = n + 1;
+	atomic_long_inc(&out_pages);
 	return pfn_to_page(first_pfn + n);
 }
 
@@ -130,7 +172,6 @@ static int pages_mmap(struct file *file, struct vm_area_struct *vma)
 	guard(mutex)(&lock);
 	if (gone)
 		return -ENODEV;
-	mapping = file->f_mapping;
 	vma->vm_page_prot = p2pdma_page_prot(pfn_to_page(first_pfn),
 					     vma->vm_page_prot);
 	vm_flags_set(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP);
@@ -138,8 +179,31 @@ static int pages_mmap(struct file *file, struct vm_area_struct *vma)
 	return 0;
 }
 
+static int pages_open(struct inode *inode, struct file *file)
+{
+	guard(mutex)(&lock);
+	if (!node) {
+		ihold(inode);
+		node = inode;
+	}
+	file->f_mapping = node->i_mapping;
+	return 0;
+}
+
+/* Programs that go on get other pages. */
+static ssize_t pages_write(struct file *file, const char __user *buf,
+			   size_t count, loff_t *pos)
+{
+	guard(mutex)(&lock);
+	pages_unmap();
+	wait_event(all_free, !atomic_long_read(&out_pages));
+	return count;
+}
+
 static const struct file_operations pages_fops = {
 	.owner = THIS_MODULE,
+	.open = pages_open,
+	.write = pages_write,
 	.mmap = pages_mmap,
 };
 
@@ -248,6 +312,7 @@ static void __exit pages_exit(void)
 		put_page(held);
 	p2pdma_remove_pages(pdev, bar, 0);
 	bitmap_free(used);
+	iput(node);
 	pci_dev_put(pdev);
 }
 module_exit(pages_exit);
