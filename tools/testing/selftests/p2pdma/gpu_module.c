@@ -300,7 +300,7 @@ FIXTURE(direct)
 	char bdf[BDF_LEN];
 	int bar;
 	int disk;		/* O_DIRECT */
-	char serial[64];
+	char path[NAME_MAX];	/* its */
 	char *system;		/* memory, for the other end of transfers */
 	char *vram;		/* the BAR, by the resource file */
 	io_context_t ctx;
@@ -337,15 +337,6 @@ FIXTURE_VARIANT_ADD(direct, pages_to_disk)
 	.write = true,
 };
 
-/* Limits the disk, whose requests then stay in flight for a while; 0: no limit */
-static int limit(FIXTURE_DATA(direct) * self, long bytes_per_second)
-{
-	char answer[128];
-
-	return lab(answer, sizeof(answer), "slow %s %ld", self->serial,
-		   bytes_per_second);
-}
-
 FIXTURE_SETUP(direct)
 {
 	struct disks disks;
@@ -357,13 +348,12 @@ FIXTURE_SETUP(direct)
 	scratch_disks(&disks);
 	if (!disks.nr)
 		SKIP(return, "no disk in P2PDMA_SCRATCH");
-	ASSERT_EQ(0, disk_serial(disks.path[0], self->serial,
-				 sizeof(self->serial)));
+	snprintf(self->path, sizeof(self->path), "%s", disks.path[0]);
 	why = test_device(self->bdf, &self->bar, &big);
 	if (why)
 		SKIP(return, "%s", why);
-	self->disk = open(disks.path[0], O_RDWR | O_DIRECT | O_CLOEXEC);
-	ASSERT_LE(0, self->disk) TH_LOG("%s", disks.path[0]);
+	self->disk = open(self->path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, self->disk) TH_LOG("%s", self->path);
 	self->system = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	ASSERT_NE(MAP_FAILED, (void *)self->system);
@@ -375,7 +365,7 @@ FIXTURE_SETUP(direct)
 FIXTURE_TEARDOWN(direct)
 {
 	if (have_lab())
-		EXPECT_EQ(0, limit(self, 0));
+		EXPECT_EQ(0, disk_limit(self->path, 0));
 	io_destroy(self->ctx);
 	munmap(self->vram, BUFFER);
 	close(self->disk);
@@ -499,7 +489,7 @@ TEST_F(direct, reclaimed)
 		p = load_and_map(self);
 		ASSERT_NE(MAP_FAILED, (void *)p);
 		ASSERT_TRUE(prepare(self, variant->write));
-		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_EQ(0, disk_limit(self->path, SLOW));
 		ASSERT_TRUE(start(self, p, variant->write));
 		before = ended(self);
 		ASSERT_LE(0, before);
@@ -507,7 +497,7 @@ TEST_F(direct, reclaimed)
 		EXPECT_LT(0, count("pinned"));
 		EXPECT_EQ(0, count("out"));
 		EXPECT_EQ(QUEUE - before, ended(self));
-		ASSERT_EQ(0, limit(self, 0));
+		ASSERT_EQ(0, disk_limit(self->path, 0));
 		EXPECT_TRUE(arrived(self, variant->write));
 
 		/* The pages are gone; one of the modules gives others. */
@@ -537,7 +527,7 @@ TEST_F(direct, unloaded)
 		p = load_and_map(self);
 		ASSERT_NE(MAP_FAILED, (void *)p);
 		ASSERT_TRUE(prepare(self, variant->write));
-		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_EQ(0, disk_limit(self->path, SLOW));
 		ASSERT_TRUE(start(self, p, variant->write));
 		munmap(p, BUFFER);
 		before = ended(self);
@@ -545,7 +535,7 @@ TEST_F(direct, unloaded)
 		EXPECT_LT(0, count("out"));
 		ASSERT_EQ(0, module_unload_named(module));
 		EXPECT_EQ(QUEUE - before, ended(self));
-		ASSERT_EQ(0, limit(self, 0));
+		ASSERT_EQ(0, disk_limit(self->path, 0));
 		EXPECT_TRUE(arrived(self, variant->write));
 	}
 }
@@ -564,7 +554,7 @@ TEST_F(direct, driver_unbound)
 		idle = map_pages(LENGTH);
 		ASSERT_NE(MAP_FAILED, (void *)idle);
 		ASSERT_TRUE(prepare(self, variant->write));
-		ASSERT_EQ(0, limit(self, SLOW));
+		ASSERT_EQ(0, disk_limit(self->path, SLOW));
 		ASSERT_TRUE(start(self, p, variant->write));
 		before = ended(self);
 		ASSERT_LE(0, before);
@@ -572,7 +562,7 @@ TEST_F(direct, driver_unbound)
 		EXPECT_LT(0, count("pinned"));
 		EXPECT_EQ(0, count("out"));
 		EXPECT_EQ(QUEUE - before, ended(self));
-		ASSERT_EQ(0, limit(self, 0));
+		ASSERT_EQ(0, disk_limit(self->path, 0));
 		EXPECT_TRUE(arrived(self, variant->write));
 
 		EXPECT_FALSE(can_touch(p));

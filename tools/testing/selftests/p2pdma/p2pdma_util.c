@@ -1107,3 +1107,12 @@ int traced(long long *peer, long long *other)
 	return sscanf(answer, " peer=%lld other=%lld", peer, other) == 2 ?
 		0 : -EPROTO;
 }
+
+int disk_limit(const char *path, long bytes_per_second)
+{
+	char answer[128], serial[64];
+
+	return disk_serial(path, serial, sizeof(serial)) ?:
+	       lab(answer, sizeof(answer), "slow %s %ld", serial,
+		   bytes_per_second);
+}

@@ -275,5 +275,10 @@ bool route_is_traced(void);
  * 0 or -errno
  */
 int traced(long long *peer, long long *other);
+/*
+ * Has the lab limit a disk, whose requests then stay in flight for a while; 0: no
+ * limit. 0 or -errno.
+ */
+int disk_limit(const char *path, long bytes_per_second);
 
 #endif

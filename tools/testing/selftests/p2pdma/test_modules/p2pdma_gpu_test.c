@@ -86,7 +86,7 @@ static void gpu_page_free(struct page *page)
 {
 	struct dev_pagemap *of = page->pgmap;
 
-	WARN_ON(page->zone_device_data != &in_use);
+	WARN_ON_ONCE(page->zone_device_data != &in_use);
 	page->zone_device_data = &used_before;
 	scoped_guard(spinlock_irqsave, &pages_lock) {
 		__clear_bit(page_to_pfn(page) - first_pfn, used);
@@ -120,10 +120,10 @@ static struct page *gpu_take(void)
 	page = pfn_to_page(first_pfn + nr);
 	/* As gpu_take_over() left them, or, if the page was used before, as the kernel did */
 	if (page->zone_device_data == &never_used)
-		WARN_ON(page_count(page) != 0);
+		WARN_ON_ONCE(page_count(page) != 0);
 	else
-		WARN_ON(page->zone_device_data != &used_before ||
-			page_count(page) != 1);
+		WARN_ON_ONCE(page->zone_device_data != &used_before ||
+			     page_count(page) != 1);
 	page->zone_device_data = &in_use;
 	set_page_count(page, 1);
 	return page;
