@@ -324,7 +324,7 @@ static void memory_type(struct kunit *test)
 		addr = types[i] == P2PDMA_UNCACHED ?
 		       ioremap_wc(pages.start + SZ_64K, PAGE_SIZE) :
 		       ioremap(pages.start + SZ_64K, PAGE_SIZE);
-		KUNIT_ASSERT_NOT_NULL(test, addr);
+		KUNIT_ASSERT_NOT_NULL(test, (void __force *)addr);
 		KUNIT_EXPECT_EQ(test, -EBUSY,
 				p2pdma_add_pages(pages.owner, BAR, 0, 0,
 						 types[i], &ops));
@@ -335,7 +335,7 @@ static void memory_type(struct kunit *test)
 		addr = types[i] == P2PDMA_UNCACHED ?
 		       ioremap(pages.start + SZ_64K, PAGE_SIZE) :
 		       ioremap_wc(pages.start + SZ_64K, PAGE_SIZE);
-		KUNIT_ASSERT_NOT_NULL(test, addr);
+		KUNIT_ASSERT_NOT_NULL(test, (void __force *)addr);
 		KUNIT_ASSERT_EQ(test, 0,
 				p2pdma_add_pages(pages.owner, BAR, 0, 0,
 						 types[i], &ops));

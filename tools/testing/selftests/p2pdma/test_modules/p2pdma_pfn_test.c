@@ -147,7 +147,7 @@ static int add_piece(struct transfer *io, phys_addr_t from, size_t length)
  * The page map of a part of the BAR, with a reference: -ENODEV if there are no pages
  * of P2PDMA, -EINVAL if these are not in one page map
  */
-static struct dev_pagemap *get_pages(const struct range *range)
+static struct dev_pagemap *get_pages(struct range *range)
 {
 	struct dev_pagemap *pgmap = get_dev_pagemap(PHYS_PFN(range->start), NULL);
 	int error = 0;
