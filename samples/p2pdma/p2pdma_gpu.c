@@ -15,10 +15,11 @@
  * - it names that page when it is asked (gpu_p2pdma_page());
  * - DMA may go on when the private page is no longer mapped, so then it checks
  *   for that, before it copies the data (gpu_has_dma());
- * - if so, it maps the page again, and waits for the end of the DMA with no lock
- *   held (gpu_migrate_to_ram()).  Otherwise it could wait for ever: the DMA may
- *   not have been started yet, by a task that first needs the same page again,
- *   for another part of its request;
+ * - if so, it maps the page again, waits a while with no lock held, and has the
+ *   fault tried again (gpu_migrate_to_ram()).  Otherwise it could wait for ever:
+ *   the DMA may not have been started yet, by a task that first needs the same
+ *   page again, for another part of its request, and that may be the one that
+ *   waits;
  * - when the private page is freed, it drops its reference; DMA that still goes
  *   on has a reference of its own, and the page is free when both are gone.
  *
@@ -60,6 +61,7 @@
 
 #define GPU_BAR		2
 #define GPU_BATCH	64	/* pages that are migrated at once */
+#define GPU_POLLS	10	/* for the end of DMA, before a page is tried again */
 
 /*
  * A device.  Open files hold a reference; their requests are refused once the
@@ -277,7 +279,7 @@ static vm_fault_t gpu_migrate_to_ram(struct vm_fault *vmf)
 	struct page *bar_page = vmf->page->zone_device_data;
 	struct gpu *gpu = vmf->page->pgmap->owner;
 	u64 moved = 0;
-	int ret;
+	int ret, i;
 
 	ret = gpu_migrate(gpu, vmf->vma, vmf->address, vmf->address + PAGE_SIZE,
 			  MIGRATE_VMA_SELECT_DEVICE_PRIVATE, vmf->page, &moved);
@@ -296,8 +298,16 @@ static vm_fault_t gpu_migrate_to_ram(struct vm_fault *vmf)
 	if (vmf->flags & FAULT_FLAG_RETRY_NOWAIT)
 		return VM_FAULT_RETRY;
 	mmap_read_unlock(vmf->vma->vm_mm);
-	while (gpu_has_dma(bar_page) && !fatal_signal_pending(current))
+	/*
+	 * Not until the DMA has ended: it may be this task's own, which isn't
+	 * started yet.  get_user_pages() faults, too, where it finds the page
+	 * unmapped by another migration, and gets it when it tries again.
+	 */
+	for (i = 0; i < GPU_POLLS && gpu_has_dma(bar_page); i++) {
+		if (fatal_signal_pending(current))
+			break;
 		usleep_range(100, 200);
+	}
 	return VM_FAULT_RETRY;
 }
 
