@@ -260,10 +260,11 @@ static int pages_register(void)
 	ret = p2pdma_add_pages(pdev, bar, 0, 0,
 			       wc ? P2PDMA_WRITE_COMBINED : P2PDMA_UNCACHED,
 			       &pages_ops);
-	if (!ret)
-		scoped_guard(mutex, &lock)
-			gone = false;
-	return ret;
+	if (ret)
+		return ret;
+	scoped_guard(mutex, &lock)
+		gone = false;
+	return 0;
 }
 
 static int __init pages_init(void)
