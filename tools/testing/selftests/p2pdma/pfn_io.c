@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
@@ -334,6 +335,36 @@ TEST_F(reached, driver_unbound)
 		ASSERT_EQ(0, pci_bind(s->bdf, "p2pdma_test"));
 	}
 	race_stop(&race);
+}
+
+/* I/O that is in flight when the driver is unbound comes to its end. */
+TEST_F(reached, driver_waits)
+{
+	const struct shape shape = { 0, 1, 1 * MiB, 0 };
+	struct setup *s = &self->s;
+	pid_t child;
+	int status;
+
+	if (!have_lab())
+		SKIP(return, "no lab that limits the disk");
+	ASSERT_EQ(0, test_add(s->bdf, s->bar, 0, 0));
+	fill(s->system, EXTENT, 71);
+	ASSERT_EQ((ssize_t)EXTENT,
+		  pwrite(s->fd, s->system, EXTENT, DISK_OFFSET));
+	clear(s->vram, EXTENT);
+
+	ASSERT_EQ(0, disk_limit(s->disk, 1 * MiB));
+	child = fork();
+	if (!child)
+		_exit(-transfer(s, variant->how, false, &shape));
+	/* The first of several requests ends, and the others have to wait. */
+	EXPECT_TRUE(wait_for(first_nonzero(s->vram, 4 * KiB) != -1, 60));
+	EXPECT_EQ(0, pci_unbind(s->bdf));
+	EXPECT_EQ(-1, first_wrong(s->vram, shape.length, 71));
+	EXPECT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(0, disk_limit(s->disk, 0));
+	EXPECT_EQ(0, pci_bind(s->bdf, "p2pdma_test"));
 }
 
 /* Where there is no route. */
