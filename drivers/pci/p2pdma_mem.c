@@ -8,10 +8,9 @@
  *
  * Allocated memory keeps its region alive by references on the region's page
  * map: one per kernel allocation, one per page for user space and per single
- * page.
- * memunmap_pages() waits for them.  So a free finds the region by the struct
- * page, and doesn't depend on pci_dev::p2pdma, which is NULL once the driver
- * has left.
+ * page.  memunmap_pages() waits for them.  So a free finds the region by the
+ * struct page, and doesn't depend on pci_dev::p2pdma, which is NULL once the
+ * driver has left.
  *
  * The page maps are devres entries of the owner, since modules other than the
  * bound driver may also register a device's BAR, and remove its struct pages by
@@ -291,8 +290,8 @@ static bool p2pdma_user_allowed(const struct pci_p2pdma *p2pdma, long used,
  * @p2pdma: the owner of the memory
  * @size: bytes, a multiple of PAGE_SIZE
  *
- * Who needs several allocations asks first, and so doesn't take memory that
- * would only be freed again.
+ * Callers that need several allocations ask first, so that they don't take
+ * memory that would only be freed again.
  *
  * Context: any; never sleeps.
  * Return: false if that much isn't free, or would exceed the limit.

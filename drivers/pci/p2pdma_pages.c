@@ -311,7 +311,7 @@ static void p2pdma_pages_wait(struct p2pdma_pages *pages)
 	}
 }
 
-/* Called once, by who has set ::going */
+/* Called once, by the task that has set ::going */
 static void p2pdma_pages_end(struct p2pdma_pages *pages)
 {
 	synchronize_rcu();	/* wait for p2pdma_take_page() */

@@ -90,8 +90,8 @@ enum p2pdma_memory_type {
  *	or since the driver that @owner is bound to has left.  Zaps mappings, revokes
  *	what was exported and puts all references that the driver itself holds; the
  *	core then waits for the rest.  Pages can no longer be taken, and when
- *	reclaim() has returned, no struct page may be accessed but by who holds a
- *	reference.  Called once for each range; may sleep; device_lock() of @owner may
+ *	reclaim() has returned, only holders of a reference may access a struct
+ *	page.  Called once for each range; may sleep; device_lock() of @owner may
  *	be held.
  */
 struct p2pdma_pages_ops {

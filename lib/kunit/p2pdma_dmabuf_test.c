@@ -223,7 +223,7 @@ static void revoked(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, export.released, 1);
 }
 
-/* Who says that it can be revoked may pin, until the memory is revoked. */
+/* An importer that can be revoked may pin, until the memory is revoked. */
 static void pinned(struct kunit *test)
 {
 	struct dma_buf_attachment *attachment, *other;

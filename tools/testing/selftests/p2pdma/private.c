@@ -197,11 +197,7 @@ static bool trace_begin(void)
 
 static bool trace_end(struct traced *found)
 {
-	char answer[128];
-
-	return !lab(answer, sizeof(answer), "dma-end") &&
-	       sscanf(answer, " peer=%lld other=%lld", &found->peer,
-		      &found->other) == 2;
+	return !traced(&found->peer, &found->other);
 }
 
 /* ---- Where devices reach each other ---- */
