@@ -504,26 +504,6 @@ int p2pdma_add_pages(struct pci_dev *owner, int bar, size_t size, u64 offset,
 EXPORT_SYMBOL_GPL(p2pdma_add_pages);
 
 /**
- * p2pdma_remove_pages - remove the pages of p2pdma_add_pages()
- * @owner: the device
- * @bar: number of the BAR
- * @offset: start of the range in the BAR, as it was registered
- *
- * No page can be taken any more; p2pdma_pages_ops::reclaim() is called, unless the
- * pages are being removed already; then this waits until no page is taken, and the
- * struct pages are gone.  While it waits, the log says every 10 seconds for which
- * page.  Has no effect if there are no such pages (any more).
- *
- * Context: may sleep.  Not within reclaim(); no locks are held that page_free() or
- * reclaim() takes.
- */
-void p2pdma_remove_pages(struct pci_dev *owner, int bar, u64 offset)
-{
-	p2pdma_pages_remove(owner, bar, offset);
-}
-EXPORT_SYMBOL_GPL(p2pdma_remove_pages);
-
-/**
  * pci_p2pmem_publish - publish or unpublish a device's memory
  * @pdev: the owner; no effect if it has registered no memory with struct pages
  * @publish: true to publish, false to leave free memory to the driver alone

@@ -329,7 +329,6 @@ int p2pdma_pages_add(struct p2pdma_bar *bar, const struct range *range,
 		     enum p2pdma_memory_type type,
 		     const struct p2pdma_pages_ops *ops);
 bool p2pdma_pages_have(const struct range *range);
-void p2pdma_pages_remove(struct pci_dev *owner, int bar, u64 offset);
 void p2pdma_pages_remove_all(struct pci_dev *owner);
 
 /* ---- p2pdma_map.c: DMA addresses of provider memory ---- */

@@ -372,18 +372,25 @@ static bool p2pdma_pages_remove_one(const struct pci_dev *owner, int bar,
 }
 
 /**
- * p2pdma_pages_remove - remove a range of pages, see p2pdma_remove_pages()
+ * p2pdma_remove_pages - remove the pages of p2pdma_add_pages()
  * @owner: the device
  * @bar: number of the BAR
- * @offset: start of the range in the BAR, in bytes
+ * @offset: start of the range in the BAR, as it was registered
  *
- * Context: may sleep.
+ * No page can be taken any more; p2pdma_pages_ops::reclaim() is called, unless the
+ * pages are being removed already; then this waits until no page is taken, and the
+ * struct pages are gone.  While it waits, the log says every 10 seconds for which
+ * page.  Has no effect if there are no such pages (any more).
+ *
+ * Context: may sleep.  Not within reclaim(); no locks are held that page_free() or
+ * reclaim() takes.
  */
-void p2pdma_pages_remove(struct pci_dev *owner, int bar, u64 offset)
+void p2pdma_remove_pages(struct pci_dev *owner, int bar, u64 offset)
 {
 	if (bar >= 0)
 		p2pdma_pages_remove_one(owner, bar, offset);
 }
+EXPORT_SYMBOL_GPL(p2pdma_remove_pages);
 
 /**
  * p2pdma_pages_remove_all - remove all ranges of pages of an owner
