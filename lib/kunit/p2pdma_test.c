@@ -565,15 +565,17 @@ struct failslab_setting {
 	unsigned long *verbose;
 	bool old_ignore_wait;
 	unsigned long old_verbose;
+	u32 *min_order;		/* NULL without CONFIG_FAIL_PAGE_ALLOC */
+	u32 old_min_order;
 	/* NULL without CONFIG_FAULT_INJECTION_STACKTRACE_FILTER */
 	unsigned long *reject_start;
 	unsigned long *reject_end;
 };
 
-/* The variable behind a debugfs file of failslab */
-static void *failslab_value(const char *name)
+/* The variable behind a debugfs file of an injector */
+static void *injector_value(const char *injector, const char *name)
 {
-	struct dentry *dir = debugfs_lookup("failslab", NULL);
+	struct dentry *dir = debugfs_lookup(injector, NULL);
 	struct dentry *file = dir ? debugfs_lookup(name, dir) : NULL;
 	void *value = file ? d_inode(file)->i_private : NULL;
 
@@ -589,6 +591,8 @@ static void restore_setting(void *data)
 	current->fail_nth = 0;
 	*setting->ignore_wait = setting->old_ignore_wait;
 	*setting->verbose = setting->old_verbose;
+	if (setting->min_order)
+		*setting->min_order = setting->old_min_order;
 	if (setting->reject_start) {
 		*setting->reject_start = 0;
 		*setting->reject_end = 0;
@@ -609,7 +613,7 @@ static void spare_dma_debug(struct failslab_setting *setting)
 }
 
 /**
- * p2pdma_test_inject_faults - let p2pdma_test_fail_nth() work for all allocations
+ * p2pdma_test_inject_faults - let slab allocations fail by p2pdma_test_fail_nth()
  * @test: the test, at whose end things are as before; skipped where the kernel
  *	has no fault injection
  *
@@ -622,14 +626,23 @@ void p2pdma_test_inject_faults(struct kunit *test)
 	setting = kunit_kzalloc(test, sizeof(*setting), GFP_KERNEL);
 
 	KUNIT_ASSERT_NOT_NULL(test, setting);
-	setting->ignore_wait = failslab_value("ignore-gfp-wait");
-	setting->verbose = failslab_value("verbose");
-	setting->reject_start = failslab_value("reject-start");
-	setting->reject_end = failslab_value("reject-end");
+	setting->ignore_wait = injector_value("failslab", "ignore-gfp-wait");
+	setting->verbose = injector_value("failslab", "verbose");
+	setting->reject_start = injector_value("failslab", "reject-start");
+	setting->reject_end = injector_value("failslab", "reject-end");
 	KUNIT_ASSERT_NOT_NULL(test, setting->ignore_wait);
 	KUNIT_ASSERT_NOT_NULL(test, setting->verbose);
 	setting->old_ignore_wait = *setting->ignore_wait;
 	setting->old_verbose = *setting->verbose;
+	/*
+	 * A slab that is full gets pages, now and then: their failure would
+	 * shift the count, and does no harm, as SLUB takes fewer pages then.
+	 */
+	setting->min_order = injector_value("fail_page_alloc", "min-order");
+	if (setting->min_order) {
+		setting->old_min_order = *setting->min_order;
+		*setting->min_order = MAX_PAGE_ORDER + 1;
+	}
 	*setting->ignore_wait = false;
 	*setting->verbose = 0;
 	spare_dma_debug(setting);
