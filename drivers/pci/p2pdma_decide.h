@@ -15,13 +15,10 @@
 
 #include <linux/bits.h>
 #include <linux/dma-map-ops.h>
-#include <linux/p2pdma-reason.h>
+#include <linux/p2pdma.h>
 #include <linux/types.h>
 
 #define P2PDMA_BOTH	(P2PDMA_READ | P2PDMA_WRITE)
-
-/* In place of a payload, in bytes */
-#define P2PDMA_NO_LIMIT	(~0U)
 
 /*
  * A leg: the path from one device, its end, up to the bridge that both devices
@@ -175,14 +172,6 @@ struct p2pdma_verdict {
 	u8 reason;
 	u8 blocking;
 	u32 distance;
-};
-
-/* A kernel command line option that would allow more directions */
-enum p2pdma_fix {
-	P2PDMA_FIX_NONE,
-	P2PDMA_FIX_ACS,		/* no redirection at the turns */
-	P2PDMA_FIX_MPS,		/* the same Max_Payload_Size everywhere */
-	P2PDMA_FIX_ATS,		/* no ATS */
 };
 
 /* Needed by scatterlists, and by callers that don't know the direction */

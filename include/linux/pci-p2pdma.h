@@ -19,7 +19,7 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/errno.h>
-#include <linux/p2pdma-reason.h>
+#include <linux/p2pdma.h>
 #include <linux/pci.h>
 #include <linux/pgtable.h>
 #include <linux/sysfs.h>

@@ -1,3 +1,3 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /* For drivers/pci/p2pdma_decide.c in a program: the kernel's own header */
-#include "../../../../../../include/linux/p2pdma-reason.h"
+#include "../../../../../../include/uapi/linux/p2pdma.h"
