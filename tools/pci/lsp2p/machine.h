@@ -105,6 +105,7 @@ struct machine {
 	enum answer bounce;	/* swiotlb=force */
 	enum answer guest;	/* in a virtual machine */
 	bool root;		/* read by root, so that config space is complete */
+	struct fabric *fabric;	/* route.c's; made when it is first needed */
 };
 
 /* machine.c */

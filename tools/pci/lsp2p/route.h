@@ -17,10 +17,6 @@ enum missing {
 	MISSING_REGISTER,	/* another register of @device */
 	MISSING_IOMMU,		/* whether DMA of @device is translated */
 	MISSING_PROCESSOR,	/* whether the processor forwards */
-	MISSING_ENCRYPTION,
-	MISSING_BOUNCE,
-	MISSING_WINDOWS,	/* address windows of @device's host bridge */
-	MISSING_ADMITTED,	/* the administrator's list */
 };
 
 struct route_missing {
@@ -32,6 +28,7 @@ struct route {
 	const struct machine *machine;
 	const struct device *owner, *client;
 	bool asked;			/* the kernel's own answer */
+	bool assumed;			/* several facts are possible; @answer is for one of them */
 	enum answer read, write;	/* does the client read, write? UNKNOWN where facts are missing */
 	struct p2pdma_query_route answer;	/* addresses in it are filled in, pointers not */
 	struct p2pdma_query_port *ports;
@@ -48,7 +45,7 @@ struct stock_route {
 	char why[160];		/* where it differs from ours: ids of the README's table and a few words; else "" */
 };
 
-int route_find(const struct machine *machine, const struct device *owner,
+int route_find(struct machine *machine, const struct device *owner,
 	       const struct device *client, struct route *route);	/* 0, or -1 without memory */
 void route_free(struct route *route);
 void route_stock(const struct machine *machine, const struct device *owner,
