@@ -54,6 +54,7 @@ struct device {
 	uint32_t domain;
 	uint8_t bus, devfn;
 	struct device *parent;	/* the bridge above it; NULL on a root bus */
+	bool orphan;		/* the bridge above it isn't in the file; @host is a stand-in */
 	struct host_bridge *host;
 	struct device *physfn;	/* of a virtual function */
 	bool is_bridge;
@@ -63,7 +64,8 @@ struct device {
 	uint8_t known[CONFIG_SIZE / 8];
 	/*
 	 * Whether the lists of capabilities are known, so that a capability that
-	 * isn't below is absent.  @has_extended: extended config space exists.
+	 * isn't below is absent; YES or NO once the machine is complete.
+	 * @has_extended: extended config space exists and can be accessed.
 	 */
 	enum answer caps_known, extended_known, has_extended;
 	uint16_t pcie_cap, acs_cap, ats_cap, sriov_cap, rebar_cap;	/* 0: none */
