@@ -227,6 +227,41 @@ static int find_missing(struct route *route)
 	return 0;
 }
 
+static const struct device *top_of(const struct device *device)
+{
+	for (; device->physfn || device->parent;)
+		device = device->physfn ?: device->parent;
+	return device;
+}
+
+/*
+ * A file may have a device without the bridge above it.  What is said of the way to
+ * the root then means nothing, and that is all ways but those below a bridge that is
+ * there.
+ */
+static int consider_orphans(struct route *route)
+{
+	const struct device *ends[] = { route->owner, route->client };
+	struct route_missing missing = { MISSING_BRIDGE, NULL };
+	unsigned int i;
+
+	if (route->owner == route->client ||
+	    (route->read == YES && route->write == YES &&
+	     route->answer.map_type == P2PDMA_ROUTE_BUS_ADDRESS))
+		return 0;
+	for (i = 0; i < 2; i++) {
+		if (!top_of(ends[i])->orphan ||
+		    missing.device == top_of(ends[i]))
+			continue;
+		missing.device = top_of(ends[i]);
+		route->read = UNKNOWN;
+		route->write = UNKNOWN;
+		if (add_missing(route, &missing))
+			return -1;
+	}
+	return 0;
+}
+
 /**
  * route_find - find out whether a client reaches an owner's memory
  * @machine: the machine
@@ -264,6 +299,8 @@ int route_find(struct machine *machine, const struct device *owner,
 
 	route->port_count = route->answer.port_count;
 	route->answer.ports = 0;
+	if (consider_orphans(route))
+		goto no_memory;
 	if ((route->read == UNKNOWN || route->write == UNKNOWN) &&
 	    find_missing(route))
 		goto no_memory;

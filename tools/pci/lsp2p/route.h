@@ -17,6 +17,7 @@ enum missing {
 	MISSING_REGISTER,	/* another register of @device */
 	MISSING_IOMMU,		/* whether DMA of @device is translated */
 	MISSING_PROCESSOR,	/* whether the processor forwards */
+	MISSING_BRIDGE,		/* the bridge above @device */
 };
 
 struct route_missing {
