@@ -57,7 +57,6 @@
 #include <linux/completion.h>
 #include <linux/dma-map-ops.h>
 #include <linux/hashtable.h>
-#include <linux/iommu-dma.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/memremap.h>
@@ -73,6 +72,7 @@
 
 #include "p2pdma_decide.h"
 #include "p2pdma_pool.h"
+#include "p2pdma_route.h"
 
 struct acpi_table_header;
 struct address_space;
@@ -198,18 +198,6 @@ static inline struct p2pdma_region *p2pdma_region(struct dev_pagemap *pgmap)
 
 /* ---- p2pdma_host.c: which root complexes forward between devices ---- */
 
-/* Outcome for an entry in the administrator's list of host bridges */
-enum p2pdma_admission {
-	P2PDMA_ADMITTED,
-	P2PDMA_MALFORMED,
-	P2PDMA_ADMITTED_BEFORE,
-	P2PDMA_LISTED,		/* the table allows both directions already */
-};
-
-bool p2pdma_cpu_allows(void);
-bool p2pdma_memory_encrypted(void);
-unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
-				    bool *admitted);
 void p2pdma_host_added(struct pci_dev *pdev);
 void p2pdma_host_removed(struct pci_dev *pdev);
 int p2pdma_host_admit(const char *text,
@@ -228,7 +216,6 @@ struct p2pdma_hmat {
 	const u8 *ranks;
 };
 
-unsigned int p2pdma_hmat_rank(int client_node, int owner_node);
 #if IS_ENABLED(CONFIG_KUNIT)
 int p2pdma_hmat_node(u32 domain);
 const char *p2pdma_hmat_check(const struct acpi_table_header *table, u32 *at);
@@ -237,32 +224,6 @@ int p2pdma_hmat_parse(const struct acpi_table_header *table,
 unsigned int p2pdma_hmat_find(const struct p2pdma_hmat *hmat, int client_node,
 			      int owner_node);
 #endif
-
-/* ---- p2pdma_route.c: gathers facts ---- */
-
-/* The PCI device that does @client's DMA: itself or its nearest PCI ancestor */
-static inline struct pci_dev *p2pdma_pci_client(struct device *client)
-{
-	for (; client; client = client->parent) {
-		if (dev_is_pci(client))
-			return to_pci_dev(client);
-	}
-	return NULL;
-}
-
-/* Are @dev's DMA addresses translated, rather than CPU addresses? */
-static inline bool p2pdma_dma_translated(struct device *dev)
-{
-	return use_dma_iommu(dev) || get_dma_ops(dev);
-}
-
-struct pci_dev *p2pdma_turn_of(struct pci_dev *end,
-			       const struct p2pdma_leg *leg);
-struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client);
-bool p2pdma_translated(struct device *dev);
-u32 p2pdma_find_route(struct pci_dev *owner, struct device *client,
-		      unsigned int tlp, bool all, struct p2pdma_facts *facts,
-		      struct p2pdma_verdict *verdict);
 
 /* ---- p2pdma_log.c: log messages ---- */
 

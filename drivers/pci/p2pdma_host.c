@@ -6,19 +6,17 @@
  * 1.3.1).  The kernel knows about it from the processor, from the host bridge's
  * ID, or from the administrator, by the command line.  This file answers for
  * one host bridge at a time, or for the machine; p2pdma_decide.c applies the
- * answer to a route.
+ * answer to a route.  The table of IDs is in p2pdma_host_table.c.
  */
 
 #include <linux/cc_platform.h>
 #include <linux/cleanup.h>
-#include <linux/hex.h>
 #include <linux/mutex.h>
 #include <linux/overflow.h>
 #include <linux/pci.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/string.h>
-#include <linux/unaligned.h>
 #include <linux/xarray.h>
 
 #include <kunit/static_stub.h>
@@ -30,67 +28,6 @@
 
 #include "pci.h"
 #include "p2pdma.h"
-
-/* Wildcard device ID: all devices of the vendor */
-#define P2PDMA_ANY_DEVICE	0xffff
-
-struct p2pdma_host_bridge {
-	u16 vendor;
-	u16 device;
-	bool same_only;		/* not from one host bridge to another */
-	bool write_only;	/* posted requests, not reads */
-};
-
-/*
- * To add a host bridge, add a line with the IDs of the device at 00.0 of its
- * root bus or, without such a device, a line for each of its root ports.
- * Describe in the commit what was tested.
- */
-static const struct p2pdma_host_bridge p2pdma_known[] = {
-	/* Sandy Bridge-E, Haswell, Haswell-E, Broadwell-E */
-	{ PCI_VENDOR_ID_INTEL, 0x3c00, .same_only = true },
-	{ PCI_VENDOR_ID_INTEL, 0x3c01, .same_only = true },
-	{ PCI_VENDOR_ID_INTEL, 0x0c08, .same_only = true },
-	{ PCI_VENDOR_ID_INTEL, 0x2f00, .same_only = true },
-	{ PCI_VENDOR_ID_INTEL, 0x2f01, .same_only = true },
-	{ PCI_VENDOR_ID_INTEL, 0x6f00, .same_only = true },
-	/* Skylake-E: DMI, then root ports A to D */
-	{ PCI_VENDOR_ID_INTEL, 0x2020 },
-	{ PCI_VENDOR_ID_INTEL, 0x2030 },
-	{ PCI_VENDOR_ID_INTEL, 0x2031 },
-	{ PCI_VENDOR_ID_INTEL, 0x2032 },
-	{ PCI_VENDOR_ID_INTEL, 0x2033 },
-	/* Ice Lake-SP and later: memory map and VT-d */
-	{ PCI_VENDOR_ID_INTEL, 0x09a2 },
-	/* Root buses of accelerators: DSA and IAA of Sapphire Rapids ... */
-	{ PCI_VENDOR_ID_INTEL, 0x0b25 },
-	{ PCI_VENDOR_ID_INTEL, 0x0cfe },
-	/* ... DSA of Granite Rapids-D, DSA and IAA of Diamond Rapids ... */
-	{ PCI_VENDOR_ID_INTEL, 0x11fb },
-	{ PCI_VENDOR_ID_INTEL, 0x1212 },
-	{ PCI_VENDOR_ID_INTEL, 0x1216 },
-	/* ... QAT 4xxx, 401xx, 402xx, 420xx, 6xxx */
-	{ PCI_VENDOR_ID_INTEL, 0x4940 },
-	{ PCI_VENDOR_ID_INTEL, 0x4942 },
-	{ PCI_VENDOR_ID_INTEL, 0x4944 },
-	{ PCI_VENDOR_ID_INTEL, 0x4946 },
-	{ PCI_VENDOR_ID_INTEL, 0x4948 },
-	/* Google's SoCs */
-	{ 0x1ae0, P2PDMA_ANY_DEVICE },
-	/* NVIDIA's CPUs */
-	{ PCI_VENDOR_ID_NVIDIA, 0x2f95 },
-	{ PCI_VENDOR_ID_NVIDIA, 0x2f96 },
-	{ PCI_VENDOR_ID_NVIDIA, 0x2f97 },
-	{ PCI_VENDOR_ID_NVIDIA, 0x2f98 },
-	/* Zhaoxin KX-6000, KH-40000, KX-6000G, KX-7000; KH-50000 */
-	{ PCI_VENDOR_ID_ZHAOXIN, 0x1003, .same_only = true },
-	{ PCI_VENDOR_ID_ZHAOXIN, 0x1005, .same_only = true },
-	{ PCI_VENDOR_ID_ZHAOXIN, 0x1006, .same_only = true },
-	{ PCI_VENDOR_ID_ZHAOXIN, 0x1007, .same_only = true },
-	{ PCI_VENDOR_ID_ZHAOXIN, 0x1008 },
-	/* Alibaba T-Head Yitian 710 */
-	{ PCI_VENDOR_ID_ALIBABA, 0x8000 },
-};
 
 /* The administrator's host bridges; replaced as a whole, read under RCU */
 struct p2pdma_host_list {
@@ -191,29 +128,21 @@ void p2pdma_host_removed(struct pci_dev *pdev)
 		xa_erase(&p2pdma_host_ids, p2pdma_root_index(pdev->bus));
 }
 
-/* 0 if there is neither a device at 00.0 nor a root port */
-static u32 p2pdma_host_id(struct pci_dev *top)
+/**
+ * p2pdma_host_id - the ID by which a host bridge is known
+ * @top: the device on its root bus that the packets pass
+ *
+ * Context: any; never sleeps.
+ * Return: vendor ID in the low half, device ID in the high half, of the device at
+ * 00.0 or of the root port @top; 0 if there is neither.
+ */
+u32 p2pdma_host_id(struct pci_dev *top)
 {
 	void *entry = xa_load(&p2pdma_host_ids, p2pdma_root_index(top->bus));
 
 	if (entry)
 		return xa_to_value(entry);
 	return pci_pcie_type(top) == PCI_EXP_TYPE_ROOT_PORT ? p2pdma_id(top) : 0;
-}
-
-static const struct p2pdma_host_bridge *
-p2pdma_host_search(const struct p2pdma_host_bridge *entries, unsigned int count,
-		   u16 vendor, u16 device)
-{
-	unsigned int i;
-
-	for (i = 0; i < count; i++) {
-		if (entries[i].vendor == vendor &&
-		    (entries[i].device == device ||
-		     entries[i].device == P2PDMA_ANY_DEVICE))
-			return &entries[i];
-	}
-	return NULL;
 }
 
 /**
@@ -228,75 +157,13 @@ p2pdma_host_search(const struct p2pdma_host_bridge *entries, unsigned int count,
 unsigned int p2pdma_host_directions(struct pci_dev *top, bool same,
 				    bool *admitted)
 {
-	const u32 id = p2pdma_host_id(top);
-	const struct p2pdma_host_bridge *found;
 	const struct p2pdma_host_list *list;
-	const u16 vendor = id, device = id >> 16;
-
-	*admitted = false;
-	found = p2pdma_host_search(p2pdma_known, ARRAY_SIZE(p2pdma_known),
-				   vendor, device);
-	if (found && (same || !found->same_only))
-		return found->write_only ? P2PDMA_WRITE : P2PDMA_BOTH;
 
 	guard(rcu)();
 	list = rcu_dereference(p2pdma_admitted);
-	found = list ? p2pdma_host_search(list->entries, list->count, vendor,
-					  device) : NULL;
-	if (!found)
-		return 0;
-	*admitted = true;
-	return found->write_only ? P2PDMA_WRITE : P2PDMA_BOTH;
-}
-
-/* Parse one entry, exactly VVVV:DDDD or VVVV:DDDD:w */
-static bool p2pdma_parse_host_bridge(const char *text,
-				     struct p2pdma_host_bridge *entry)
-{
-	u8 vendor[2], device[2];
-	size_t len = strlen(text);
-
-	if (len < 9 || text[4] != ':' || hex2bin(vendor, text, 2) ||
-	    hex2bin(device, text + 5, 2))
-		return false;
-	if (len != 9 && strcmp(text + 9, ":w"))
-		return false;
-
-	*entry = (struct p2pdma_host_bridge) {
-		.vendor = get_unaligned_be16(vendor),
-		.device = get_unaligned_be16(device),
-		.write_only = len != 9,
-	};
-	/* Refuse IDs that are read from an absent device. */
-	return entry->vendor && entry->vendor != 0xffff &&
-	       entry->device != 0xffff;
-}
-
-/* Does the table allow both directions, also between host bridges? */
-static bool p2pdma_host_known_any(const struct p2pdma_host_bridge *entry)
-{
-	const struct p2pdma_host_bridge *found =
-		p2pdma_host_search(p2pdma_known, ARRAY_SIZE(p2pdma_known),
-				   entry->vendor, entry->device);
-
-	return found && !found->same_only && !found->write_only;
-}
-
-static enum p2pdma_admission p2pdma_admit(struct p2pdma_host_list *list,
-					  const char *text)
-{
-	struct p2pdma_host_bridge entry;
-
-	if (!p2pdma_parse_host_bridge(text, &entry))
-		return P2PDMA_MALFORMED;
-	if (p2pdma_host_search(list->entries, list->count, entry.vendor,
-			       entry.device))
-		return P2PDMA_ADMITTED_BEFORE;
-	if (p2pdma_host_known_any(&entry))
-		return P2PDMA_LISTED;
-	list->count++;
-	list->entries[list->count - 1] = entry;
-	return P2PDMA_ADMITTED;
+	return p2pdma_host_look_up(p2pdma_host_id(top), same,
+				   list ? list->entries : NULL,
+				   list ? list->count : 0, admitted);
 }
 
 /**
@@ -330,7 +197,8 @@ int p2pdma_host_admit(const char *text,
 
 	if (*text) {
 		while ((at = strsep(&rest, ",")))
-			tell(at, p2pdma_admit(list, at));
+			tell(at, p2pdma_host_list_add(list->entries,
+						      &list->count, at));
 	}
 
 	most = list->count;

@@ -42,22 +42,13 @@ p2pdma_bar_refusals(const struct p2pdma_bar *bar, phys_addr_t end,
 {
 	struct device *dev = p2pdma_dma_device(client);
 	u32 refusals = 0;
-	u64 mask;
 
 	if (!p2pdma_bar_in_place(bar))
 		refusals = BIT(P2PDMA_REASON_BAR_MOVED);
-	if (!dev)
-		return refusals | BIT(P2PDMA_REASON_DMA_MASK);
-
-	mask = *dev->dma_mask;
-	if (map_type == PCI_P2PDMA_MAP_BUS_ADDR) {
-		end += bar->provider.bus_offset;
-	} else {
-		if (p2pdma_dma_translated(dev))
-			return refusals;
-		mask = min_not_zero(mask, dev->bus_dma_limit);
-	}
-	return end > mask ? refusals | BIT(P2PDMA_REASON_DMA_MASK) : refusals;
+	if (!dev || p2pdma_beyond_mask(dev, end, bar->provider.bus_offset,
+				       map_type))
+		refusals |= BIT(P2PDMA_REASON_DMA_MASK);
+	return refusals;
 }
 
 /**

@@ -28,7 +28,7 @@
 #include <kunit/visibility.h>
 
 #include "pci.h"
-#include "p2pdma.h"
+#include "p2pdma_route.h"
 
 /**
  * p2pdma_turn_of - get the device where packets of a leg turn around
@@ -85,13 +85,6 @@ static struct pci_dev *p2pdma_walk(struct pci_dev **ends, struct p2pdma_leg *leg
 
 /* ---- ACS ---- */
 
-/* What is known of a device's ACS */
-struct p2pdma_acs {
-	enum p2pdma_answer known;	/* NO: no ACS, and none of the bits is on */
-	u16 cap;
-	u16 ctrl;
-};
-
 /* Note that a read has failed, so that the answer may be another one later. */
 static enum p2pdma_answer p2pdma_unreadable(struct p2pdma_facts *facts)
 {
@@ -100,31 +93,78 @@ static enum p2pdma_answer p2pdma_unreadable(struct p2pdma_facts *facts)
 }
 
 /*
- * May @pdev have an ACS capability that the PCI core couldn't find?  This is so
- * without access to extended config space, or to the list of capabilities.
+ * May @pdev, which isn't known for a PCIe device, have capabilities that the PCI
+ * core couldn't find?  This is so if only the header of its config space, 64
+ * bytes, is accessible.  Such a device must not be taken for a conventional one.
  */
-static bool p2pdma_hides_acs(struct p2pdma_facts *facts, struct pci_dev *pdev)
+static bool p2pdma_hides_caps(struct p2pdma_facts *facts, struct pci_dev *pdev)
 {
+	unsigned int left = (PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF) / 4;
 	u16 status;
-	u32 first;
-	u8 where;
+	u32 cap;
+	u8 at;
 
-	if (pci_is_pcie(pdev))
-		return pdev->cfg_size <= PCI_CFG_SPACE_SIZE;
 	if (pci_read_config_word(pdev, PCI_STATUS, &status) ||
 	    PCI_POSSIBLE_ERROR(status)) {
 		facts->unreadable = true;
 		return true;
 	}
-	if (!(status & PCI_STATUS_CAP_LIST) ||
-	    pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &where))
+	if (!(status & PCI_STATUS_CAP_LIST))
 		return false;
-	return pci_read_config_dword(pdev, where & ~3, &first) ||
-	       PCI_POSSIBLE_ERROR(first);
+	if (pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &at))
+		return true;
+	for (; at >= PCI_STD_HEADER_SIZEOF && left; left--) {
+		if (pci_read_config_dword(pdev, at & ~3, &cap) ||
+		    PCI_POSSIBLE_ERROR(cap))
+			return true;
+		at = cap >> 8;
+	}
+	return false;
 }
 
-static struct p2pdma_acs p2pdma_read_acs(struct p2pdma_facts *facts,
-					 struct pci_dev *pdev)
+/* Is @pdev a PCIe device of one of @types, a bit of PCI_EXP_TYPE_* each? */
+static enum p2pdma_answer p2pdma_is_type(struct p2pdma_facts *facts,
+					 struct pci_dev *pdev, u32 types)
+{
+	if (pci_is_pcie(pdev))
+		return types & BIT(pci_pcie_type(pdev)) ? P2PDMA_YES : P2PDMA_NO;
+	return p2pdma_hides_caps(facts, pdev) ? P2PDMA_UNKNOWN : P2PDMA_NO;
+}
+
+/**
+ * p2pdma_is_port - is a device a root port, or a switch's downstream port?
+ * @facts: where to note that a read has failed
+ * @pdev: the device
+ *
+ * Context: any; never sleeps.
+ * Return: %P2PDMA_UNKNOWN if only the header of its config space is accessible.
+ */
+enum p2pdma_answer p2pdma_is_port(struct p2pdma_facts *facts,
+				  struct pci_dev *pdev)
+{
+	return p2pdma_is_type(facts, pdev, BIT(PCI_EXP_TYPE_DOWNSTREAM) |
+					   BIT(PCI_EXP_TYPE_ROOT_PORT));
+}
+
+/* May @pdev have an ACS capability that the PCI core couldn't find? */
+static bool p2pdma_hides_acs(struct p2pdma_facts *facts, struct pci_dev *pdev)
+{
+	if (pci_is_pcie(pdev))
+		return pdev->cfg_size <= PCI_CFG_SPACE_SIZE;
+	return p2pdma_hides_caps(facts, pdev);
+}
+
+/**
+ * p2pdma_read_acs - read a device's ACS registers
+ * @facts: where to note that a read has failed
+ * @pdev: the device
+ *
+ * Context: any; never sleeps.
+ * Return: the registers; unknown if they couldn't be read, or if there may be some
+ * that the PCI core couldn't find.
+ */
+struct p2pdma_acs p2pdma_read_acs(struct p2pdma_facts *facts,
+				  struct pci_dev *pdev)
 {
 	struct p2pdma_acs acs = { P2PDMA_NO };
 
@@ -142,12 +182,6 @@ static struct p2pdma_acs p2pdma_read_acs(struct p2pdma_facts *facts,
 	return acs;
 }
 
-static bool p2pdma_is_port(struct pci_dev *pdev)
-{
-	return pci_pcie_type(pdev) == PCI_EXP_TYPE_DOWNSTREAM ||
-	       pci_pcie_type(pdev) == PCI_EXP_TYPE_ROOT_PORT;
-}
-
 /*
  * The number of @to in @from's Egress Control Vector: the port number for a port,
  * the function number for a function.  Negative if there is none that is sure: for
@@ -160,8 +194,8 @@ static int p2pdma_egress_number(struct p2pdma_facts *facts, struct pci_dev *from
 {
 	u32 link;
 
-	if (p2pdma_is_port(from)) {
-		if (!p2pdma_is_port(to))
+	if (p2pdma_is_port(facts, from) == P2PDMA_YES) {
+		if (p2pdma_is_port(facts, to) != P2PDMA_YES)
 			return -1;
 		if (!pcie_capability_read_dword(to, PCI_EXP_LNKCAP, &link) &&
 		    !PCI_POSSIBLE_ERROR(link))
@@ -237,12 +271,30 @@ static enum p2pdma_fate p2pdma_request_fate(struct p2pdma_facts *facts,
 	return set == P2PDMA_NO ? uncontrolled : controlled;
 }
 
-/*
- * What ACS does to packets at @turn; @other is the turn of the other leg.  ACS
- * acts at a switch's downstream port, and at a function whose sibling in the
+/**
+ * p2pdma_turns_by_acs - does ACS of a turn below a shared bridge play a part?
+ * @facts: where to note that a read has failed
+ * @turn: the turn of a leg, or NULL
+ * @other: the turn of the other leg, or NULL
+ *
+ * ACS acts at a switch's downstream port, and at a function whose sibling in the
  * same device is on the other leg.  PCIe has no other siblings below a bridge,
  * and devices on conventional buses have no ACS.
+ *
+ * Context: any; never sleeps.
+ * Return: %P2PDMA_UNKNOWN if it isn't known what @turn is.
  */
+enum p2pdma_answer p2pdma_turns_by_acs(struct p2pdma_facts *facts,
+				       struct pci_dev *turn,
+				       struct pci_dev *other)
+{
+	if (!turn)
+		return P2PDMA_NO;
+	return other ? P2PDMA_YES :
+		       p2pdma_is_type(facts, turn, BIT(PCI_EXP_TYPE_DOWNSTREAM));
+}
+
+/* What ACS does to packets at @turn; @other is the turn of the other leg */
 static void p2pdma_read_turn(struct p2pdma_facts *facts, struct pci_dev *turn,
 			     struct pci_dev *other, unsigned int leg)
 {
@@ -252,7 +304,7 @@ static void p2pdma_read_turn(struct p2pdma_facts *facts, struct pci_dev *turn,
 	struct p2pdma_acs acs;
 	u16 needs;
 
-	if (!turn || (pci_pcie_type(turn) != PCI_EXP_TYPE_DOWNSTREAM && !other))
+	if (p2pdma_turns_by_acs(facts, turn, other) == P2PDMA_NO)
 		return;
 
 	acs = p2pdma_read_acs(facts, turn);
@@ -290,12 +342,30 @@ static void p2pdma_read_turn(struct p2pdma_facts *facts, struct pci_dev *turn,
 	}
 }
 
+/**
+ * p2pdma_drops_by_acs - may Egress Control drop requests on a root bus?
+ * @facts: where to note that a read has failed
+ * @from: the device on its root bus that the client's packets pass
+ * @to: the same of the owner
+ *
+ * It drops requests from one root port to another, and from one function of a
+ * device to another.  All others reach the root complex or their target.
+ *
+ * Context: any; never sleeps.
+ * Return: %P2PDMA_UNKNOWN if it isn't known what @from is.
+ */
+enum p2pdma_answer p2pdma_drops_by_acs(struct p2pdma_facts *facts,
+				       struct pci_dev *from, struct pci_dev *to)
+{
+	if (from->bus == to->bus && PCI_SLOT(from->devfn) == PCI_SLOT(to->devfn))
+		return P2PDMA_YES;
+	return p2pdma_is_type(facts, from, BIT(PCI_EXP_TYPE_ROOT_PORT));
+}
+
 /*
- * What Egress Control drops on a root bus: requests from one root port to another,
- * and from one function of a device to another.  All others reach the root complex
- * or their target.  A vector can't name what isn't a port of the same root complex.
- * A root port whose extended config space can't be read is taken for one without
- * ACS: otherwise nothing could be reached there.
+ * What Egress Control drops on a root bus.  A vector can't name what isn't a port
+ * of the same root complex.  A root port whose extended config space can't be read
+ * is taken for one without ACS: otherwise nothing could be reached there.
  */
 static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
 				  struct pci_dev **top)
@@ -305,9 +375,8 @@ static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
 	enum p2pdma_fate fate = P2PDMA_DIRECT;
 	struct p2pdma_acs acs;
 
-	if (!from->acs_cap ||
-	    (!ports && (from->bus != to->bus ||
-			PCI_SLOT(from->devfn) != PCI_SLOT(to->devfn))))
+	if (p2pdma_drops_by_acs(facts, from, to) == P2PDMA_NO ||
+	    (pci_is_pcie(from) && !from->acs_cap))
 		return;
 
 	acs = p2pdma_read_acs(facts, from);
@@ -336,32 +405,27 @@ static void p2pdma_read_root_turn(struct p2pdma_facts *facts,
 static void p2pdma_read_forwarding(struct p2pdma_facts *facts,
 				   struct pci_dev *shared)
 {
-	enum p2pdma_answer *fact;
+	enum p2pdma_answer *fact, port;
 	struct p2pdma_acs acs;
+	bool root;
 
 	facts->ports_forward = P2PDMA_YES;
 	facts->root_forwards = P2PDMA_YES;
 	for (; shared; shared = pci_upstream_bridge(shared)) {
-		switch (pci_pcie_type(shared)) {
-		case PCI_EXP_TYPE_DOWNSTREAM:
-			fact = &facts->ports_forward;
-			break;
-		case PCI_EXP_TYPE_ROOT_PORT:
-			if (!shared->acs_cap)
-				continue;
-			fact = &facts->root_forwards;
-			break;
-		default:
+		port = p2pdma_is_port(facts, shared);
+		root = port == P2PDMA_UNKNOWN ? pci_is_root_bus(shared->bus) :
+		       pci_pcie_type(shared) == PCI_EXP_TYPE_ROOT_PORT;
+		if (port == P2PDMA_NO ||
+		    (port == P2PDMA_YES && root && !shared->acs_cap))
 			continue;
-		}
 
+		fact = root ? &facts->root_forwards : &facts->ports_forward;
 		acs = p2pdma_read_acs(facts, shared);
 		if (acs.known == P2PDMA_UNKNOWN) {
 			if (*fact == P2PDMA_YES)
 				*fact = P2PDMA_UNKNOWN;
 		} else if (!(acs.ctrl & PCI_ACS_UF) &&
-			   (fact == &facts->ports_forward ||
-			    acs.cap & PCI_ACS_UF)) {
+			   (!root || acs.cap & PCI_ACS_UF)) {
 			*fact = P2PDMA_NO;
 		}
 	}
@@ -376,7 +440,7 @@ static enum p2pdma_answer p2pdma_blocks(struct p2pdma_facts *facts,
 {
 	struct p2pdma_acs acs;
 
-	if (!p2pdma_is_port(pdev))
+	if (p2pdma_is_port(facts, pdev) == P2PDMA_NO)
 		return P2PDMA_NO;
 	acs = p2pdma_read_acs(facts, pdev);
 	if (acs.known == P2PDMA_UNKNOWN)
@@ -424,13 +488,21 @@ struct pci_dev *p2pdma_translation_blocker(struct pci_dev *client)
 
 /* ---- Payloads ---- */
 
-/* Max_Payload_Size in bytes; 0 if it can't be read, P2PDMA_NO_LIMIT without a limit */
-static u32 p2pdma_read_mps(struct p2pdma_facts *facts, struct pci_dev *pdev)
+/**
+ * p2pdma_read_mps - read a device's Max_Payload_Size
+ * @facts: where to note that a read has failed
+ * @pdev: the device
+ *
+ * Context: any; never sleeps.
+ * Return: the size in bytes; 0 if it isn't known; %P2PDMA_NO_LIMIT for a
+ * conventional device.
+ */
+u32 p2pdma_read_mps(struct p2pdma_facts *facts, struct pci_dev *pdev)
 {
 	u16 ctrl;
 
 	if (!pci_is_pcie(pdev))
-		return P2PDMA_NO_LIMIT;
+		return p2pdma_hides_caps(facts, pdev) ? 0 : P2PDMA_NO_LIMIT;
 	/* A virtual function uses the value of its physical function. */
 	if (pcie_capability_read_word(pci_physfn(pdev), PCI_EXP_DEVCTL, &ctrl) ||
 	    PCI_POSSIBLE_ERROR(ctrl)) {
@@ -454,7 +526,7 @@ static void p2pdma_read_payload(struct p2pdma_facts *facts,
 	/* Without hops, the end is the shared bridge itself. */
 	for (i = 0; i < max(leg->hops, 1U); i++, at = pci_upstream_bridge(at)) {
 		mps = p2pdma_read_mps(facts, at);
-		if (!leg->payload && pci_is_pcie(at))
+		if (!leg->payload && mps != P2PDMA_NO_LIMIT)
 			leg->payload = mps ?: P2PDMA_NO_LIMIT;	/* unknown: the worst */
 		facts->accepts = min(facts->accepts, mps);
 	}
@@ -470,8 +542,9 @@ static void p2pdma_read_root_payload(struct p2pdma_facts *facts,
 	for (; (up = pci_upstream_bridge(at)); at = up)
 		leg->root_accepts = min(leg->root_accepts,
 					p2pdma_read_mps(facts, at));
-	leg->root_payload = pci_pcie_type(at) == PCI_EXP_TYPE_ROOT_PORT ?
-			    p2pdma_read_mps(facts, at) : P2PDMA_NO_LIMIT;
+	leg->root_payload = P2PDMA_NO_LIMIT;
+	if (p2pdma_is_type(facts, at, BIT(PCI_EXP_TYPE_ROOT_PORT)) != P2PDMA_NO)
+		leg->root_payload = p2pdma_read_mps(facts, at);
 }
 
 /* ---- Addresses ---- */
@@ -572,8 +645,14 @@ static bool p2pdma_bounces(struct pci_dev *client)
 
 /* ---- All facts ---- */
 
-/* The device on the root bus that @pdev's packets pass */
-static struct pci_dev *p2pdma_top(struct pci_dev *pdev)
+/**
+ * p2pdma_top - get the device on the root bus that a device's packets pass
+ * @pdev: the device
+ *
+ * Context: any; never sleeps.
+ * Return: the device; the PF of a virtual function.
+ */
+struct pci_dev *p2pdma_top(struct pci_dev *pdev)
 {
 	struct pci_dev *up;
 
