@@ -629,23 +629,6 @@ int pci_p2pdma_distance_many(struct pci_dev *owner,
 }
 EXPORT_SYMBOL_GPL(pci_p2pdma_distance_many);
 
-/* Flags of all classes for which the same addresses allow as much as @verdict */
-static unsigned int p2pdma_classes(const struct p2pdma_facts *facts,
-				   const struct p2pdma_verdict *verdict)
-{
-	struct p2pdma_facts other = *facts;
-	struct p2pdma_verdict judged;
-	unsigned int classes = 0;
-
-	for (other.tlp = 0; other.tlp < PCI_P2PDMA_TLP_CLASSES; other.tlp++) {
-		p2pdma_decide(&other, &judged);
-		if (judged.map_type == verdict->map_type &&
-		    !(verdict->directions & ~judged.directions))
-			classes |= BIT(other.tlp);
-	}
-	return classes;
-}
-
 /* Devices that keep packets from going straight, see struct p2pdma_route */
 static void p2pdma_find_blocking(struct pci_dev *owner, struct device *client,
 				 const struct p2pdma_facts *facts,

@@ -12,6 +12,7 @@
  *   pool                 the allocator
  *   cache                cached verdicts, and what was logged about them
  *   log                  log messages
+ *   answer               all about a route, for user space
  *   route                gathers facts
  *   decide, host, hmat   verdicts from facts; tables of host bridges; ranks of
  *                        the paths between NUMA nodes

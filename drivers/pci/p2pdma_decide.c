@@ -736,3 +736,28 @@ u32 p2pdma_decide(const struct p2pdma_facts *facts,
 	}
 	return against;
 }
+
+/**
+ * p2pdma_classes - classes of packets that a verdict holds for
+ * @facts: all facts about client and owner
+ * @verdict: the verdict of p2pdma_decide() on @facts
+ *
+ * Context: any.
+ * Return: the classes for which the same addresses allow as much as @verdict: bit N
+ * for flags N of enum pci_p2pdma_tlp_flags.
+ */
+unsigned int p2pdma_classes(const struct p2pdma_facts *facts,
+			    const struct p2pdma_verdict *verdict)
+{
+	struct p2pdma_facts other = *facts;
+	struct p2pdma_verdict judged;
+	unsigned int classes = 0;
+
+	for (other.tlp = 0; other.tlp < PCI_P2PDMA_TLP_CLASSES; other.tlp++) {
+		p2pdma_decide(&other, &judged);
+		if (judged.map_type == verdict->map_type &&
+		    !(verdict->directions & ~judged.directions))
+			classes |= BIT(other.tlp);
+	}
+	return classes;
+}

@@ -54,15 +54,6 @@ enum p2pdma_fate {
 
 enum p2pdma_answer { P2PDMA_UNKNOWN, P2PDMA_NO, P2PDMA_YES };
 
-/* The address in a request, if the request isn't sent to a bus address */
-enum p2pdma_address {
-	P2PDMA_IOVA,		/* an IOMMU translates it */
-	P2PDMA_SAME_ADDRESS,	/* the CPU address, equal to the bus address */
-	P2PDMA_CPU_ADDRESS,	/* one that no bridge claims as a bus address */
-	P2PDMA_TAKEN_ADDRESS,	/* one that is a bus address of another device */
-	P2PDMA_UNKNOWN_ADDRESS,	/* firmware's dma-ranges don't say which */
-};
-
 /**
  * struct p2pdma_turn - what the turn of its leg does to a packet
  * @fate: what happens to the packet
@@ -187,6 +178,8 @@ void p2pdma_refuse(struct p2pdma_verdict *verdict, enum p2pdma_reason reason);
 enum p2pdma_reason p2pdma_first_reason(u32 reasons);
 enum p2pdma_fix p2pdma_find_fix(const struct p2pdma_facts *facts,
 				const struct p2pdma_verdict *verdict);
+unsigned int p2pdma_classes(const struct p2pdma_facts *facts,
+			    const struct p2pdma_verdict *verdict);
 const char *p2pdma_reason_name(enum p2pdma_reason reason);
 
 #endif /* _DRIVERS_PCI_P2PDMA_DECIDE_H */

@@ -2,9 +2,9 @@
 /*
  * PCI peer-to-peer DMA: what is found out about two devices, below the cache.
  *
- * p2pdma_route.c and p2pdma_host_table.c need only this header, and so build
- * in user space as well, on another struct pci_dev.  There the program has its own
- * p2pdma_host.c and p2pdma_hmat.c.
+ * p2pdma_route.c, p2pdma_answer.c and p2pdma_host_table.c need only this header,
+ * and so build in user space as well, on another struct pci_dev.  There the
+ * program has its own p2pdma_host.c and p2pdma_hmat.c.
  */
 
 #ifndef _DRIVERS_PCI_P2PDMA_ROUTE_H
@@ -115,5 +115,11 @@ bool p2pdma_translated(struct device *dev);
 u32 p2pdma_find_route(struct pci_dev *owner, struct device *client,
 		      unsigned int tlp, bool all, struct p2pdma_facts *facts,
 		      struct p2pdma_verdict *verdict);
+
+/* ---- p2pdma_answer.c: all about a route ---- */
+
+void p2pdma_answer(struct pci_dev *owner, struct pci_dev *client,
+		   unsigned int tlp, struct p2pdma_query_route *answer,
+		   struct p2pdma_query_port *ports, unsigned int room);
 
 #endif /* _DRIVERS_PCI_P2PDMA_ROUTE_H */

@@ -117,6 +117,22 @@ enum p2pdma_fix {
 	P2PDMA_FIX_ATS,
 };
 
+/**
+ * enum p2pdma_address - the address in a request that isn't sent to a bus address
+ * @P2PDMA_IOVA: an IOMMU translates it
+ * @P2PDMA_SAME_ADDRESS: the CPU address, equal to the bus address
+ * @P2PDMA_CPU_ADDRESS: a CPU address that no bridge claims as a bus address
+ * @P2PDMA_TAKEN_ADDRESS: a CPU address that is a bus address of another device
+ * @P2PDMA_UNKNOWN_ADDRESS: firmware's dma-ranges don't say which
+ */
+enum p2pdma_address {
+	P2PDMA_IOVA,
+	P2PDMA_SAME_ADDRESS,
+	P2PDMA_CPU_ADDRESS,
+	P2PDMA_TAKEN_ADDRESS,
+	P2PDMA_UNKNOWN_ADDRESS,
+};
+
 /* In place of a payload, in bytes */
 #define P2PDMA_NO_LIMIT		0xffffffffU
 
@@ -144,10 +160,11 @@ struct p2pdma_pci_address {
 #define P2PDMA_PORT_ACS		_BITUL(1)	/* @acs_cap and @acs_ctrl are valid */
 #define P2PDMA_PORT_ACS_UNKNOWN	_BITUL(2)	/* may have ACS that couldn't be read */
 #define P2PDMA_PORT_TURN	_BITUL(3)	/* packets of its leg turn around here */
-#define P2PDMA_PORT_BLOCKING	_BITUL(4)	/* its ACS redirects or drops packets */
+#define P2PDMA_PORT_BLOCKING	_BITUL(4)	/* its ACS redirects, drops or doesn't forward */
 #define P2PDMA_PORT_HARD_WIRED	_BITUL(5)	/* and does so at any setting */
 #define P2PDMA_PORT_DECIDES	_BITUL(6)	/* its ACS plays a part in the verdict */
 #define P2PDMA_PORT_UNREADABLE	_BITUL(7)	/* a register couldn't be read */
+#define P2PDMA_PORT_PAYLOAD	_BITUL(8)	/* its payload plays a part */
 
 /**
  * struct p2pdma_query_port - one device between the two ends and the root
@@ -156,13 +173,14 @@ struct p2pdma_pci_address {
  * @type: PCI_EXP_TYPE_*, with %P2PDMA_PORT_PCIE
  * @acs_cap: ACS Capability register
  * @acs_ctrl: ACS Control register
+ * @link_status: Link Status register; 0 if there is none, or unknown
  * @flags: P2PDMA_PORT_*
  * @payload: Max_Payload_Size in bytes; 0 if unknown, %P2PDMA_NO_LIMIT for a
  *	conventional device
- * @payload_max: Max_Payload_Size Supported in bytes; 0 if unknown
- * @link_cap: Link Capabilities register; 0 if there is none
- * @link_status: Link Status register
- * @reserved: 0
+ * @payload_max: Max_Payload_Size Supported, likewise
+ * @link_cap: Link Capabilities register; 0 if there is none, or unknown
+ *
+ * For a virtual function payloads and link are those of its physical function.
  */
 struct p2pdma_query_port {
 	struct p2pdma_pci_address at;
@@ -181,15 +199,18 @@ struct p2pdma_query_port {
  * struct p2pdma_query_leg - what is the same for all ports of a leg
  * @hops: devices on the leg, the end among them
  * @payload: largest payload that its end sends, in bytes; 0 without a limit
- * @root_payload: largest payload that its root port sends down, in bytes; 0 if
- *	unknown, or not looked at
+ * @root_payload: largest payload that its root port sends down, in bytes;
+ *	%P2PDMA_NO_LIMIT if there is no root port; 0 if unknown
  * @root_accepts: payload that all devices below the root port accept, in bytes;
- *	0 if unknown, or not looked at
+ *	%P2PDMA_NO_LIMIT if there are none; 0 if unknown
  * @host_vendor: vendor ID by which its host bridge is known; 0 if there is none
  * @host_device: device ID, likewise
  * @host_directions: what the host bridge is known to forward, %P2PDMA_READ and
  *	%P2PDMA_WRITE
  * @host_admitted: 1 if this is from the administrator's list
+ *
+ * Without %P2PDMA_FACT_ROOT, what is known of root port and host bridge plays no
+ * part in the verdict, and neither does anything if the devices are the same.
  */
 struct p2pdma_query_leg {
 	__u32 hops;
@@ -218,7 +239,7 @@ struct p2pdma_query_leg {
 #define P2PDMA_FACT_ATS			_BITUL(7)	/* the client's ATS is on */
 #define P2PDMA_FACT_TLP_CHOICE		_BITUL(8)
 #define P2PDMA_FACT_TRANSLATED		_BITUL(9)	/* an IOMMU translates for the client */
-#define P2PDMA_FACT_ROOT		_BITUL(10)	/* the way to the root was looked at */
+#define P2PDMA_FACT_ROOT		_BITUL(10)	/* the way to the root plays a part */
 #define P2PDMA_FACT_REGISTERED		_BITUL(11)	/* the owner has registered memory */
 
 /**
@@ -239,14 +260,15 @@ struct p2pdma_query_leg {
  * @distance: out: less is better; meaningless if the route is refused
  * @classes: out: classes of packets that the verdict holds for, a bit each
  * @facts: out: P2PDMA_FACT_*
- * @mapped: out: kinds of addresses in the client's requests, see the guide
- * @translations: out: kinds of addresses that ATS translates these to
+ * @mapped: out: kinds of addresses that the client's requests carry if the DMA API
+ *	maps the BARs, a bit of enum p2pdma_address each
+ * @translations: out: kinds of addresses that ATS translates these to, likewise
  * @accepts: out: payload that all devices on both legs accept, in bytes; 0 if
  *	unknown
  * @bars: out: memory BARs of the owner that were judged, a bit each: those that
- *	are registered, or all if none is
+ *	are registered, or all that have an address if none is
  * @bars_beyond_mask: out: those of @bars that the client's DMA mask doesn't reach
- * @reserved: 0
+ * @bars_moved: out: those of @bars whose address has changed since registration
  * @dma_mask: out: the client's DMA mask; 0 if it has none
  * @legs: out: the owner's and the client's leg
  *
@@ -275,7 +297,7 @@ struct p2pdma_query_route {
 	__u32 accepts;
 	__u32 bars;
 	__u32 bars_beyond_mask;
-	__u32 reserved;
+	__u32 bars_moved;
 	__aligned_u64 dma_mask;
 	struct p2pdma_query_leg legs[2];
 };
