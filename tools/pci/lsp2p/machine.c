@@ -651,6 +651,118 @@ static bool find_hosts(struct machine *machine, char *error, size_t size)
 	return true;
 }
 
+/* ---- The processor, where no source knows it ---- */
+
+/* Root complexes of AMD's family 17h and later, by their host bridges */
+static const uint16_t amd_hosts[] = {
+	0x1122, 0x13e0, 0x1450, 0x1480, 0x14a4, 0x14b5, 0x14d8, 0x14e8, 0x1507,
+	0x153a, 0x15d0, 0x1630, 0x1645,
+};
+
+/*
+ * Ports and host bridges that hypervisors emulate, which say nothing about the
+ * processor, though most of them have Intel's vendor ID
+ */
+static bool is_emulated(uint16_t vendor, uint16_t id)
+{
+	switch (vendor) {
+	case 0x15ad:	/* VMware */
+	case 0x1b36:	/* QEMU */
+	case 0x1d0f:	/* Amazon */
+		return true;
+	case 0x8086:	/* 440FX, 440BX, its AGP port, Q35, Firecracker, ICH, 5520 */
+		return id == 0x1237 || id == 0x7190 || id == 0x7191 ||
+		       id == 0x29c0 || id == 0x0d57 || id == 0x244e ||
+		       id == 0x3420;
+	default:
+		return false;
+	}
+}
+
+/*
+ * Does the processor forward between its root ports, as AMD's do?  NO if a root
+ * port or a host bridge is some other maker's, of whom it is known that it makes
+ * them for processors of its own.
+ */
+static enum answer processor_forwards(const struct device *device)
+{
+	uint16_t vendor = device_vendor(device), id = device_id(device);
+	size_t i;
+
+	switch (vendor) {
+	case 0x1022:
+		for (i = 0; i < sizeof(amd_hosts) / sizeof(*amd_hosts); i++) {
+			if (amd_hosts[i] == id)
+				return YES;
+		}
+		return UNKNOWN;
+	case 0x8086:
+		return is_emulated(vendor, id) ? UNKNOWN : NO;
+	case 0x1014:	/* IBM */
+	case 0x10de:	/* NVIDIA */
+	case 0x13b5:	/* Arm */
+	case 0x177d:	/* Cavium, Marvell */
+	case 0x1957:	/* Freescale, NXP */
+	case 0x19e5:	/* Huawei */
+	case 0x1d17:	/* Zhaoxin */
+	case 0x1d94:	/* Hygon */
+	case 0x1def:	/* Ampere */
+	case 0x1ded:	/* Alibaba */
+		return NO;
+	default:
+		return UNKNOWN;
+	}
+}
+
+static void find_processor(struct machine *machine)
+{
+	const struct device *device;
+	enum answer answer;
+	uint32_t class;
+	size_t i;
+
+	for (i = 0; i < machine->device_count; i++) {
+		device = machine->devices[i];
+		class = device_class(device) >> 8;
+		if (device->parent || device->physfn || device->orphan ||
+		    (class != CLASS_HOST_BRIDGE && class != CLASS_PCI_BRIDGE))
+			continue;
+		if (machine->guest == UNKNOWN &&
+		    is_emulated(device_vendor(device), device_id(device)) &&
+		    device_vendor(device) != 0x8086)
+			machine->guest = YES;
+		answer = processor_forwards(device);
+		if (machine->cpu_forwards == UNKNOWN)
+			machine->cpu_forwards = answer;
+	}
+}
+
+/* .../pci0000:00/0000:00:01.0/0000:01:00.0 */
+bool machine_place(struct machine *machine, struct device *device,
+		   const char *path)
+{
+	unsigned int domain, bus, slot, function;
+	const char *end = strrchr(path, '/'), *at = end;
+
+	while (at && at > path && at[-1] != '/')
+		at--;
+	if (at && sscanf(at, "%8x:%2x:%2x.%1x/", &domain, &bus, &slot,
+			 &function) == 4)
+		device->parent = machine_find(machine, domain, bus,
+					      (slot & 31) << 3 | (function & 7));
+	if (device->parent == device)
+		device->parent = NULL;
+	if (device->parent)
+		return true;
+	if (!at || sscanf(at, "pci%8x:%2x/", &domain, &bus) != 2) {
+		device->orphan = true;
+		domain = device->domain;
+		bus = device->bus;
+	}
+	device->host = machine_host(machine, domain, bus);
+	return device->host;
+}
+
 bool machine_complete(struct machine *machine, char *error, size_t size)
 {
 	struct device *device;
@@ -671,5 +783,6 @@ bool machine_complete(struct machine *machine, char *error, size_t size)
 		return false;
 	for (i = 0; i < machine->device_count; i++)
 		find_bars(machine->devices[i]);
+	find_processor(machine);
 	return true;
 }

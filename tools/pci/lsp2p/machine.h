@@ -17,6 +17,10 @@
 #define CONFIG_SIZE	4096
 #define BARS		6
 
+/* As device_class() >> 8 */
+#define CLASS_HOST_BRIDGE	0x0600
+#define CLASS_PCI_BRIDGE	0x0604
+
 enum answer { UNKNOWN, NO, YES };	/* as enum p2pdma_answer */
 
 /* How DMA of a device is translated: the type of its IOMMU group's domain */
@@ -100,7 +104,8 @@ struct machine {
 	bool live;		/* devices can be asked, and data moved */
 	enum core core;
 	char *kernel;		/* release, or NULL */
-	char *cmdline;		/* of the kernel: p2pdma, pci=, iommu, swiotlb, mem_encrypt options alone; NULL unknown */
+	/* Of the kernel: options that concern P2PDMA alone; NULL unknown */
+	char *cmdline;
 	char *admitted;		/* pci_p2pdma.host_bridge=, "" for none, NULL unknown */
 	enum answer cpu_forwards;	/* AMD family 17h and later */
 	enum answer encrypted;	/* memory encryption is active */
@@ -124,7 +129,13 @@ void config_set(struct device *device, unsigned int at, const void *bytes,
 bool config_get8(const struct device *device, unsigned int at, uint8_t *value);
 bool config_get16(const struct device *device, unsigned int at, uint16_t *value);
 bool config_get32(const struct device *device, unsigned int at, uint32_t *value);
-/* Once all devices are there: sorts, links parents, walks capabilities, reads BARs */
+/*
+ * Says where the device is, by its path below /sys/devices, once the devices above
+ * it are there; false without memory.
+ */
+bool machine_place(struct machine *machine, struct device *device,
+		   const char *path);
+/* Once all devices are there: links parents, walks capabilities, reads BARs */
 bool machine_complete(struct machine *machine, char *error, size_t size);
 uint16_t device_vendor(const struct device *device);	/* 0xffff if unknown */
 uint16_t device_id(const struct device *device);
@@ -134,10 +145,17 @@ uint32_t device_class(const struct device *device);	/* 24 bits; 0xffffff if unkn
  * Sources.  Each gives a complete machine, or NULL and one line in @error that
  * says what is wrong with which file, in which line, and what to do.
  */
-struct machine *machine_from_sysfs(char *error, size_t size);	/* sysfs.c */
-struct machine *machine_from_file(const char *path, char *error, size_t size);	/* file.c: finds the format */
-struct machine *machine_from_lspci(const char *text, const char *name, char *error, size_t size);	/* lspci.c */
-struct machine *machine_from_json(const char *text, const char *name, char *error, size_t size);	/* dump.c: own dumps, rdma_topo dumps */
-int machine_dump(const struct machine *machine, const char *path);	/* dump.c: "-" is stdout; 0 or -1 */
+struct machine *machine_from_sysfs(char *error, size_t size);
+/* Any of the formats below */
+struct machine *machine_from_file(const char *path, char *error, size_t size);
+struct machine *machine_from_lspci(const char *text, const char *name,
+				   char *error, size_t size);
+struct machine *machine_from_tree(const char *text, const char *name,
+				  char *error, size_t size);
+/* Own dumps, and rdma_topo's */
+struct machine *machine_from_json(const char *text, const char *name,
+				  char *error, size_t size);
+/* Writes a dump into a file, "-" is stdout; 0, or -1 with errno */
+int machine_dump(const struct machine *machine, const char *path);
 
 #endif
