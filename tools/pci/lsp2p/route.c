@@ -110,7 +110,13 @@ static enum answer direction(const struct p2pdma_query_route *answer,
 static int add_missing(struct route *route, const struct route_missing *missing)
 {
 	struct route_missing *more;
+	unsigned int i;
 
+	for (i = 0; i < route->missing_count; i++) {
+		if (route->missing[i].what == missing->what &&
+		    route->missing[i].device == missing->device)
+			return 0;
+	}
 	more = realloc(route->missing,
 		       (route->missing_count + 1) * sizeof(*more));
 	if (!more)
