@@ -292,9 +292,10 @@ static void p2pdma_judge_bars(struct p2pdma_inquiry *inquiry,
 	if (!inquiry->verdict.directions)
 		return;
 
-	answer->bars_beyond_mask =
-		p2pdma_beyond(owner, inquiry->ends[P2PDMA_CLIENT], answer->bars,
-			      inquiry->verdict.map_type);
+	if (answer->dma_mask)
+		answer->bars_beyond_mask =
+			p2pdma_beyond(owner, inquiry->ends[P2PDMA_CLIENT],
+				      answer->bars, inquiry->verdict.map_type);
 	if (!answer->bars || answer->bars & ~(answer->bars_beyond_mask |
 					      answer->bars_moved))
 		return;
@@ -412,7 +413,8 @@ static u32 p2pdma_route_type(const struct p2pdma_verdict *verdict)
  * If only some are, the verdict is on the others, and no reason is added:
  * p2pdma_query_route::bars_beyond_mask and bars_moved say which can't be used.  BARs
  * are compared with the mask only if the route is allowed, since its kind says which
- * addresses the client gets.
+ * addresses the client gets, and only if the client has a driver: the mask that the
+ * PCI core has set is none that counts.
  *
  * Context: any; never sleeps.  The caller holds both devices, and @client's driver
  * doesn't leave meanwhile, which would free its dma-ranges.
@@ -439,7 +441,7 @@ void p2pdma_answer(struct pci_dev *owner, struct pci_dev *client,
 	answer->mapped = facts->mapped;
 	answer->translations = facts->translations;
 	answer->accepts = facts->accepts;
-	answer->dma_mask = *client->dev.dma_mask;
+	answer->dma_mask = client->dev.driver ? *client->dev.dma_mask : 0;
 	p2pdma_judge_bars(&inquiry, answer);
 
 	answer->map_type = p2pdma_route_type(&inquiry.verdict);

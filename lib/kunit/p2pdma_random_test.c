@@ -35,6 +35,7 @@
 #include <linux/slab.h>
 
 #include "p2pdma_router.h"
+#include "p2pdma_test.h"
 #include "../../drivers/pci/p2pdma.h"
 #include "../../drivers/pci/pci.h"
 
@@ -903,6 +904,7 @@ compare_mapping(struct kunit *test, struct random_fabric *r,
 	struct expectation expected, without_root;
 	unsigned int flags = 0;
 	bool agreed, taken, near, both;
+	const char *wrong;
 	int rc, distance = 0;
 
 	if (facts->translated)
@@ -947,16 +949,18 @@ compare_mapping(struct kunit *test, struct random_fabric *r,
 		both = route.directions == BOTH;
 		agreed = agreed && near == both;
 	}
-	if (agreed)
+	wrong = p2pdma_test_answer(pair->provider_dev, pair->client_dev, flags,
+				   &route);
+	if (agreed && !*wrong)
 		return true;
 
 	print_disagreement(test, r, router, pair, facts, policy, &expected);
-	kunit_err(test, "pci_p2pdma_route_tlp(%#x): %d, %s, %s, %s, reasons %#lx%s; pci_p2pdma_distance_many(): %d\n",
+	kunit_err(test, "pci_p2pdma_route_tlp(%#x): %d, %s, %s, %s, reasons %#lx%s; pci_p2pdma_distance_many(): %d; what differs in p2pdma_answer(): %s\n",
 		  flags, rc, p2pdma_router_map_name[route.map_type],
 		  direction_name[route.directions & BOTH],
 		  p2pdma_reason_name(route.reason) ?: "(no reason)",
 		  (unsigned long)route.reasons, taken ? ", address taken" : "",
-		  distance);
+		  distance, *wrong ? wrong : "nothing");
 	KUNIT_FAIL(test,
 		   "no agreement; p2pdma_random.seed=%llu p2pdma_random.fabrics=%u repeats it",
 		   r->seed, SETTINGS);

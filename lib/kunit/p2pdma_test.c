@@ -535,6 +535,14 @@ void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
 					provider);
 	}
 
+	KUNIT_EXPECT_STREQ_MSG(test, "",
+			       p2pdma_test_answer(p2pdma_test_dev(test, fabric,
+								  provider),
+						  p2pdma_test_dev(test, fabric,
+								  client),
+						  tlp, route),
+			       "from %s to %s", client, provider);
+
 	/* All reasons, the one in front among them, or none */
 	KUNIT_EXPECT_EQ_MSG(test, !route->reasons, both, "from %s to %s",
 			    client, provider);

@@ -162,6 +162,9 @@ void p2pdma_test_route(struct kunit *test, struct pci_fabric *fabric,
 		       unsigned int tlp,
 		       const struct p2pdma_test_expect *expect,
 		       struct p2pdma_route *route);
+const char *p2pdma_test_answer(struct pci_dev *owner, struct pci_dev *client,
+			       unsigned int tlp,
+			       const struct p2pdma_route *route);
 #endif
 
 /* ---- Failing allocations ---- */

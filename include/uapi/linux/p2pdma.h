@@ -269,7 +269,7 @@ struct p2pdma_query_leg {
  *	are registered, or all that have an address if none is
  * @bars_beyond_mask: out: those of @bars that the client's DMA mask doesn't reach
  * @bars_moved: out: those of @bars whose address has changed since registration
- * @dma_mask: out: the client's DMA mask; 0 if it has none
+ * @dma_mask: out: the client's DMA mask; 0 if no driver has set one
  * @legs: out: the owner's and the client's leg
  *
  * The ports are given from each end up: the owner's leg, the client's, and what is
