@@ -146,6 +146,8 @@ uint32_t device_class(const struct device *device);	/* 24 bits; 0xffffff if unkn
  * says what is wrong with which file, in which line, and what to do.
  */
 struct machine *machine_from_sysfs(char *error, size_t size);
+/* The same from sys, proc, dev and boot below a folder, for tests */
+struct machine *machine_from_root(const char *root, char *error, size_t size);
 /* Any of the formats below */
 struct machine *machine_from_file(const char *path, char *error, size_t size);
 struct machine *machine_from_lspci(const char *text, const char *name,
