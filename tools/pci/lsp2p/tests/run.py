@@ -1,0 +1,522 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0
+"""Tests of lsp2p on saved machines; prints TAP.
+
+    run.py [--program FILE] [--update] [GLOB...]
+
+Each machine has the output of several commands in golden/; --update writes it
+anew, to be read before it is committed. What the machines are known to answer
+stands below, apart from that. GLOBs choose tests by name.
+"""
+import argparse
+import difflib
+import fcntl
+import fnmatch
+import json
+import os
+import pathlib
+import pty
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import termios
+import traceback
+
+HERE = pathlib.Path(__file__).resolve().parent
+MACHINES = HERE.parents[3] / "lib/kunit/machines"
+IDS = HERE / "pci.ids"
+SCHEMA = json.loads((HERE.parent / "lsp2p.schema.json").read_text())
+MANUAL = (HERE.parent / "lsp2p.8").read_text()
+COMMANDS = re.findall(r"^\.It Cm ([a-z]+)", MANUAL, re.M)
+
+# Pairs, memory first, whose routes are in the golden output
+PAIRS = {
+    "acs-empty": ["e1:00.0 e1:00.0"],
+    "dgx2": ["34:00.0 36:00.0", "34:00.0 39:00.0", "34:00.0 57:00.0"],
+    "hsw-ep": ["03:00.0 00:02.0"],
+    "n1sdp": ["06:00.0 08:00.0", "08:00.0 07:00.0", "01:00.1 06:00.0"],
+    "p2020": [],
+    "pch-tb3": [],
+    "pex8796": [],
+    "pex9716": ["05:01.0 05:01.0"],
+    "rccl-16p1h": [],
+    "rccl-3p-pcie": ["23:00.0 83:00.0"],
+    "rccl-8p-940": ["0c:00.0 07:00.0", "0c:00.0 15:00.0"],
+    "sx-aurora": ["1b:00.0 1a:00.0", "1b:00.0 3e:00.0"],
+    "x58-nf200": ["06:00.0 04:00.0"],
+}
+
+tests = []
+program = None
+update = False
+
+
+class Failure(Exception):
+    pass
+
+
+def test(function):
+    tests.append((function.__name__, function))
+    return function
+
+
+def check(condition, *what):
+    if not condition:
+        raise Failure(" ".join(map(str, what)))
+
+
+def run(*arguments, env=None, program_=None):
+    """(exit status, standard output, standard error); these must not be a crash."""
+    clean = {"PATH": os.environ["PATH"], "LC_ALL": "C", **(env or {})}
+    done = subprocess.run([program_ or program, *map(str, arguments)], capture_output=True, text=True, env=clean,
+                          timeout=60, check=False)
+    check(done.returncode in (0, 1, 2), arguments, "gave", done.returncode, done.stderr)
+    return done.returncode, done.stdout, done.stderr
+
+
+def answer(*arguments):
+    status, out, err = run("--ids", IDS, *arguments)
+    check(not err, arguments, "said", err)
+    return status, out
+
+
+def ask(*arguments):
+    """(exit status, what --json gives); that must be as the schema has it."""
+    status, out = answer("--json", *arguments)
+    value = json.loads(out)
+    validate(value, SCHEMA, "")
+    return status, value
+
+
+def route(machine, pair):
+    return ask("--from", path(machine), "why", *pair.split())[1]["route"]
+
+
+def path(machine):
+    return MACHINES / f"{machine}.txt"
+
+
+# ---- JSON Schema, as far as lsp2p.schema.json uses it
+
+TYPES = {"object": dict, "array": list, "string": str, "boolean": bool, "null": type(None)}
+
+
+def is_a(value, name):
+    if name == "integer":
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, TYPES[name])
+
+
+def matches(value, schema):
+    try:
+        validate(value, schema, "")
+        return True
+    except Failure:
+        return False
+
+
+def validate(value, schema, where):
+    unknown = set(schema) - {"$ref", "$schema", "title", "description", "definitions", "type", "const", "enum",
+                             "pattern", "required", "properties", "items", "allOf", "oneOf"}
+    check(not unknown, "the schema uses", unknown)
+    if "$ref" in schema:
+        validate(value, SCHEMA["definitions"][schema["$ref"].rpartition("/")[2]], where)
+    if "type" in schema:
+        names = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+        check(any(is_a(value, name) for name in names), where, "isn't", names, repr(value))
+    if "const" in schema:
+        check(value == schema["const"], where, "is", repr(value))
+    if "enum" in schema:
+        check(value in schema["enum"], where, "is", repr(value))
+    if "pattern" in schema:
+        check(re.search(schema["pattern"], value), where, "is", repr(value))
+    for key in schema.get("required", []):
+        check(key in value, where, "lacks", key)
+    for key, part in schema.get("properties", {}).items():
+        if key in value:
+            validate(value[key], part, f"{where}/{key}")
+    if "items" in schema:
+        for i, item in enumerate(value):
+            validate(item, schema["items"], f"{where}[{i}]")
+    for part in schema.get("allOf", []):
+        validate(value, part, where)
+    if "oneOf" in schema:
+        fit = [part for part in schema["oneOf"] if matches(value, part)]
+        check(len(fit) == 1, where, "fits", len(fit), "of oneOf")
+
+
+# ---- Golden output
+
+def compact(value):
+    """JSON with a line for each key, and for each item of a list"""
+    def lines(value, indent):
+        if isinstance(value, dict) and any(isinstance(part, (dict, list)) and part for part in value.values()):
+            return "{\n" + ",\n".join(f"{indent} {json.dumps(key)}: {lines(part, indent + ' ')}"
+                                     for key, part in value.items()) + "}"
+        if isinstance(value, list) and any(isinstance(part, (dict, list)) for part in value):
+            return "[\n" + ",\n".join(indent + " " + json.dumps(part) for part in value) + "]"
+        return json.dumps(value)
+    return lines(value, "") + "\n"
+
+
+def golden_of(machine):
+    """What all commands print for a machine"""
+    commands = [["list"], ["-m"], ["--dot"], ["--json", "list"], ["--json", "-m"]]
+    for pair in PAIRS[machine]:
+        commands += [["why", *pair.split()], ["--json", "why", *pair.split()], ["--dot", "why", *pair.split()]]
+    parts = []
+    for command in commands:
+        status, out = answer("--from", path(machine).name, *command)
+        if "--json" in command:
+            out = compact(json.loads(out))
+        parts.append(f"$ lsp2p --from {path(machine).name} {' '.join(command)}\n{out}[{status}]\n")
+    return "\n".join(parts)
+
+
+def golden(machine):
+    file = HERE / "golden" / f"{machine}.txt"
+    os.chdir(MACHINES)
+    now = golden_of(machine)
+    if update:
+        file.write_text(now)
+        return
+    check(file.exists(), file, "is missing; run.py --update makes it")
+    was = file.read_text()
+    check(now == was, "not as in", file.name + ":\n" + "\n".join(difflib.unified_diff(
+        was.splitlines(), now.splitlines(), "golden", "now", lineterm="")))
+
+
+for name_ in sorted(PAIRS):
+    tests.append((f"golden.{name_}", lambda machine=name_: golden(machine)))
+
+
+@test
+def all_machines_are_tested():
+    check(sorted(PAIRS) == sorted(file.stem for file in MACHINES.glob("*.txt")))
+
+
+# ---- What the machines are known to answer
+
+def ports(found, **what):
+    return [port["address"] for port in found["ports"] if all(port[key] == value for key, value in what.items())]
+
+
+@test
+def n1sdp_both_ports_redirect():
+    for pair, blocking in (("06:00.0 08:00.0", ["0000:02:12.0", "0000:02:14.0"]),
+                           ("07:00.0 08:00.0", ["0000:02:13.0", "0000:02:14.0"])):
+        found = route("n1sdp", pair)
+        check(found["read"] == found["write"] == "no", found)
+        check(found["reasons"] == ["acs-redirect", "host-bridge-not-listed"], found["reasons"])
+        check(ports(found, blocking=True) == blocking, ports(found, blocking=True))
+        check(found["fix"] == "pci=disable_acs_redir=" + ";".join(reversed(blocking)), found["fix"])
+
+
+@test
+def n1sdp_fixed():
+    """The fix gives the switch route: the same dump with the redirect bits off."""
+    text = path("n1sdp").read_text()
+    fixed = re.sub(r"(ACSCtl:.*)ReqRedir\+ CmpltRedir\+", r"\1ReqRedir- CmpltRedir-", text)
+    check(fixed != text)
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(fixed)
+        file.flush()
+        status, found = ask("--from", file.name, "why", "06:00.0", "08:00.0")
+    check(status == 0 and found["route"]["reasons"] == ["switch"], status, found["route"]["reasons"])
+    check(found["route"]["route"] == "bus-address" and found["route"]["fix"] is None)
+
+
+@test
+def x58_crosses_root_ports():
+    found = route("x58-nf200", "06:00.0 04:00.0")
+    check(found["reasons"][0] == "host-bridge-not-listed" and found["fix"] is None, found)
+    check(not ports(found, blocking=True), "ACS is off or absent everywhere")
+
+
+@test
+def p2020_domains():
+    text = path("p2020").read_text()
+    ends = [line.split()[0] for line in text.splitlines() if re.match(r"[0-9a-f:.]+ ", line)
+            and ":" in line.split()[0] and "bridge" not in line.lower()]
+    ends = [end for end in ends if re.fullmatch(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}[.][0-7]", end)]
+    check(len({end[:4] for end in ends}) == 3, ends)
+    for memory in ends:
+        for client in ends:
+            if memory[:4] == client[:4]:
+                continue
+            found = route("p2020", f"{memory} {client}")
+            check(found["read"] == found["write"] == "no" and found["fix"] is None, found)
+            check(found["reasons"] == ["host-bridge-not-listed"], found["reasons"])
+            check(not ports(found, leg="shared") and not ports(found, blocking=True), found["ports"])
+
+
+@test
+def dgx2_without_registers():
+    """Where they meet is known from the tree, ACS isn't."""
+    for pair, meet in (("34:00.0 36:00.0", "0000:32:00.0"), ("34:00.0 39:00.0", "0000:2c:00.0"),
+                       ("34:00.0 57:00.0", None)):
+        found = route("dgx2", pair)
+        check(found["read"] == found["write"] == "unknown", found)
+        check((ports(found, leg="shared") or [None])[0] == meet, ports(found, leg="shared"))
+        check(found["missing"], "nothing is missing")
+        check(all("unknown" in port["acs"] for port in found["ports"]), [port["acs"] for port in found["ports"]])
+    check(ports(found, leg="memory")[-1] == "0000:2b:00.0" and ports(found, leg="client")[-1] == "0000:4e:00.0")
+
+
+@test
+def aurora_heads_alone():
+    status, found = ask("--from", path("sx-aurora"), "why", "1b:00.0", "1a:00.0")
+    check(status == 2 and found["route"]["read"] == "unknown", status)
+    devices = {missing["device"] for missing in found["route"]["missing"]}
+    check({"0000:19:04.0", "0000:19:08.0"} <= devices, devices)
+    status, text = answer("--from", path("sx-aurora"), "why", "1b:00.0", "1a:00.0")
+    check("no ACS" not in text and "lspci -vvv -xxxx" in text, text)
+
+
+@test
+def haswell_registers():
+    for acs in (port["acs_ctrl"] for port in route("hsw-ep", "03:00.0 00:02.0")["ports"]
+                if port["kind"] == "root port"):
+        check(acs == 0x1f, acs)
+        break
+    else:
+        raise Failure("no root port")
+
+
+@test
+def same_device():
+    status, found = ask("--from", path("pex9716"), "why", "05:01.0", "05:01.0")
+    check(status == 0 and found["route"]["reasons"] == ["same-device"], found)
+
+
+@test
+def own_dump_agrees():
+    """What lsp2p dump saves gives the same answers for all pairs."""
+    for machine in PAIRS:
+        devices = sorted({port for pair in PAIRS[machine] for port in pair.split()})
+        if not devices:
+            continue
+        with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+            file.write(answer("--from", path(machine), "dump")[1])
+            file.flush()
+            for memory in devices:
+                for client in devices:
+                    was = ask("--from", path(machine), "why", memory, client)[1]["route"]
+                    now = ask("--from", file.name, "why", memory, client)[1]["route"]
+                    for key in ("read", "write", "route", "reasons", "fix", "ports", "missing"):
+                        check(was[key] == now[key], machine, memory, client, key, was[key], "not", now[key])
+
+
+@test
+def matrix_agrees_with_why():
+    status, found = ask("--from", path("n1sdp"), "-m", "06:00.0", "07:00.0", "08:00.0")
+    check(status == 0 and len(found["routes"]) == 9, len(found["routes"]))
+    for one in found["routes"]:
+        two = route("n1sdp", f"{one['memory']} {one['client']}")
+        check({key: two[key] for key in one} == one, one)
+
+
+@test
+def big_machine():
+    """16 GPUs, 16 SSDs and 16 NICs; in every second group ports redirect."""
+    text = subprocess.run([HERE / "synthetic.py"], capture_output=True, text=True, check=True).stdout
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write(text)
+        file.flush()
+        status, found = ask("--from", file.name, "-m")
+        check(status == 0 and len(found["routes"]) == 16 * 48, len(found["routes"]))
+        kinds = {(one["memory"][5:7], one["client"][5:7]): one["route"] for one in found["routes"]}
+        check(kinds["03", "05"] == "bus-address", "without ACS, below one switch")
+        check(kinds["0b", "0d"] == "host-bridge", "with ACS, below one switch")
+        check(kinds["03", "0d"] == "host-bridge", "in two groups")
+        status, out = answer("--from", file.name, "-m")
+        check(status == 0 and max(map(len, out.splitlines())) <= 80, "wider than 80 columns")
+        check(re.search(r"^ 1 0000:03:00.0  -  S  S ", out, re.M), out[:400])
+
+
+# ---- Text
+
+@test
+def lines_fit():
+    """Text is no wider than asked for, but for words that are longer."""
+    for width in (60, 80, 132):
+        for machine, pairs in PAIRS.items():
+            for command in (["-m"], ["list"], *(["why", *pair.split()] for pair in pairs)):
+                out = run("--ids", IDS, "--from", path(machine), *command, env={"COLUMNS": str(width)})[1]
+                for line in out.splitlines():
+                    check(len(line) <= width or " " not in line.strip() or len(line.split()[0]) > width - 10
+                          or "disable_acs_redir" in line, width, machine, command, line)
+
+
+@test
+def colors():
+    plain = run("--from", path("n1sdp"), "why", "06:00.0", "08:00.0")[1]
+    check("\033" not in plain, "colours in a pipe")
+    always = run("--color", "always", "--from", path("n1sdp"), "why", "06:00.0", "08:00.0")[1]
+    check("\033[31mNo\033[0m" in always, always[:80])
+    check(re.sub(r"\033\[\d*m", "", always) == plain, "more than colours differs")
+    never = run("--color", "never", "--from", path("n1sdp"), "why", "06:00.0", "08:00.0")[1]
+    check(never == plain)
+
+
+def on_terminal(env, *arguments):
+    """Output on a terminal of 100 columns"""
+    main, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("4H", 24, 100, 0, 0))
+    process = subprocess.Popen([program, *map(str, arguments)], stdout=other, stdin=other, stderr=other,
+                               env={"PATH": os.environ["PATH"], "TERM": "xterm", **env})
+    os.close(other)
+    out = b""
+    try:
+        while True:
+            out += os.read(main, 65536)
+    except OSError:
+        pass
+    process.wait()
+    os.close(main)
+    return out.decode()
+
+
+@test
+def colors_on_terminals():
+    command = "--from", path("n1sdp"), "why", "06:00.0", "08:00.0"
+    check("\033[31m" in on_terminal({}, *command), "no colours on a terminal")
+    check("\033" not in on_terminal({"NO_COLOR": "1"}, *command), "NO_COLOR is ignored")
+    check("\033" not in on_terminal({"TERM": "dumb"}, *command), "colours on a dumb terminal")
+    lines = on_terminal({"NO_COLOR": "1"}, *command).splitlines()
+    check(80 < max(map(len, lines)) <= 100, "the terminal's width isn't used")
+
+
+@test
+def devices_by_name():
+    """All ways to write an address"""
+    for name in ("06:00.0", "0000:06:00.0", "00000000:06:00.0"):
+        check(ask("--from", path("n1sdp"), "why", name, "08:00.0")[1]["route"]["memory"] == "0000:06:00.0", name)
+    nodes = "rccl-8p-940"
+    for name in ("mlx5_0", "/dev/infiniband/mlx5_0"):
+        check(ask("--from", path(nodes), "why", "0c:00.0", name)[1]["route"]["client"] == "0000:07:00.0", name)
+
+
+@test
+def help_and_manual():
+    status, out, _ = run("--help")
+    check(status == 0 and max(map(len, out.splitlines())) <= 80, out)
+    for command in COMMANDS:
+        check(re.search(rf"^  {command}\b", out, re.M), command, "isn't in --help")
+    for option in set(re.findall(r"--([a-z]+)", out)):
+        check(f"Fl -{option}" in MANUAL, option, "isn't in the manual")
+    status, out, _ = run("--version")
+    check(status == 0 and re.fullmatch(r"lsp2p \d+\.\d+\n", out), out)
+
+
+@test
+def completion():
+    script = HERE.parent / "completion/lsp2p"
+
+    def complete(*words):
+        code = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lsp2p; '
+                'printf "%s\\n" "${COMPREPLY[@]}"')
+        env = {"PATH": f"{pathlib.Path(program).parent}:{os.environ['PATH']}"}
+        return run("-c", code, "bash", script, "lsp2p", *words, env=env, program_="bash")[1].split()
+
+    check(sorted(complete("")) == sorted(COMMANDS), complete(""))
+    check(complete("wh") == ["why"])
+    check("--json" in complete("--"), complete("--"))
+    check(complete("--color", "n") == ["never"])
+    found = complete("--from", str(path("rccl-3p-pcie")), "why", "")
+    check("0000:23:00.0" in found, found)
+
+
+# ---- What is wrong is said in one line
+
+def refused(pattern, *arguments):
+    status, out, err = run(*arguments)
+    check(status == 2, arguments, "gave", status)
+    check(not out, arguments, "printed", out)
+    check(re.fullmatch(r"lsp2p: [^\n]+\n", err), arguments, "said", repr(err))
+    check(re.search(pattern, err), arguments, "said", err)
+
+
+@test
+def errors_in_names():
+    machine = "--from", path("rccl-8p-940")
+    refused(r"mlx5_00: no such device; did you mean mlx5_0\?", *machine, "why", "mlx5_00", "0c:00.0")
+    refused(r"0c:00.1: no such device; did you mean 0c:00.0\?", *machine, "why", "0c:00.1", "0c:00.0")
+    refused(r"elephant: no such device; ", *machine, "why", "0c:00.0", "elephant")
+    refused(r"no such device", *machine, "-m", "0c:00.0", "99:1f.7")
+    refused(r"no such device", *machine, "--dot", "why", "0c:00.0", "99:1f.7")
+    refused(r"name of a device is empty", *machine, "why", "", "0c:00.0")
+    refused(r"no such device", *machine, "why", "0c:20.0", "0c:00.0")
+    refused(r"no such device", *machine, "why", "0c:00.8", "0c:00.0")
+    refused(r"no such device", *machine, "why", "x" * 5000, "0c:00.0")
+    refused(r"no such device", *machine, "why", "/dev/nvme9n1", "0c:00.0")
+
+
+@test
+def errors_in_options():
+    refused(r"paint: no such command; see lsp2p --help", "paint")
+    refused(r"--paint: no such option", "--paint")
+    refused(r"--from: needs an argument", "--from")
+    refused(r"--color red: must be always, never or auto", "--color", "red")
+    refused(r"why: something is missing; usage: lsp2p why A B", "why")
+    refused(r"why: something is missing", "why", "00:00.0")
+    refused(r"why: that is too much", "why", "00:00.0", "00:00.0", "00:00.0")
+    refused(r"list: that is too much", "list", "00:00.0")
+    refused(r"verify: works on this machine alone", "--from", path("n1sdp"), "verify", "06:00.0", "08:00.0")
+    refused(r"monitor: works on this machine alone", "--from", path("n1sdp"), "monitor")
+    refused(r"--dot: not together with --json", "--dot", "--json", "--from", path("n1sdp"))
+    refused(r"matrix: has no --dot", "--dot", "-m", "--from", path("n1sdp"))
+    refused(r"--destructive: is for verify alone", "--destructive", "sda", "--from", path("n1sdp"))
+    refused(r"/nonexistent/ids: No such file", "--ids", "/nonexistent/ids", "--from", path("n1sdp"))
+
+
+@test
+def errors_in_files():
+    refused(r"/nonexistent: No such file", "--from", "/nonexistent")
+    refused(r"--from: the name of the file is empty", "--from", "")
+    refused(r"", "--from", "/")
+    refused(r"", "--from", "/dev/null")
+    refused(r"", "--from", HERE / "run.py")
+
+
+@test
+def errors_on_output():
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([program, "--from", path("n1sdp"), "why", "06:00.0", "08:00.0"], stdout=full,
+                              stderr=subprocess.PIPE, text=True, check=False)
+    check(done.returncode == 2 and "No space left" in done.stderr, done)
+
+
+def main():
+    global program, update
+    parser = argparse.ArgumentParser(description="tests lsp2p on saved machines")
+    parser.add_argument("--program", default=HERE.parent / "lsp2p", type=pathlib.Path)
+    parser.add_argument("--update", action="store_true", help="write golden output anew")
+    parser.add_argument("tests", nargs="*", default=["*"], metavar="GLOB")
+    arguments = parser.parse_args()
+    program, update = str(arguments.program.resolve()), arguments.update
+    chosen = [(name, function) for name, function in tests
+              if any(fnmatch.fnmatch(name, glob) for glob in arguments.tests)]
+    if not chosen:
+        sys.exit(f"run.py: no test is called {' '.join(arguments.tests)}")
+    print(f"TAP version 13\n1..{len(chosen)}")
+    failed = 0
+    for number, (name, function) in enumerate(chosen, 1):
+        try:
+            function()
+            print(f"ok {number} {name}")
+        except Failure as failure:
+            failed += 1
+            print("\n".join(f"# {line}" for line in str(failure).splitlines()))
+            print(f"not ok {number} {name}")
+        except Exception:       # a test that breaks is a failure of its own
+            failed += 1
+            print("\n".join(f"# {line}" for line in traceback.format_exc().splitlines()))
+            print(f"not ok {number} {name}")
+    print(f"# {len(chosen) - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main()
