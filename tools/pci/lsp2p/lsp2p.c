@@ -39,6 +39,12 @@ static const struct command commands[] = {
 	  0, UINT_MAX, false, false, true, cmd_matrix },
 	{ "why", "A B", "does B reach memory of A, and if not, why",
 	  2, 2, false, true, true, cmd_why },
+	{ "file", "PATH", "what of a file's disks takes peer memory",
+	  1, 1, true, false, true, cmd_file },
+	{ "verify", "A B", "read the disk B into memory of A, and compare",
+	  2, 2, true, false, true, cmd_verify },
+	{ "monitor", "", "what comes, goes and changes",
+	  0, 0, true, false, true, cmd_monitor },
 	{ "dump", "", "everything that the answers rest on, for a bug report",
 	  0, 0, false, false, true, cmd_dump },
 };
