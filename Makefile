@@ -10,6 +10,7 @@ PARAMETERS ?=
 KSRC	?=
 CONFIG	?=
 OUT	?=
+DEB	?=
 V	?=
 export KSRC V
 
@@ -18,7 +19,7 @@ demo	:= $(or $(DEMO),copy)
 lab	:= lab/lab.py
 each	= $(foreach word,$(2),$(1) '$(word)')
 
-.PHONY: help demo check soak coverage lint kunit selftests bench tree deb versions kernel shell docs clean
+.PHONY: help demo check soak coverage lint kunit selftests bench tree deb versions kernel shell docs lsp2p clean
 .DEFAULT_GOAL := help
 
 help:
@@ -35,6 +36,8 @@ help:
 	@echo 'make kernel       build one kernel into build/KERNEL'
 	@echo 'make tree         assemble build/src: base tree + our files + patches; OUT=dir puts it elsewhere'
 	@echo 'make deb          Debian packages of the kernel; CONFIG=debian (default; hours), lean or a file'
+	@echo 'make lsp2p        build/lsp2p/lsp2p, which tells what stands between two devices; needs no kernel;'
+	@echo '                  DEB=1: a Debian package of it, DESTDIR=dir: install it there'
 	@echo 'make versions     assemble and compile on every linux-source-6.12 that apt offers (minutes for each)'
 	@echo 'make lint         check the sources'
 	@echo 'make docs         check the documents'
@@ -55,12 +58,12 @@ demo: names need-lab
 	@$(lab) demo --kernel $(kernel) --demo '$(demo)'
 
 check: need-lab
-	@base/need selftests lint docs
+	@base/need selftests lint docs lsp2p lsp2p-check
 	@base/6.12/fetch
 	@$(lab) check
 
 soak: need-lab
-	@base/need selftests bench lint lint-all docs
+	@base/need selftests bench lint lint-all docs lsp2p lsp2p-check
 	@base/6.12/fetch
 	@$(lab) soak
 
@@ -109,12 +112,19 @@ versions:
 	@base/6.12/versions
 
 lint: tree
-	@base/need lint lint-all
+	@base/need lint lint-all lsp2p lsp2p-check
 	@lab/lint
 
 docs: tree
 	@base/need docs
 	@lab/docs
+
+# Nothing of it depends on a kernel.
+lsp2p:
+	@base/need lsp2p $(if $(DEB),lsp2p-deb)
+	@$(MAKE) --no-print-directory -s -C tools/pci/lsp2p O='$(CURDIR)/build/lsp2p/' \
+		$(if $(DEB),deb,$(if $(DESTDIR),install,all))
+	@echo 'made $(if $(DEB),build/lsp2p/lsp2p_*.deb,$(if $(DESTDIR),$(DESTDIR)/usr/bin/lsp2p,build/lsp2p/lsp2p))'
 
 clean:
 	rm -rf build

@@ -17,7 +17,7 @@ import stock
 
 # Approximate seconds of each part on two CPUs
 SECONDS = {
-    "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "cases": 1, "demo": 40, "demo-nvmet": 30,
+    "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "lsp2p": 30, "cases": 1, "demo": 40, "demo-nvmet": 30,
     "stock": 900, "bench": 900,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
     "kernel-stock-debug": 500,
@@ -55,10 +55,11 @@ def job(name, work, *after):
 
 
 def of_tree(*how):
-    """Jobs of the tree and its checkers. how: arguments of lab/lint"""
+    """Jobs of the tree, its checkers and lsp2p. how: arguments of lab/lint and lab/lsp2p"""
     return [job("tree", jobs.command("tree", "make", "-s", "tree")),
             job("lint", jobs.command("lint", "lab/lint", *how), "tree"),
-            job("docs", jobs.command("docs", "lab/docs"), "tree")]
+            job("docs", jobs.command("docs", "lab/docs"), "tree"),
+            job("lsp2p", jobs.command("lsp2p", "lab/lsp2p", *how))]
 
 
 def of_kernel(kernel, suites="", parameters=""):
