@@ -125,7 +125,9 @@ def command_soak(args):
         name = f"field-{kernel}"
         to_do += [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree-stock"),
                   selftests(kernel),
-                  job(name, (cases.run, "registration", kernel, cases.ON_STOCK, 1, name), f"selftests-{kernel}")]
+                  job(name, (cases.run, "registration", kernel, cases.IN_FIELD, 1, name), f"selftests-{kernel}")]
+    to_do += [jobs.Job(f"{name}-stock", (cases.run, name, "stock", cases.PREDICTION, 1, f"{name}-predicted"), 30,
+                       ("selftests-stock",)) for name in machines.names()]
     to_do += [jobs.Job("fabrics-plain", (kunit.run, "plain", "p2pdma_random", MANY_FABRICS, "fabrics-plain",
                                          MANY_SECONDS), 5400, ("kunit-plain",))]
     to_do += of_kernel("kcsan", parameters=FOR_RACES)

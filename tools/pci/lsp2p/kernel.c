@@ -353,6 +353,7 @@ static void copy_device(struct fabric *fabric, size_t i)
 	pdev->untrusted = source->untrusted == YES;
 	pdev->dma_mask = low_bits(source->dma_mask_bits ?: 64);
 	pdev->dev.dma_mask = &pdev->dma_mask;
+	pdev->dev.driver = source->driver;
 	if (source->pcie_cap && config_get16(source, source->pcie_cap +
 					     PCI_EXP_FLAGS, &word))
 		pdev->pcie_type = FIELD_GET(PCI_EXP_FLAGS_TYPE, word);
@@ -441,4 +442,9 @@ void fabric_ask(struct fabric *fabric, const struct machine_device *owner,
 	now.assumptions = assumptions;
 	p2pdma_answer(twin(fabric, owner), to, answer->tlp, answer, ports,
 		      answer->port_count);
+}
+
+const char *reason_slug(unsigned int reason)
+{
+	return p2pdma_reason_name(reason);
 }

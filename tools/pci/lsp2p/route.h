@@ -53,7 +53,7 @@ void route_stock(const struct machine *machine, const struct device *owner,
 		 const struct device *client, const struct route *ours,
 		 struct stock_route *stock);
 
-/* Tells the kernel's slug of a reason ("acs-redirect"), and our sentences about it */
+/* The kernel's name of a reason, such as "acs-redirect" */
 const char *reason_slug(unsigned int reason);
 
 #endif

@@ -28,11 +28,6 @@ enum answer route_answer(const struct route *route)
 
 /* ---- Reasons ---- */
 
-const char *reason_slug(unsigned int reason)
-{
-	return p2pdma_reason_name(reason);
-}
-
 const char *reason_sentence(unsigned int reason)
 {
 	static const char * const sentences[P2PDMA_REASON_MAX] = {

@@ -117,6 +117,7 @@ static inline resource_size_t resource_size(const struct resource *res)
 
 struct device {
 	struct device *parent;
+	const void *driver;		/* NULL: none */
 	u64 *dma_mask;
 	u64 bus_dma_limit;		/* 0: none */
 };

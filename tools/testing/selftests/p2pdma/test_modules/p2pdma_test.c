@@ -18,6 +18,7 @@
  *   foreign   (anything)         pci_p2pmem_virt_to_bus() of kmalloc()ed memory
  *   distance  "client"           pci_p2pdma_distance() to that PCI device
  * /sys/kernel/debug/p2pdma_test/
+ *   between   "owner client"     pci_p2pdma_distance() of any two PCI devices
  *   find      "client ..."       pci_p2pmem_find_many(); answers a name or "none"
  *   enable    (a setting)        pci_p2pdma_enable_store(); answers what
  *                                pci_p2pdma_enable_show() shows then
@@ -187,6 +188,27 @@ static int run_distance(struct request *req, char *args)
 	return 0;
 }
 
+static int run_between(struct request *req, char *args)
+{
+	struct pci_dev *owner, *client = NULL;
+	int error = -ENXIO;
+	char *name;
+
+	args = strim(args);
+	name = strsep(&args, " ");
+	owner = get_device_named(name);
+	if (args)
+		client = get_device_named(args);
+	if (owner && client) {
+		scnprintf(req->answer, sizeof(req->answer), "%d\n",
+			  pci_p2pdma_distance(owner, &client->dev, false));
+		error = 0;
+	}
+	pci_dev_put(owner);
+	pci_dev_put(client);
+	return error;
+}
+
 static int run_find(struct request *req, char *args)
 {
 	struct device *client[MAX_CLIENTS];
@@ -315,6 +337,7 @@ static const struct command device_commands[] = {
 };
 
 static const struct command module_commands[] = {
+	{ "between",	run_between },
 	{ "find",	run_find },
 	{ "enable",	run_enable },
 	{ "hammer",	run_hammer,	end_hammer },
