@@ -100,8 +100,7 @@ static enum p2pdma_answer p2pdma_unreadable(struct p2pdma_facts *facts)
 static bool p2pdma_hides_caps(struct p2pdma_facts *facts, struct pci_dev *pdev)
 {
 	unsigned int left = (PCI_CFG_SPACE_SIZE - PCI_STD_HEADER_SIZEOF) / 4;
-	u16 status;
-	u32 cap;
+	u16 status, cap;
 	u8 at;
 
 	if (pci_read_config_word(pdev, PCI_STATUS, &status) ||
@@ -114,7 +113,7 @@ static bool p2pdma_hides_caps(struct p2pdma_facts *facts, struct pci_dev *pdev)
 	if (pci_read_config_byte(pdev, PCI_CAPABILITY_LIST, &at))
 		return true;
 	for (; at >= PCI_STD_HEADER_SIZEOF && left; left--) {
-		if (pci_read_config_dword(pdev, at & ~3, &cap) ||
+		if (pci_read_config_word(pdev, at & ~3, &cap) ||
 		    PCI_POSSIBLE_ERROR(cap))
 			return true;
 		at = cap >> 8;

@@ -65,8 +65,7 @@ static void want_lists(struct bytes *bytes, const struct device *device)
 	if (config_get8(device, PCI_CAPABILITY_LIST, &next)) {
 		for (left = 48; left && next >= PCI_STD_HEADER_SIZEOF; left--) {
 			next &= ~3;
-			/* By the first one the kernel tells whether it sees any. */
-			want(bytes, next, left == 48 ? 4 : 2);
+			want(bytes, next, 2);
 			if (!config_get8(device, next + PCI_CAP_LIST_NEXT, &next))
 				break;
 		}
