@@ -27,6 +27,7 @@
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
+#include <trace/events/p2pdma.h>
 #include <kunit/visibility.h>
 
 #include "pci.h"
@@ -109,6 +110,8 @@ static void p2pdma_teardown(struct device *dev, void *res)
 	p2pdma_dmabuf_revoke(p2pdma);
 	p2pdma_mem_revoke_user(p2pdma);
 	p2pdma_pages_remove_all(pdev);
+
+	trace_p2pdma_owner(pdev, false);
 }
 
 /* ---- Registration ---- */
@@ -180,6 +183,7 @@ static void p2pdma_announce(struct pci_p2pdma *p2pdma)
 	devres_add(&p2pdma->pdev->dev, p2pdma->teardown);
 	list_add_tail_rcu(&p2pdma->node, &p2pdma_all);
 	rcu_assign_pointer(p2pdma->pdev->p2pdma, p2pdma);
+	trace_p2pdma_owner(p2pdma->pdev, true);
 }
 
 static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)

@@ -25,6 +25,7 @@
 #include <linux/spinlock.h>
 #include <linux/string.h>
 
+#include <trace/events/p2pdma.h>
 #include <kunit/visibility.h>
 
 #include "pci.h"
@@ -142,6 +143,7 @@ static struct p2pdma_verdict p2pdma_judge(struct pci_p2pdma *p2pdma,
 
 	against = p2pdma_find_route(p2pdma->pdev, client, tlp, false, &facts,
 				    &verdict);
+	trace_p2pdma_verdict(p2pdma->pdev, client, tlp, &verdict, against);
 	told = verdict;
 	if (refusals) {
 		p2pdma_refuse(&told, p2pdma_first_reason(refusals));

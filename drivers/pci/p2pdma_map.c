@@ -20,6 +20,7 @@
 #include <linux/range.h>
 #include <linux/scatterlist.h>
 
+#include <trace/events/p2pdma.h>
 #include <kunit/visibility.h>
 
 #include "p2pdma.h"
@@ -73,7 +74,7 @@ u32 p2pdma_memory_refusals(struct pci_p2pdma *p2pdma, struct device *client,
 	return refusals;
 }
 
-/* Log the reasons against the route or, if it allows @needs, against the memory. */
+/* Tell the reasons against the route or, if it allows @needs, against the memory. */
 static void p2pdma_explain(const struct p2pdma_bar *bar, phys_addr_t end,
 			   struct device *client, unsigned int tlp,
 			   unsigned int needs)
@@ -86,6 +87,9 @@ static void p2pdma_explain(const struct p2pdma_bar *bar, phys_addr_t end,
 	if (verdict.directions && !(needs & ~verdict.directions))
 		refusals = p2pdma_bar_refusals(bar, end, client,
 					       verdict.map_type);
+	trace_p2pdma_refuse(bar, client, tlp, needs,
+			    refusals ? p2pdma_first_reason(refusals) :
+				       verdict.reason);
 	if (refusals)
 		p2pdma_explain_refusal(bar->p2pdma, client, tlp, refusals);
 	else
@@ -204,7 +208,10 @@ p2pdma_map_how(struct device *dev, struct p2pdma_bar *bar, phys_addr_t phys,
 		return -EINVAL;
 	*map_type = p2pdma_map_type(bar, phys + size - 1, dev, 0,
 				    p2pdma_needs[dir]);
-	return *map_type == PCI_P2PDMA_MAP_NOT_SUPPORTED ? -EREMOTEIO : 0;
+	if (unlikely(*map_type == PCI_P2PDMA_MAP_NOT_SUPPORTED))
+		return -EREMOTEIO;
+	trace_p2pdma_map(bar, dev, phys, size, *map_type);
+	return 0;
 }
 
 /**
@@ -388,6 +395,9 @@ static noinline void p2pdma_map_region(struct pci_p2pdma_map_state *state,
 
 	/* The list's direction isn't known here. */
 	state->map = p2pdma_map_type(bar, pgmap->range.end, dev, 0, P2PDMA_BOTH);
+	if (likely(state->map != PCI_P2PDMA_MAP_NOT_SUPPORTED))
+		trace_p2pdma_map(bar, dev, pgmap->range.start,
+				 range_len(&pgmap->range), state->map);
 	state->bus_off = bar->provider.bus_offset;
 	state->pgmap = pgmap;
 }

@@ -43,6 +43,8 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
+#include <trace/events/p2pdma.h>
+
 #include "p2pdma.h"
 
 /* Bytes to clear between checks for an abort */
@@ -77,6 +79,8 @@ static inline bool p2pdma_region_get(struct p2pdma_region *region)
 static void p2pdma_region_free(struct p2pdma_region *region, void *addr,
 			       size_t size)
 {
+	/* Before the memory can be allocated again; a refused free warns. */
+	trace_p2pdma_free(region, addr, size);
 	/* Memory of a refused free holds no reference. */
 	if (likely(p2pdma_pool_free(region->chunk, addr, size)))
 		percpu_ref_put(&region->pgmap.ref);
@@ -146,8 +150,10 @@ void *pci_alloc_p2pmem(struct pci_dev *pdev, size_t size)
 		return NULL;
 
 	region = priv;
-	if (likely(p2pdma_region_get(region)))
+	if (likely(p2pdma_region_get(region))) {
+		trace_p2pdma_allocate(region, addr, size);
 		return addr;
+	}
 	p2pdma_pool_free(region->chunk, addr, size);
 	return NULL;
 }
@@ -355,6 +361,7 @@ void *p2pdma_alloc_user(struct pci_dev *pdev, size_t size,
 		*region = priv;
 		if (p2pdma_region_get(*region)) {
 			percpu_ref_get_many(&(*region)->pgmap.ref, pages - 1);
+			trace_p2pdma_allocate(*region, addr, size);
 			return addr;
 		}
 		for (at = addr; at < addr + size; at += PAGE_SIZE)
