@@ -111,6 +111,8 @@ static void p2pdma_teardown(struct device *dev, void *res)
 	p2pdma_mem_revoke_user(p2pdma);
 	p2pdma_pages_remove_all(pdev);
 
+	/* 5. Tell everybody. */
+	p2pdma_tell_end(p2pdma);
 	trace_p2pdma_owner(pdev, false);
 }
 
@@ -160,6 +162,7 @@ static struct pci_p2pdma *p2pdma_create(struct pci_dev *pdev)
 	*p2pdma->teardown = p2pdma;
 	INIT_LIST_HEAD(&p2pdma->buffers);
 	p2pdma_heap_init(p2pdma);
+	p2pdma_tell_init(p2pdma);
 	p2pdma_cache_init(&p2pdma->cache);
 	for (i = 0; i < PCI_STD_NUM_BARS; i++) {
 		p2pdma->bars[i].provider.owner = &pdev->dev;
@@ -184,6 +187,14 @@ static void p2pdma_announce(struct pci_p2pdma *p2pdma)
 	list_add_tail_rcu(&p2pdma->node, &p2pdma_all);
 	rcu_assign_pointer(p2pdma->pdev->p2pdma, p2pdma);
 	trace_p2pdma_owner(p2pdma->pdev, true);
+}
+
+/* Something was registered. */
+static void p2pdma_count_registration(struct pci_p2pdma *p2pdma)
+{
+	lockdep_assert_held(&p2pdma_lock);
+	WRITE_ONCE(p2pdma->registered, p2pdma->registered + 1);
+	p2pdma_tell(p2pdma);
 }
 
 static struct pci_p2pdma *p2pdma_registered(struct pci_dev *pdev)
@@ -220,6 +231,7 @@ int pcim_p2pdma_init(struct pci_dev *pdev)
 	if (!p2pdma)
 		return -ENOMEM;
 	p2pdma_announce(p2pdma);
+	p2pdma_count_registration(p2pdma);
 	return 0;
 }
 EXPORT_SYMBOL_GPL(pcim_p2pdma_init);
@@ -398,6 +410,7 @@ static int p2pdma_register(struct pci_dev *pdev, int bar,
 		return ret;
 	}
 
+	p2pdma_count_registration(p2pdma);
 	pci_info(pdev, "p2pdma: registered BAR %d %#llx-%#llx%s\n",
 		 bar, range->start, range->end,
 		 ops ? ", pages of a driver" : "");
@@ -526,6 +539,7 @@ void pci_p2pmem_publish(struct pci_dev *pdev, bool publish)
 	if (p2pdma && !list_empty(&p2pdma->regions)) {
 		WRITE_ONCE(p2pdma->published, publish);
 		p2pdma_heap_update(p2pdma);
+		p2pdma_tell(p2pdma);
 	}
 }
 EXPORT_SYMBOL_GPL(pci_p2pmem_publish);

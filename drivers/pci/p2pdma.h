@@ -5,7 +5,7 @@
  * Layers, top to bottom; each calls only those below it:
  *
  *   p2pdma.c             registration, publishing, teardown, finding a provider
- *   sysfs, heap          interfaces to user space
+ *   sysfs, heap, query   interfaces to user space
  *   dmabuf, phys_list    memory that is passed to other drivers
  *   map                  DMA addresses
  *   mem, pages           memory with struct pages: of the pool, of a driver
@@ -106,6 +106,13 @@ struct p2pdma_bar {
 	struct range range;	/* CPU addresses; start 0: no address (yet) */
 };
 
+/* What user space was told of an owner by uevents, see p2pdma_query.c */
+struct p2pdma_told {
+	struct work_struct work;
+	unsigned int registered;	/* as of pci_p2pdma */
+	bool published;			/* likewise */
+};
+
 /*
  * State of a device with memory: a devres entry, created by the first
  * registration and freed when the driver is unbound.  pci_dev::p2pdma points to
@@ -117,6 +124,8 @@ struct pci_p2pdma {
 	struct p2pdma_bar bars[PCI_STD_NUM_BARS];
 	struct p2pdma_cache cache;
 	struct list_head node;		/* in the list of all devices with memory */
+	unsigned int registered;	/* counts registrations */
+	struct p2pdma_told told;
 
 	/* Memory with struct pages */
 	struct p2pdma_pool *pool;
@@ -338,6 +347,18 @@ void p2pdma_heap_remove(struct pci_p2pdma *p2pdma);
 static inline void p2pdma_heap_init(struct pci_p2pdma *p2pdma) { }
 static inline void p2pdma_heap_update(struct pci_p2pdma *p2pdma) { }
 static inline void p2pdma_heap_remove(struct pci_p2pdma *p2pdma) { }
+#endif
+
+/* ---- p2pdma_query.c: /dev/p2pdma, and uevents ---- */
+
+#ifdef CONFIG_PCI_P2PDMA_QUERY
+void p2pdma_tell_init(struct pci_p2pdma *p2pdma);
+void p2pdma_tell(struct pci_p2pdma *p2pdma);
+void p2pdma_tell_end(struct pci_p2pdma *p2pdma);
+#else
+static inline void p2pdma_tell_init(struct pci_p2pdma *p2pdma) { }
+static inline void p2pdma_tell(struct pci_p2pdma *p2pdma) { }
+static inline void p2pdma_tell_end(struct pci_p2pdma *p2pdma) { }
 #endif
 
 /* ---- p2pdma.c: the top ---- */
