@@ -22,7 +22,7 @@ NEEDS = pathlib.Path(__file__).resolve().parent / "needs"
 OURS = "p2pdma"         # the collection whose cases are selected one by one
 
 # Features of kernels that cases may need
-KERNEL_HAS = {"plain": {"ours", "ext4"}, "debug": {"ours", "faults", "leaks", "vfio"}, "gcov": {"ours", "faults", "vfio"},
+KERNEL_HAS = {"plain": {"ours", "ext4"}, "debug": {"ours", "faults", "leaks", "vfio", "traces"}, "gcov": {"ours", "faults", "vfio"},
               "stock": {"ext4"}, "stock-debug": {"faults", "leaks", "vfio"}}
 
 # Programs that do what drivers in the field do, with the same results on the stock core
