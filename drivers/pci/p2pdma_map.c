@@ -395,7 +395,8 @@ static noinline void p2pdma_map_region(struct pci_p2pdma_map_state *state,
 
 	/* The list's direction isn't known here. */
 	state->map = p2pdma_map_type(bar, pgmap->range.end, dev, 0, P2PDMA_BOTH);
-	if (likely(state->map != PCI_P2PDMA_MAP_NOT_SUPPORTED))
+	if (trace_p2pdma_map_enabled() &&
+	    state->map != PCI_P2PDMA_MAP_NOT_SUPPORTED)
 		trace_p2pdma_map(bar, dev, pgmap->range.start,
 				 range_len(&pgmap->range), state->map);
 	state->bus_off = bar->provider.bus_offset;

@@ -79,11 +79,20 @@ static inline bool p2pdma_region_get(struct p2pdma_region *region)
 static void p2pdma_region_free(struct p2pdma_region *region, void *addr,
 			       size_t size)
 {
-	/* Before the memory can be allocated again; a refused free warns. */
-	trace_p2pdma_free(region, addr, size);
 	/* Memory of a refused free holds no reference. */
 	if (likely(p2pdma_pool_free(region->chunk, addr, size)))
 		percpu_ref_put(&region->pgmap.ref);
+}
+
+/*
+ * Traced before it can be allocated again; a free that is refused warns.  Out of
+ * line, so that others don't save registers for it: 10 of 54 instructions.
+ */
+static noinline void p2pdma_region_free_traced(struct p2pdma_region *region,
+					       void *addr, size_t size)
+{
+	trace_p2pdma_free(region, addr, size);
+	p2pdma_region_free(region, addr, size);
 }
 
 /* The region of @pdev that @addr lies in, or NULL for any other address */
@@ -175,10 +184,12 @@ void pci_free_p2pmem(struct pci_dev *pdev, void *addr, size_t size)
 {
 	struct p2pdma_region *region = p2pdma_region_of(pdev, addr);
 
-	if (likely(region))
-		p2pdma_region_free(region, addr, size);
-	else
+	if (unlikely(!region))
 		p2pdma_pool_warn("not memory of this device", addr, size);
+	else if (trace_p2pdma_free_enabled())
+		p2pdma_region_free_traced(region, addr, size);
+	else
+		p2pdma_region_free(region, addr, size);
 }
 EXPORT_SYMBOL_GPL(pci_free_p2pmem);
 
@@ -383,6 +394,7 @@ void p2pdma_free_user(struct p2pdma_region *region, void *addr, size_t size)
 {
 	void *end = addr + size;
 
+	trace_p2pdma_free(region, addr, size);
 	p2pdma_user_pages_sub(region->bar->p2pdma, size >> PAGE_SHIFT);
 	for (; addr < end; addr += PAGE_SIZE)
 		p2pdma_region_free(region, addr, PAGE_SIZE);
@@ -396,6 +408,7 @@ static void p2pdma_page_free(struct page *page)
 	/* Reset before this, since the pool may hand the page out again. */
 	VM_WARN_ON_ONCE_PAGE(!page_count(page), page);
 
+	trace_p2pdma_free(region, page_to_virt(page), PAGE_SIZE);
 	p2pdma_user_pages_sub(region->bar->p2pdma, 1);
 	p2pdma_region_free(region, page_to_virt(page), PAGE_SIZE);
 }
