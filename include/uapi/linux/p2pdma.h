@@ -274,6 +274,19 @@ struct p2pdma_query_leg {
  *
  * The ports are given from each end up: the owner's leg, the client's, and what is
  * above both.
+ *
+ * Members that aren't "out" are read; an error leaves the struct unchanged.  A caller
+ * that knows a longer struct clears what it doesn't set.  ioctl() fails with
+ *
+ * * EINVAL - @size or @port_size is too small, @flags or @tlp are unknown, or a
+ *   reserved member isn't 0
+ * * E2BIG - @size or @port_size is larger than a page, or what this kernel doesn't
+ *   know isn't 0
+ * * ENODEV - there is no such @owner or no such @client
+ * * EFAULT - the struct or @ports isn't memory of the caller that can be written
+ * * EAGAIN - with O_NONBLOCK: too many questions
+ * * EINTR - a signal came while the caller had to wait
+ * * ENOMEM - no memory
  */
 struct p2pdma_query_route {
 	__u32 size;
@@ -329,6 +342,8 @@ struct p2pdma_query_owner {
  * @owners: address of an array for the owners, or 0
  * @owner_size: size of struct p2pdma_query_owner
  * @owner_count: in: the room in @owners; out: how many owners there are
+ *
+ * Errors are those of struct p2pdma_query_route.
  */
 struct p2pdma_query_owners {
 	__u32 size;
