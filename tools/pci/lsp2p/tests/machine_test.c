@@ -17,9 +17,9 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <zlib.h>
 
 #include "machine.h"
+#include "pack.h"
 
 #define MAX_DUMP	1000000
 
@@ -785,28 +785,6 @@ static void test_tolerated(struct test *test)
 }
 
 /* ---- rdma_topo ---- */
-
-/* As that program packs config space */
-static void pack(char *text, const uint8_t *bytes, size_t size)
-{
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-	uint8_t packed[8192] = { };
-	unsigned long length = sizeof(packed), i;
-	uint32_t three;
-	int left;
-
-	compress(packed, &length, bytes, size);
-	for (i = 0; i < length; i += 3) {
-		left = length - i;
-		three = packed[i] << 16 | packed[i + 1] << 8 | packed[i + 2];
-		*text++ = digits[three >> 18];
-		*text++ = digits[three >> 12 & 63];
-		*text++ = left > 1 ? digits[three >> 6 & 63] : '=';
-		*text++ = left > 2 ? digits[three & 63] : '=';
-	}
-	*text = '\0';
-}
 
 static void test_rdma(struct test *test)
 {
