@@ -108,7 +108,8 @@ static void print_node(const struct route *route, const struct device *device,
 		printf("\\n");
 		print_escaped(device_title(device));
 	} else if (port && port->flags & P2PDMA_PORT_BLOCKING) {
-		printf("\\nstops packets (ACS)");
+		printf("\\n%s", route_answer(route) == YES ?
+		       "sends packets up (ACS)" : "stops packets (ACS)");
 	} else if (port && port->flags & P2PDMA_PORT_TURN) {
 		printf("\\npackets turn");
 	}
@@ -148,7 +149,7 @@ static void print_device(const struct machine *machine,
 	       device_address(device, address));
 	printf("%*slabel=\"switch ", indent + 2, "");
 	print_escaped(device_title(device));
-	printf("\"; style=filled; fillcolor=\"#fff8c5\";\n");
+	printf("\"; style=filled; fillcolor=\"#fff8c5\"; fontcolor=black;\n");
 	print_node(route, device, indent + 2);
 	for (i = 0; i < machine->device_count; i++) {
 		port = machine->devices[i];
@@ -195,12 +196,14 @@ static void print_route(const struct route *route)
 {
 	char owner[ADDRESS_SIZE], client[ADDRESS_SIZE];
 
-	printf("  \"%s\" -> \"%s\" [dir=forward, constraint=false, style=dashed, color=\"%s\", fontcolor=\"%s\", label=\"reads: %s, writes: %s\\n%s\"];\n",
+	printf("  \"%s\" -> \"%s\" [dir=forward, constraint=false, style=dashed, color=\"%s\"];\n",
 	       device_address(route->client, client),
 	       device_address(route->owner, owner),
-	       color_of(route_answer(route)), color_of(route_answer(route)),
-	       answer_word(route->read), answer_word(route->write),
-	       reason_slug(route->answer.reason));
+	       color_of(route_answer(route)));
+	printf("  label=\"%s to memory of %s: reads %s, writes %s; %s\"; fontcolor=\"%s\";\n",
+	       client, owner, answer_word(route->read),
+	       answer_word(route->write), reason_slug(route->answer.reason),
+	       color_of(route_answer(route)));
 }
 
 static void print_graph(const struct machine *machine, const struct route *route)
@@ -210,7 +213,7 @@ static void print_graph(const struct machine *machine, const struct route *route
 	size_t i, host;
 
 	puts("digraph lsp2p {");
-	puts("  bgcolor=white; rankdir=TB; fontname=\"sans-serif\"; compound=true;");
+	puts("  bgcolor=white; rankdir=LR; fontname=\"sans-serif\"; fontsize=11;");
 	puts("  node [fontname=\"sans-serif\", fontsize=10, shape=box, style=filled, fillcolor=white];");
 	puts("  edge [fontname=\"sans-serif\", fontsize=10, dir=none];");
 	for (host = 0; host < machine->host_count; host++) {
@@ -227,7 +230,7 @@ static void print_graph(const struct machine *machine, const struct route *route
 		snprintf(host_name, sizeof(host_name), "host %04x:%02x",
 			 bridge->domain, bridge->bus);
 		printf("  subgraph \"cluster_%s\" {\n", host_name);
-		printf("    label=\"host bridge %04x:%02x\"; style=\"rounded,filled\"; fillcolor=\"#eaeef2\";\n",
+		printf("    label=\"host bridge %04x:%02x\"; style=\"rounded,filled\"; fillcolor=\"#eaeef2\"; fontcolor=black;\n",
 		       bridge->domain, bridge->bus);
 		printf("    \"%s\" [label=\"root complex\", shape=ellipse];\n",
 		       host_name);

@@ -38,8 +38,9 @@ char *device_address(const struct device *device, char *address);
 char *address_text(const struct p2pdma_pci_address *at, char *address);
 const struct device *device_at(const struct machine *machine,
 			       const struct p2pdma_pci_address *at);
+/* The next two are of a ring of four, so that a call may print four of each */
 const char *device_node(const struct device *device);	/* "nvme0", or "" */
-/* "nvme0 (0000:03:00.0)"; of a ring of four, so that a call may print four */
+/* "nvme0 (0000:03:00.0)" */
 const char *device_label(const struct device *device);
 const char *device_title(const struct device *device);	/* by the ID database */
 const char *device_kind(const struct device *device);	/* by its class */
@@ -68,9 +69,8 @@ void payload_words(const struct p2pdma_query_port *port, char *text,
 const char *part_words(const struct p2pdma_query_port *port);
 const char *iommu_words(enum iommu iommu);
 const char *answer_word(enum answer answer);
-/* Of p2pdma_decide.c; P2PDMA_REASON_MAX if there is no reason */
+/* p2pdma_decide.c; P2PDMA_REASON_MAX if there is no reason */
 enum p2pdma_reason p2pdma_first_reason(uint32_t reasons);
-const char *p2pdma_reason_name(enum p2pdma_reason reason);
 /* What isn't known, and the command that would show it */
 const char *missing_words(enum missing missing);
 const char *missing_command(const struct machine *machine, enum missing missing);

@@ -41,10 +41,16 @@ const struct device *device_at(const struct machine *machine,
 	return machine_find(machine, at->domain, at->bus, at->devfn);
 }
 
-/* Prefers names of block, network and RDMA devices to those of subordinate nodes */
+/* Sources have the name first that people use. */
 const char *device_node(const struct device *device)
 {
-	return device->nodes && device->nodes[0] ? device->nodes[0] : "";
+	static char nodes[4][64];
+	static unsigned int last;
+	char *node = nodes[last++ % 4];
+
+	snprintf(node, sizeof(nodes[0]), "%s",
+		 device->nodes && device->nodes[0] ? device->nodes[0] : "");
+	return printable(node);
 }
 
 const char *device_label(const struct device *device)
@@ -312,9 +318,11 @@ static const struct device *by_device_number(const struct machine *machine,
 		 S_ISBLK(status.st_mode) ? "block" : "char",
 		 major(status.st_rdev), minor(status.st_rdev));
 	device = by_link(machine, pattern);
-	if (!device)
+	if (!device && S_ISBLK(status.st_mode))
 		fail("%s: isn't one PCI device; lsp2p file %s shows what it is made of",
 		     name, name);
+	else if (!device)
+		fail("%s: no PCI device is behind it; lspci -D lists all", name);
 	return device;
 }
 

@@ -38,8 +38,6 @@ static __printf(1, 2) void item(const char *format, ...)
 
 static const char *way(const struct route *route)
 {
-	if (route->answer.reason == P2PDMA_REASON_SAME_DEVICE)
-		return ": it is its own";
 	switch (route->answer.map_type) {
 	case P2PDMA_ROUTE_BUS_ADDRESS:
 		return " directly, by bus addresses";
@@ -56,7 +54,10 @@ static void print_answer(const struct route *route)
 	const char *owner = device_label(route->owner);
 	const char *client = device_label(route->client);
 
-	if (route->read == YES || route->write == YES) {
+	if (route->owner == route->client && answer == YES) {
+		paint(GREEN, "Yes");
+		print_wrapped(3, 0, ": the memory is its own.");
+	} else if (route->read == YES || route->write == YES) {
 		paint(answer_color(answer), answer == YES ? "Yes" : "In part");
 		print_wrapped(answer == YES ? 3 : 7, 0,
 			      ": %s %s memory of %s%s.", client,
@@ -265,7 +266,9 @@ static void print_port(const struct route *route,
 	link_words(port, speed, sizeof(speed));
 	payload_words(port, payload, sizeof(payload));
 	printf("%*s", INDENT + 4, "");
-	print_wrapped(INDENT + 4, INDENT + 4, "%s, %s; %s; %s%s", speed, payload,
+	print_wrapped(INDENT + 4, INDENT + 4, "%s%s%s; %s; %s%s",
+		      port->payload == P2PDMA_NO_LIMIT ? "" : speed,
+		      port->payload == P2PDMA_NO_LIMIT ? "" : ", ", payload,
 		      acs, part,
 		      port->flags & P2PDMA_PORT_UNREADABLE &&
 		      !(port->flags & P2PDMA_PORT_ACS_UNKNOWN) ?
@@ -368,8 +371,14 @@ static void print_limits(const struct route *route)
 		item("memory encryption is active");
 	if (route->answer.facts & P2PDMA_FACT_BOUNCED)
 		item("its DMA goes through bounce buffers");
-	if (route->machine->guest == YES)
-		item("This is a virtual machine: bridges and ACS shown here may be emulated. Whether devices passed through reach each other is decided by the host: ask there, too.");
+}
+
+static void print_guest(const struct route *route)
+{
+	if (route->machine->guest != YES)
+		return;
+	heading("This is a virtual machine");
+	item("Bridges and ACS shown here may be emulated, and the host decides whether devices passed through reach each other: ask there, too.");
 }
 
 static void print_stock(const struct route *route)
@@ -424,9 +433,10 @@ static void print_text(struct machine *machine, const struct route *route)
 	print_missing(route);
 	print_reasons(route);
 	print_fix(route);
+	print_stock(route);
+	print_guest(route);
 	print_ways(route);
 	print_limits(route);
-	print_stock(route);
 	print_reverse(machine, route);
 }
 

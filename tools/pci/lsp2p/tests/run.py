@@ -217,12 +217,7 @@ def n1sdp_both_ports_redirect():
 @test
 def n1sdp_fixed():
     """The fix gives the switch route: the same dump with the redirect bits off."""
-    text = path("n1sdp").read_text()
-    fixed = re.sub(r"(ACSCtl:.*)ReqRedir\+ CmpltRedir\+", r"\1ReqRedir- CmpltRedir-", text)
-    check(fixed != text)
-    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
-        file.write(fixed)
-        file.flush()
+    with without_redirection() as file:
         status, found = ask("--from", file.name, "why", "06:00.0", "08:00.0")
     check(status == 0 and found["route"]["reasons"] == ["switch"], status, found["route"]["reasons"])
     check(found["route"]["route"] == "bus-address" and found["route"]["fix"] is None)
@@ -307,6 +302,143 @@ def own_dump_agrees():
                     now = ask("--from", file.name, "why", memory, client)[1]["route"]
                     for key in ("read", "write", "route", "reasons", "fix", "ports", "missing"):
                         check(was[key] == now[key], machine, memory, client, key, was[key], "not", now[key])
+
+
+def without_redirection():
+    """A file: n1sdp with the redirect bits off, as the fix would have it"""
+    text = path("n1sdp").read_text()
+    fixed = re.sub(r"(ACSCtl:.*)ReqRedir\+ CmpltRedir\+", r"\1ReqRedir- CmpltRedir-", text)
+    check(fixed != text)
+    file = tempfile.NamedTemporaryFile("w", suffix=".txt")
+    file.write(fixed)
+    file.flush()
+    return file
+
+
+def changed(machine, change, *command):
+    """What is said of a machine's own dump after change() of it: (exit status, text, JSON)"""
+    dump = json.loads(answer("--from", machine if "/" in machine else path(machine), "dump")[1])
+    change(dump, {device["at"]: device for device in dump["devices"]})
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(dump, file)
+        file.flush()
+        status, text = answer("--from", file.name, *command)
+        # Joined lines, so that it makes no difference where they are broken
+        return status, re.sub(r"\s+", " ", text), ask("--from", file.name, *command)[1]
+
+
+def why_n1sdp(pair="06:00.0 08:00.0", **facts):
+    return changed("n1sdp", lambda dump, _: dump.update(facts), "why", *pair.split())
+
+
+@test
+def guests():
+    note = "the host decides whether devices passed through reach each other"
+    check(note in why_n1sdp(guest=True)[1])
+    check(note not in why_n1sdp(guest=False)[1])
+
+
+@test
+def fix_suits_the_kernel():
+    fix = "pci=disable_acs_redir=0000:02:14.0;0000:02:12.0"
+    for kernel in ("4.20.0", "6.1.0-9-amd64", "6.12.117"):
+        check(f'"{fix}"' in why_n1sdp(kernel=kernel)[1], kernel)
+    _, text, value = why_n1sdp(kernel="4.19.0-6-amd64")
+    check("disable_acs_redir" not in text and value["route"]["fix"] is None, text)
+    check("Some kernels from 6.11 to 6.14" in why_n1sdp(kernel="6.12.1", core="stock")[1])
+    check("Some kernels from 6.11 to 6.14" not in why_n1sdp(kernel="6.12.1", core="ours")[1])
+    check("Some kernels from 6.11 to 6.14" not in why_n1sdp(kernel="6.15.0", core="stock")[1])
+    # What is there already must stay: of two such options the last counts.
+    text = why_n1sdp(cmdline="pci=noaer,disable_acs_redir=0000:02:13.0 iommu=pt")[1]
+    check('"pci=disable_acs_redir=0000:02:13.0;0000:02:14.0;0000:02:12.0"' in text, text)
+
+
+@test
+def cores():
+    check("This kernel has no P2PDMA core" in why_n1sdp(core="none")[1])
+    check("This kernel's own P2PDMA core refuses" in why_n1sdp(core="stock")[1])
+    check("own P2PDMA core" not in why_n1sdp(core="ours")[1])
+
+
+@test
+def vouching_for_a_host_bridge():
+    """Only our core has a parameter for it; the kernel then takes it as said."""
+    pair = "06:00.0 04:00.0"
+    status, text, _ = changed("x58-nf200", lambda dump, _: dump.update(core="ours"), "why", *pair.split())
+    bridge = re.search(r"pci_p2pdma.host_bridge=([0-9a-f:,]+)", text)
+    check(status == 1 and bridge, text)
+    status, text, value = changed("x58-nf200", lambda dump, _: dump.update(core="ours", admitted=bridge[1]),
+                                  "why", *pair.split())
+    check(status == 0 and value["route"]["reasons"] == ["admin-allowed"], status, value["route"]["reasons"])
+    text = changed("x58-nf200", lambda dump, _: dump.update(core="stock"), "why", *pair.split())[1]
+    check("this kernel has no parameter to say so" in text, text)
+
+
+@test
+def iommu_groups():
+    def groups(_, devices):
+        devices["0000:06:00.0"]["iommu_group"] = 11
+        devices["0000:08:00.0"]["iommu_group"] = 7
+
+    text = changed("n1sdp", groups, "why", "06:00.0", "08:00.0")[1]
+    check("IOMMU groups 7 and 11 are then no longer isolated" in text, text)
+
+
+@test
+def dma_mask():
+    """A BAR above 4 GiB, and a client that reaches no more than that"""
+    for bits, beyond in ((32, 1 << 4), (64, 0)):
+        def mask(_, devices, bits=bits):
+            devices["0000:08:00.0"].update(dma_mask_bits=bits, driver="xhci_hcd")
+
+        with without_redirection() as file:
+            status, text, value = changed(file.name, mask, "why", "07:00.0", "08:00.0")
+        check(value["route"]["dma_mask_bits"] == bits, value)
+        check(value["route"]["bars_beyond_mask"] == beyond, bits, value["route"])
+        check(("BEYOND the client's DMA mask" in text) == bool(beyond), text)
+
+
+@test
+def registered_memory():
+    def register(_, devices):
+        devices["0000:06:00.0"].update(registered=True, published=False, p2pmem_size="0x4000000",
+                                       p2pmem_available="0x3000000")
+        devices["0000:06:00.0"]["nodes"] = ["nvme3"]
+
+    _, text, value = changed("n1sdp", register, "list")
+    check(re.search(r"0000:06:00.0 nvme3 private 64M 48M ", text), text)
+    check(value["devices"][0]["size"] == 64 << 20 and value["devices"][0]["available"] == 48 << 20)
+
+
+@test
+def control_characters():
+    """Names in a file can't write to the terminal as they like."""
+    def name(_, devices):
+        devices["0000:06:00.0"]["nodes"] = ["evil\x1b[2J\nname"]
+        devices["0000:06:00.0"]["name"] = "very\x1b]0;evil\x07"
+
+    for command in (["why", "06:00.0", "08:00.0"], ["-m", "06:00.0", "08:00.0"]):
+        text = changed("n1sdp", name, *command)[1]
+        check(not re.search(r"[\x00-\x1f\x7f]", text.replace("\n", "")), repr(text))
+        check("evil" in text, text)
+
+
+@test
+def pictures():
+    """Graphviz reads what --dot gives, and finds all devices and the route's colour."""
+    for machine, pairs in PAIRS.items():
+        for command in ([], *(["why", *pair.split()] for pair in pairs)):
+            out = answer("--from", path(machine), "--dot", *command)[1]
+            done = subprocess.run(["dot", "-Tplain"], input=out, capture_output=True, text=True, check=False)
+            check(done.returncode == 0 and not done.stderr, machine, command, done.stderr)
+            for name in command[1:]:
+                check(re.search(rf'^node "0000:{name}"', done.stdout, re.M), machine, name, "isn't drawn")
+    out = answer("--from", path("n1sdp"), "--dot", "why", "06:00.0", "08:00.0")[1]
+    colors = {(a[5:], b[5:]): color for a, b, color in
+              re.findall(r'"([0-9a-f:.]+)" -> "([0-9a-f:.]+)" \[.*?color="(#\w+)"', out)}
+    route_ = {("02:12.0", "06:00.0"), ("01:00.0", "02:12.0"), ("01:00.0", "02:14.0"), ("02:14.0", "08:00.0"),
+              ("08:00.0", "06:00.0")}
+    check(set(colors) == route_ and set(colors.values()) == {"#cf222e"}, colors)
 
 
 @test
@@ -497,6 +629,8 @@ def main():
     parser.add_argument("tests", nargs="*", default=["*"], metavar="GLOB")
     arguments = parser.parse_args()
     program, update = str(arguments.program.resolve()), arguments.update
+    if not os.access(program, os.X_OK):
+        sys.exit(f"run.py: {program}: isn't there; make -C {HERE.parent} makes it")
     chosen = [(name, function) for name, function in tests
               if any(fnmatch.fnmatch(name, glob) for glob in arguments.tests)]
     if not chosen:
