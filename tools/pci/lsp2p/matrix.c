@@ -277,7 +277,7 @@ static void print_legend(const struct matrix *matrix)
 
 static void print_notes(const struct matrix *matrix)
 {
-	unsigned int i, j, count, reasons[P2PDMA_REASON_MAX];
+	unsigned int i, j, count, against, reasons[P2PDMA_REASON_MAX];
 	char owner[ADDRESS_SIZE], client[ADDRESS_SIZE];
 	char text[512];
 	size_t used;
@@ -297,10 +297,13 @@ static void print_notes(const struct matrix *matrix)
 		for (j = 0; j < count && used < sizeof(text); j++)
 			used += snprintf(text + used, sizeof(text) - used, "%s%s",
 					 j ? ", " : "", reason_slug(reasons[j]));
+		against = p2pdma_first_reason(note->reasons);
+		if (against == P2PDMA_REASON_MAX)
+			against = note->reason;
 		printf("%c ", i < 26 ? 'a' + i : 'A' + i - 26);
 		print_wrapped(2, 2, "%s: %s%s (%u %s; lsp2p why %s %s)", text,
 			      note->missing ? "facts are missing. " : "",
-			      reason_sentence(reasons[0]), note->pairs,
+			      reason_sentence(against), note->pairs,
 			      note->pairs == 1 ? "pair" : "pairs",
 			      device_address(note->owner, owner),
 			      device_address(note->client, client));
