@@ -402,6 +402,16 @@ def hard_wired():
     check("packets can't turn around here, at any setting" in text, text)
     check(value["route"]["fix"] is None and "disable_acs_redir" not in text, text)
 
+    def no_path_back(dump, devices):
+        """For reads there is no fix, for writes the client's port is one."""
+        no_path(dump, devices)
+        devices["0000:01:00.0"]["config"]["100"] = "0d000100" + "1f000c00"
+        devices["0000:01:00.0"]["acs"] = 0x100
+
+    value = changed("n1sdp", no_path_back, "why", "01:00.1", "06:00.0")[2]["route"]
+    check(sorted(ports(value, blocking=True)) == ["0000:01:00.0", "0000:01:00.1"], value["ports"])
+    check(value["fix"] == "pci=disable_acs_redir=0000:01:00.0", value["fix"])
+
 
 @test
 def ports_above_stay_as_they_are():
@@ -650,6 +660,43 @@ def completion():
     check("0000:23:00.0" in found, found)
 
 
+# ---- This machine
+
+class Skip(Exception):
+    pass
+
+
+def names_here():
+    """[(a name or a file in /dev, its PCI address)], a few of each class"""
+    found = []
+    for link in sorted(pathlib.Path("/sys/class").glob("*/*")):
+        parts = [part for part in link.resolve().parts if re.fullmatch(r"[0-9a-f]{4,8}(:[0-9a-f]{2}){2}[.][0-7]", part)]
+        if parts and link.parent.name in ("block", "drm", "infiniband", "net", "nvme"):
+            found.append((link.name, parts[-1]))
+            node = pathlib.Path("/dev", link.name)
+            if node.exists():
+                found.append((str(node), parts[-1]))
+    return found
+
+
+@test
+def this_machine():
+    """Names of devices lead to the addresses that /sys has."""
+    devices = sorted(path.name for path in pathlib.Path("/sys/bus/pci/devices").glob("*"))
+    if not devices:
+        raise Skip("this machine has no PCI devices")
+    for name, address in [(devices[0], devices[0]), *names_here()]:
+        found = ask("why", name, devices[-1])[1]["route"]
+        check(found["memory"] == address, name, "isn't", found["memory"])
+        check(found["client"] == devices[-1], found["client"])
+    for command in (["list"], ["-m"]):
+        check(ask(*command)[0] == 0)
+        check(answer(*command)[0] == 0)
+    refused(r"/dev/null: no PCI device is behind it", "why", "/dev/null", devices[0])
+    refused(r"run.py: is no device; for a file there is lsp2p file", "why", HERE / "run.py", devices[0])
+    refused(r"/dev/nonexistent: No such file", "why", "/dev/nonexistent", devices[0])
+
+
 # ---- What is wrong is said in one line
 
 def refused(pattern, *arguments):
@@ -730,6 +777,8 @@ def main():
         try:
             function()
             print(f"ok {number} {name}")
+        except Skip as why:
+            print(f"ok {number} {name} # SKIP {why}")
         except Failure as failure:
             failed += 1
             print("\n".join(f"# {line}" for line in str(failure).splitlines()))
