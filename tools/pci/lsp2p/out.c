@@ -4,6 +4,7 @@
  * devices.
  */
 
+#include <assert.h>
 #include <ctype.h>
 #include <err.h>
 #include <stdlib.h>
@@ -83,6 +84,8 @@ char *size_text(uint64_t size, char *text)
 	return text;
 }
 
+#define TABLE_COLUMNS	16
+
 struct table {
 	unsigned int columns;
 	unsigned int count;
@@ -95,6 +98,7 @@ struct table *table_new(unsigned int columns)
 
 	if (!table)
 		err(EXIT_UNKNOWN, NULL);
+	assert(columns <= TABLE_COLUMNS);
 	table->columns = columns;
 	return table;
 }
@@ -122,11 +126,9 @@ void table_free(struct table *table)
 
 void table_print(struct table *table)
 {
-	unsigned int width[table->columns], column, i, at = 0;
-	bool used[table->columns];
+	unsigned int width[TABLE_COLUMNS] = { 0 }, column, i, at = 0;
+	bool used[TABLE_COLUMNS] = { false };
 
-	memset(width, 0, sizeof(width));
-	memset(used, 0, sizeof(used));
 	for (i = 0; i < table->count; i++) {
 		column = i % table->columns;
 		if (strlen(table->cells[i]) > width[column])
