@@ -30,7 +30,7 @@ struct route {
 	const struct device *owner, *client;
 	bool asked;			/* the kernel's own answer */
 	bool assumed;			/* several facts are possible; @answer is for one of them */
-	enum answer read, write;	/* does the client read, write? UNKNOWN where facts are missing */
+	enum answer read, write;	/* UNKNOWN where facts are missing */
 	struct p2pdma_query_route answer;	/* addresses in it are filled in, pointers not */
 	struct p2pdma_query_port *ports;
 	unsigned int port_count;
@@ -43,11 +43,13 @@ struct stock_route {
 	enum answer known;	/* UNKNOWN where its facts are */
 	unsigned int map_type;	/* P2PDMA_ROUTE_* */
 	int distance;		/* -1 if it refuses */
-	char why[160];		/* where it differs from ours: ids of the README's table and a few words; else "" */
+	/* Where it differs from ours: ids of the README's table and a few words; else "" */
+	char why[160];
 };
 
+/* 0, or -1 without memory */
 int route_find(struct machine *machine, const struct device *owner,
-	       const struct device *client, struct route *route);	/* 0, or -1 without memory */
+	       const struct device *client, struct route *route);
 void route_free(struct route *route);
 void route_stock(const struct machine *machine, const struct device *owner,
 		 const struct device *client, const struct route *ours,
