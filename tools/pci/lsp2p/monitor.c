@@ -28,7 +28,6 @@
 #define QUIET_MS	200	/* events come in bursts: wait for the end of one */
 #define LONGEST_MS	2000
 #define BUFFER		(1024 * 1024)	/* of the socket */
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 /* A client's route to an owner, as it was found last */
 struct pair {
@@ -45,14 +44,9 @@ struct state {
 };
 
 /* One line; @device may be NULL, and @more has what else JSON has */
-static void say(const char *event, const char *change,
-		const struct device *device, struct json_object *more,
-		const char *format, ...)
-	__attribute__((format(printf, 5, 6)));
-
-static void say(const char *event, const char *change,
-		const struct device *device, struct json_object *more,
-		const char *format, ...)
+static __printf(5, 6)
+void say(const char *event, const char *change, const struct device *device,
+	 struct json_object *more, const char *format, ...)
 {
 	char stamp[40], address[ADDRESS_SIZE];
 	time_t now = time(NULL);

@@ -136,10 +136,7 @@ static char *vprint(const char *format, va_list args)
 	return made;
 }
 
-static char *print(const char *format, ...)
-	__attribute__((format(printf, 1, 2)));
-
-static char *print(const char *format, ...)
+static __printf(1, 2) char *print(const char *format, ...)
 {
 	va_list args;
 	char *made;

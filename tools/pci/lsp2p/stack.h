@@ -8,7 +8,7 @@
 
 #include <stdbool.h>
 
-#include "machine.h"
+#include "lsp2p.h"
 
 struct json_object;
 
@@ -60,7 +60,7 @@ enum answer stack_passes(const struct layer *layer,
 /* Name of a block device, given the name or a path, in memory of its own, or NULL */
 char *block_named(const char *text);
 /* A path below /sys, in memory of its own; another root for tests is in LSP2P_SYSFS */
-char *sysfs_path(const char *format, ...) __attribute__((format(printf, 1, 2)));
+__printf(1, 2) char *sysfs_path(const char *format, ...);
 /* The first line of a file, in memory of its own, or NULL */
 char *first_line(const char *path);
 /* "domain:bus:device.function" */

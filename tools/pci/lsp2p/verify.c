@@ -59,8 +59,6 @@ struct verify {
 	int bar;
 };
 
-#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
-
 /* The owner's driver has left, and the mapping with it; no block is overwritten then */
 static void on_sigbus(int number)
 {
@@ -390,30 +388,31 @@ static int each_block(struct verify *verify,
 				  size_t length))
 {
 	uint64_t count, place, places;
-	int status;
-	size_t i;
+	int status = EXIT_YES;
+	size_t i, size;
 
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
-		if (sizes[i] > verify->length)
-			continue;
-		count = verify->disk_size / sizes[i];
-		places = PER_SIZE / sizes[i];
+		size = sizes[i];
+		count = verify->disk_size / size;
+		places = PER_SIZE / size;
 		if (places > MOST_PLACES)
 			places = MOST_PLACES;
 		if (places > count)
 			places = count;
+		if (size > verify->length)
+			places = 0;
 		for (place = 0; place < places; place++) {
-			if (is_stopped())
-				return fail("%s: stopped by a signal; its data is as before",
-					    verify->disk);
 			status = move(verify, places < 2 ? 0 :
 				      place * (count - 1) / (places - 1) *
-				      sizes[i], sizes[i]);
+				      size, size);
 			if (status != EXIT_YES)
 				return status;
+			if (is_stopped())
+				return fail("%s: stopped by a signal after %u blocks",
+					    verify->disk, verify->blocks);
 		}
 	}
-	return EXIT_YES;
+	return status;
 }
 
 /* What begins at byte @at, or for negative numbers so far from the end */
