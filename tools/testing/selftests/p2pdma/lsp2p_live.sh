@@ -1,0 +1,441 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0
+# lsp2p's commands that work on the running machine alone: verify, file and monitor.
+# Prints TAP.
+#
+# Destroys what is on the first disk in P2PDMA_SCRATCH. Needs root. What file says
+# of dm, md, multipath and others is tested on files made to look like /sys.
+#
+#   lsp2p_live.sh [-l] [-r NAME]...
+#
+# -l lists all tests, -r runs the named ones, as in programs with the harness.
+
+all="verify_read verify_write verify_interrupted verify_not_root verify_refused
+	verify_no_memory verify_other_disk verify_in_use verify_not_empty
+	file_disk file_partition file_ext4 file_not_on_pci file_stacked
+	monitor_driver monitor_published"
+
+tests=
+while getopts lr: option; do
+	case $option in
+	l)
+		# Columns of fixtures and variants, which are empty
+		for name in $all; do
+			printf '%20s %25s %s\n' "" "" "$name"
+		done >&2
+		exit 4 ;;
+	r)
+		tests="$tests $OPTARG" ;;
+	*)
+		exit 1 ;;
+	esac
+done
+tests=${tests:-$all}
+
+number=0 failed=0
+here=$(cd "${0%/*}" && pwd)
+dir=$(mktemp -d)
+chmod 755 "$dir"
+trap 'rm -rf "$dir"' EXIT
+
+# run NAME: a test that passes if the function of this name does
+run() {
+	number=$((number + 1))
+	if "$1" > "$dir/log" 2>&1; then
+		echo "ok $number $1"
+	else
+		failed=$((failed + 1))
+		echo "not ok $number $1"
+		sed 's/^/# /' "$dir/log"
+	fi
+}
+
+skip_all() {
+	for name in $tests; do
+		number=$((number + 1))
+		echo "ok $number $name # SKIP $1"
+	done
+	exit 0
+}
+
+lab() {
+	[ -n "$P2PDMA_LAB" ] || return 0
+	exec 3<> "$P2PDMA_LAB"
+	echo "$1" >&3
+	read -r answer <&3
+	exec 3>&-
+}
+
+# lsp2p STATUS ARGUMENT...: passes if lsp2p ends with STATUS; its output goes to $dir/out and $dir/err
+lsp2p() {
+	expected=$1
+	shift
+	timeout 120 "$here/lsp2p" "$@" > "$dir/out" 2> "$dir/err"
+	status=$?
+	echo "\$ lsp2p $*"
+	cat "$dir/out" "$dir/err"
+	[ $status -eq "$expected" ] || { echo "exit status $status, not $expected"; return 1; }
+}
+
+# says out|err PATTERN...: is there a line for each of these?
+says() {
+	file=$dir/$1
+	shift
+	for pattern in "$@"; do
+		grep -q -e "$pattern" "$file" || { echo "no line is like '$pattern'"; return 1; }
+	done
+}
+
+nobody="setpriv --reuid=65534 --regid=65534 --clear-groups"
+
+# An error is one line, and there is no output
+error() {
+	[ ! -s "$dir/out" ] && [ "$(wc -l < "$dir/err")" -eq 1 ] && says err "^lsp2p: " "$1"
+}
+
+# Different data in each block at its begin, and nothing that looks like a file system
+fill_disk() {
+	if [ ! -e "$dir/data" ]; then
+		seq 100000 800000 | head -c 4M > "$dir/data"
+		truncate -s "$(blockdev --getsize64 "$disk")" "$dir/data"
+	fi
+	cmp -s "$dir/data" "$disk" || dd if="$dir/data" of="$disk" bs=4M oflag=direct conv=fsync 2> /dev/null
+}
+
+is_as_before() {
+	cmp "$dir/data" "$disk"
+}
+
+# field NAME: the number of this name in JSON
+field() {
+	sed -n 's/.*"'"$1"'": *\([0-9]*\).*/\1/p' "$dir/out"
+}
+
+# By the lab's trace exactly so many bytes went to or from BARs
+peer_bytes() {
+	case $P2PDMA_LAB/$P2PDMA_ROUTE in
+	/dev/*/bus-address | /dev/*/host-bridge)
+		echo "lab: $answer; expected peer=$1"
+		case $answer in
+		"ok peer=$1 other="[1-9]*) return 0 ;;
+		*) return 1 ;;
+		esac ;;
+	esac
+}
+
+verify_read() {
+	fill_disk
+	lab dma-begin
+	lsp2p 0 --json verify "$provider" "$disk" || return 1
+	lab dma-end
+	[ "$(field read_bytes)" -ge 4000000 ] && [ "$(field written_bytes)" -eq 0 ] &&
+		says out '"bar": *[0-9]' && peer_bytes "$(field read_bytes)" && is_as_before &&
+		lsp2p 0 verify "$provider" "${disk#/dev/}" &&
+		says out "in its BAR [0-9] by /proc/self/pagemap" "^yes: "
+}
+
+# Each block goes once in either direction
+verify_write() {
+	fill_disk
+	lab dma-begin
+	lsp2p 0 --json --destructive="$disk" verify "$provider" "$disk" || return 1
+	lab dma-end
+	[ "$(field written_bytes)" -ge 4000000 ] && [ "$(field written_bytes)" -eq "$(field read_bytes)" ] &&
+		peer_bytes $((2 * $(field written_bytes))) && is_as_before
+}
+
+# Signals while blocks are written, which are the 37th and later ones
+verify_interrupted() {
+	fill_disk
+	serial=$(cat "/sys/block/${disk#/dev/}/device/serial")
+	late=0
+	for delay in 1.5 2.5 3.5; do
+		lab "slow $serial 10000000"
+		timeout -s INT $delay "$here/lsp2p" --destructive="$disk" verify "$provider" "$disk" 2> "$dir/err"
+		lab "slow $serial 0"
+		cat "$dir/err"
+		blocks=$(sed -n 's/.*stopped by a signal after \([0-9]*\) blocks.*/\1/p' "$dir/err")
+		[ "${blocks:-0}" -gt 36 ] && late=$((late + 1))
+		is_as_before || return 1
+	done
+	[ $late -gt 0 ]
+}
+
+verify_not_root() {
+	$nobody "$here/lsp2p" verify "$provider" "$disk" > "$dir/out" 2> "$dir/err"
+	status=$?
+	cat "$dir/err"
+	[ $status -eq 2 ] && error "only root gets its memory"
+}
+
+verify_refused() {
+	fill_disk
+	lsp2p 1 verify "$provider" "$disk" && error "doesn't reach memory of .*host-bridge-not-listed" &&
+		lsp2p 1 --destructive="$disk" verify "$provider" "$disk" && error "host-bridge-not-listed" &&
+		is_as_before
+}
+
+verify_no_memory() {
+	lsp2p 2 verify "$client" "$disk" && error "has no memory that programs can get" &&
+		lsp2p 2 verify ff:1f.7 "$disk" && error "ff:1f.7" &&
+		lsp2p 2 verify "$provider" nosuchdisk && error "nosuchdisk" &&
+		lsp2p 2 verify "$provider" /dev/null && error "/dev/null"
+}
+
+# Writes only if the same disk is named twice
+verify_other_disk() {
+	fill_disk
+	for other in nosuchdisk "$provider" /dev/null; do
+		lsp2p 2 --destructive="$other" verify "$provider" "$disk" &&
+			error "nothing was written" || return 1
+	done
+	is_as_before
+}
+
+verify_in_use() {
+	fill_disk
+	addpart "$disk" 1 2048 4096 || return 1
+	lsp2p 2 --destructive="$disk" verify "$provider" "$disk" && error "has partitions"
+	result=$?
+	lsp2p 0 --destructive="${disk}p1" verify "$provider" "${disk}p1" || result=1
+	delpart "$disk" 1
+	[ $result -eq 0 ] || return 1
+
+	# As a file system, swap, dm or md that has it
+	perl -MFcntl -e '$| = 1; sysopen(D, shift, O_RDONLY | O_EXCL) or die; print "held\n"; sleep 100' \
+		"$disk" > "$dir/held" &
+	holder=$!
+	until grep -q held "$dir/held"; do
+		kill -0 $holder || return 1
+		sleep 0.1
+	done
+	lsp2p 2 --destructive="$disk" verify "$provider" "$disk" && error "is in use" &&
+		lsp2p 0 verify "$provider" "$disk"
+	result=$?
+	kill $holder
+	wait $holder
+	[ $result -eq 0 ] && is_as_before
+}
+
+verify_not_empty() {
+	end=$(($(blockdev --getsize64 "$disk") - 8192))
+	# Where, and what, in octal: LVM, btrfs, ext4, swap, md
+	for what in 512:LABELONE 65600:_BHRfS_M '1080:\0123\0357' 4086:SWAPSPACE2 "$end:\\0374N+\\0251"; do
+		fill_disk
+		printf '%b' "${what#*:}" | dd of="$disk" bs=1 seek="${what%%:*}" conv=fsync 2> /dev/null
+		lsp2p 2 --destructive="$disk" verify "$provider" "$disk" && error "only to empty disks" || return 1
+		[ "$(cmp -l "$dir/data" "$disk" | wc -l)" -le 10 ] || return 1
+	done
+	fill_disk
+}
+
+file_disk() {
+	fill_disk
+	lsp2p 0 file "$disk" && says out "NVMe pcie *yes" "^yes: " "^[\` -]*0.*PCI nvme" &&
+		lsp2p 0 --json file "${disk#/dev/}" && says out '"passes": *"yes"' &&
+		lsp2p 2 file /nosuchfile && error /nosuchfile &&
+		lsp2p 2 file /dev/null && error /dev/null
+}
+
+file_partition() {
+	addpart "$disk" 1 2048 4096 || return 1
+	lsp2p 0 file "${disk}p1" && says out "^${disk#/dev/}p1 *partition *yes" "${disk#/dev/} *NVMe pcie *yes"
+	result=$?
+	delpart "$disk" 1
+	return $result
+}
+
+# With data=journal, a file has no direct I/O
+file_ext4() {
+	mkdir "$dir/mnt"
+	mkfs.ext4 -q -F "$disk" && mount -t ext4 -o nodelalloc "$disk" "$dir/mnt" || return 1
+	echo data > "$dir/mnt/file"
+	echo data > "$dir/mnt/journaled"
+	chattr +j "$dir/mnt/journaled"
+	lsp2p 0 file "$dir/mnt/file" && says out "$disk *file system ext4 *yes" "${disk#/dev/} *NVMe pcie *yes" &&
+		lsp2p 1 file "$dir/mnt/journaled" && says out "^no: .*no direct I/O"
+	result=$?
+	umount "$dir/mnt"
+	fill_disk
+	return $result
+}
+
+file_not_on_pci() {
+	lsp2p 1 file "$dir" && says out "file system tmpfs *no" "^no: tmpfs: files are in system memory" &&
+		lsp2p 1 file /etc/passwd && says out "file system 9p *no" "^no: "
+}
+
+# file_in BELOW FILE [TEXT]: a file of the fake /sys
+fake() {
+	mkdir -p "$sys/$1"
+	[ -z "$2" ] || echo "$3" > "$sys/$1/$2"
+}
+
+# fake_link FOLDER NAME TARGET
+fake_link() {
+	mkdir -p "$sys/$1" "$sys/$3"
+	ln -s "$sys/$3" "$sys/$1/$2"
+}
+
+# fake_block FOLDER: a block device
+fake_block() {
+	fake "$1"
+	fake_link class/block "${1##*/}" "$1"
+}
+
+file_stacked() {
+	sys=$dir/sys
+	nvme=devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0
+	fake $nvme transport pcie
+	fake_block $nvme/nvme0n1
+	fake_link $nvme/nvme0n1 device $nvme
+	fake_block $nvme/nvme0n1/nvme0n1p1
+	fake $nvme/nvme0n1/nvme0n1p1 partition 1
+	tcp=devices/virtual/nvme-fabrics/ctl/nvme7
+	fake $tcp transport tcp
+	fake_block $tcp/nvme7n1
+	fake_link $tcp/nvme7n1 device $tcp
+	ata=devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda
+	fake_block $ata
+	fake_link bus/pci/devices/0000:00:1f.2 driver bus/pci/drivers/ahci
+	subsystem=devices/virtual/nvme-subsystem/nvme-subsys3
+	for path in 4 5; do
+		nvme=devices/pci0000:00/0000:0$path:00.0/nvme/nvme$path
+		fake $nvme transport pcie
+		fake_block $nvme/nvme3c${path}n1
+		fake_link $nvme/nvme3c${path}n1 device $nvme
+		fake_link $subsystem nvme$path $nvme
+	done
+	fake_block $subsystem/nvme3n1
+	fake_link $subsystem/nvme3n1 device $subsystem
+	virtual=devices/virtual/block
+	fake_block $virtual/dm-0
+	fake $virtual/dm-0/dm uuid LVM-abc
+	fake_link $virtual/dm-0/slaves nvme0n1p1 class/block/nvme0n1p1
+	fake_block $virtual/dm-1
+	fake $virtual/dm-1/dm uuid CRYPT-LUKS2-abc
+	fake_link $virtual/dm-1/slaves dm-0 class/block/dm-0
+	# What a kernel shows that passes the feature on
+	fake_block $virtual/dm-2
+	fake $virtual/dm-2/dm uuid LVM-def
+	fake_link $virtual/dm-2/slaves nvme0n1 class/block/nvme0n1
+	fake kernel/debug/block/dm-2 state "SAME_COMP|PCI_P2PDMA|SQ_SCHED"
+	fake_block $virtual/md0
+	fake $virtual/md0/md level raid1
+	fake_link $virtual/md0/slaves nvme0n1p1 class/block/nvme0n1p1
+	fake_link $virtual/md0/slaves sda class/block/sda
+	fake_block $virtual/loop0
+	fake $virtual/loop0/loop backing_file "$dir/log"
+	fake_block $virtual/zram0
+
+	export LSP2P_SYSFS="$sys"
+	lsp2p 0 file nvme0n1p1 && says out "nvme0n1p1 *partition *yes" "0000:01:00.0 *PCI" &&
+	lsp2p 1 file dm-0 && says out "dm-0 *dm  *no" "-nvme0n1p1" "^no: dm-0: .*PCI_P2PDMA" "^fix: " &&
+	lsp2p 1 file dm-1 && says out "dm-1 *dm crypt *no" "-dm-0 " "the CPU encrypts" &&
+	lsp2p 0 file dm-2 && says out "yes, shown by the kernel" &&
+	lsp2p 1 file md0 && says out "md raid1 *no" "^  |-nvme0n1p1\|^|-nvme0n1p1" "-sda *disk ahci *no" "0000:00:1f.2" &&
+	lsp2p 1 file nvme3n1 && says out "NVMe multipath *no" "-nvme3c4n1" "-nvme3c5n1" "0000:05:00.0" "multipath=N" &&
+	lsp2p 1 file nvme7n1 && says out "NVMe tcp *no" &&
+	lsp2p 1 file loop0 && says out "loop0 *loop *no" "$dir/log" &&
+	lsp2p 1 file zram0 && says out "zram0 *disk *no"
+	result=$?
+	unset LSP2P_SYSFS
+	return $result
+}
+
+# watch NAME COMMAND...: runs `COMMAND... lsp2p monitor`, and waits until it watches
+watch() {
+	watched=$dir/$1
+	shift
+	"$@" > "$watched" 2>&1 &
+	watchers="$watchers $!"
+	appears "watching"
+}
+
+# appears PATTERN: waits for such a line of the last watch
+appears() {
+	tries=0
+	until grep -q "$1" "$watched"; do
+		tries=$((tries + 1))
+		[ $tries -lt 300 ] || { echo "no line like '$1'"; cat "$watched"; return 1; }
+		sleep 0.1
+	done
+}
+
+# Interrupts all watches: they end well
+unwatch() {
+	result=0
+	for watcher in $watchers; do
+		kill -INT "$watcher"
+		wait "$watcher" || { echo "monitor ended with $?"; result=1; }
+	done
+	watchers=
+	return $result
+}
+
+# Text as an unprivileged user sees it, and JSON
+monitor_driver() {
+	node=$(basename /sys/bus/pci/devices/"$provider"/nvme/nvme*)
+	driver=$(basename "$(readlink /sys/bus/pci/devices/"$provider"/driver)")
+	watchers=
+	watch json "$here/lsp2p" --json monitor &&
+		watch text $nobody "$here/lsp2p" monitor &&
+		echo "$provider" > "/sys/bus/pci/drivers/$driver/unbind" && appears "has no memory for peers" &&
+		echo "$provider" > "/sys/bus/pci/drivers/$driver/bind" && appears "has published" &&
+		appears "route .*$client" && appears "disk .*came"
+	result=$?
+	unwatch || result=1
+	cat "$dir/text" "$dir/json"
+	case $P2PDMA_ROUTE in
+	refused)	verdict="doesn't reach memory of .*: host-bridge-not-listed" ;;
+	*)		verdict="may read and write memory of" ;;
+	esac
+	cp "$dir/text" "$dir/out"
+	[ $result -eq 0 ] &&
+		says out "$node ($provider) lost its driver $driver" "$node ($provider) has no memory for peers" \
+			"$node.* is gone" "($provider) has the driver $driver" "has registered [0-9]*M" \
+			"($client) $verdict" &&
+		python3 -c 'import json, sys
+lines = [json.loads(line) for line in sys.stdin]
+wanted = [("driver", "unbound"), ("memory", "removed"), ("memory", "registered"), ("memory", "published")]
+sys.exit(not all(any((line["event"], line["change"], line.get("device")) == (*want, sys.argv[1]) for line in lines)
+                 for want in wanted))' "$provider" < "$dir/json"
+}
+
+# Memory of the test module, published and withdrawn by its debugfs files
+monitor_published() {
+	owner=${P2PDMA_TEST_PROVIDERS%% *}
+	files=/sys/kernel/debug/p2pdma_test/$owner
+	insmod "$here/test_modules/p2pdma_test.ko" || return 1
+	watchers=
+	watch text "$here/lsp2p" monitor &&
+		echo "2 0 0" > "$files/add" && appears "($owner) has registered\|$owner has registered" &&
+		echo 1 > "$files/publish" && appears "has published its memory" &&
+		echo 0 > "$files/publish" && appears "doesn't publish its memory any more" &&
+		rmmod p2pdma_test && appears "has no memory for peers any more"
+	result=$?
+	[ $result -eq 0 ] || rmmod p2pdma_test
+	unwatch || result=1
+	cat "$dir/text"
+	return $result
+}
+
+echo "TAP version 13"
+echo "1..$(echo "$tests" | wc -w)"
+
+[ "$(id -u)" -eq 0 ] || skip_all "needs root"
+[ -x "$here/lsp2p" ] || skip_all "lsp2p isn't built"
+provider=${P2PDMA_PROVIDER%% *}
+disk=${P2PDMA_SCRATCH%% *}
+client=
+[ -z "$disk" ] || client=$(cat "/sys/block/${disk#/dev/}/device/address")
+for name in $tests; do
+	case $name in
+	verify_*)		needed="$provider and $disk" ;;
+	file_*)			needed=${disk:+a disk} ;;
+	monitor_driver)		needed=$provider ;;
+	monitor_published)	needed=$P2PDMA_TEST_PROVIDERS ;;
+	esac
+	run "$name"
+done
+exit $((failed > 0))
