@@ -364,13 +364,13 @@ appears() {
 
 # Interrupts all watches: they end well
 unwatch() {
-	result=0
+	ended=0
 	for watcher in $watchers; do
 		kill -INT "$watcher"
-		wait "$watcher" || { echo "monitor ended with $?"; result=1; }
+		wait "$watcher" || { echo "monitor ended with $?"; ended=1; }
 	done
 	watchers=
-	return $result
+	return $ended
 }
 
 # Text as an unprivileged user sees it, and JSON
@@ -404,12 +404,14 @@ sys.exit(not all(any((line["event"], line["change"], line.get("device")) == (*wa
 
 # Memory of the test module, published and withdrawn by its debugfs files
 monitor_published() {
-	owner=${P2PDMA_TEST_PROVIDERS%% *}
+	for owner in $P2PDMA_TEST_PROVIDERS; do
+		[ "$(cat "/sys/bus/pci/devices/$owner/device")" != 0x1110 ] || break
+	done
 	files=/sys/kernel/debug/p2pdma_test/$owner
 	insmod "$here/test_modules/p2pdma_test.ko" || return 1
 	watchers=
 	watch text "$here/lsp2p" monitor &&
-		echo "2 0 0" > "$files/add" && appears "($owner) has registered\|$owner has registered" &&
+		echo "2 0 0" > "$files/add" && appears "$owner has registered" &&
 		echo 1 > "$files/publish" && appears "has published its memory" &&
 		echo 0 > "$files/publish" && appears "doesn't publish its memory any more" &&
 		rmmod p2pdma_test && appears "has no memory for peers any more"
