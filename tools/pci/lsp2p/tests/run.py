@@ -442,6 +442,25 @@ def who_could_have_memory():
 
 
 @test
+def bar_after_resizing():
+    """What Resizable BAR offers, and the window above it"""
+    def bar(_, devices):
+        devices["0000:01:00.1"].update(extended_known=True, bars=[
+            {"index": 2, "known": True, "memory": True, "is64": True, "prefetchable": True, "start": "0x900000000",
+             "end": "0x90fffffff", "sizes": hex(1 << 8 | 1 << 15)}])
+        # Prefetchable window of the port above: 0x900000000 to 0x93fffffff
+        config = bytearray.fromhex(devices["0000:00:00.0"]["config"]["0"])
+        config[0x24:0x30] = bytes.fromhex("0100f13f" "09000000" "09000000")
+        devices["0000:00:00.0"]["config"]["0"] = config.hex()
+
+    _, text, value = changed("n1sdp", bar, "list")
+    check(re.search(r"0000:01:00.1 (\? )?2:256M 32G 1G ", text), text)
+    one = value["devices"][0]
+    check(one["bars"] == [{"bar": 2, "start": 0x900000000, "size": 256 << 20, "prefetchable": True,
+                           "resizable_to": 32 << 30}] and one["window"] == 1 << 30, one)
+
+
+@test
 def quotes_in_pictures():
     def name(_, devices):
         devices["0000:06:00.0"]["nodes"] = ['a"b\\c']
