@@ -17,6 +17,7 @@ import os
 import pathlib
 import pty
 import re
+import select
 import struct
 import subprocess
 import sys
@@ -711,9 +712,23 @@ def this_machine():
     for command in (["list"], ["-m"]):
         check(ask(*command)[0] == 0)
         check(answer(*command)[0] == 0)
+    status, out, _ = run("--json", "file", HERE / "run.py")
+    if status != 2:
+        validate(json.loads(out), SCHEMA, "")
     refused(r"/dev/null: no PCI device is behind it", "why", "/dev/null", devices[0])
     refused(r"run.py: is no device; for a file there is lsp2p file", "why", HERE / "run.py", devices[0])
     refused(r"/dev/nonexistent: No such file", "why", "/dev/nonexistent", devices[0])
+
+
+@test
+def monitor():
+    """The first line, which tells what is watched"""
+    with subprocess.Popen([program, "--json", "monitor"], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            check(select.select([process.stdout], [], [], 20)[0], "no line in 20 s")
+            validate(json.loads(process.stdout.readline()), SCHEMA, "")
+        finally:
+            process.terminate()
 
 
 # ---- What is wrong is said in one line
