@@ -9,7 +9,7 @@
 
 #include "machine.h"
 
-/* Exit status: of `why` all three, of other commands the first and the last */
+/* Exit status: of why, file and verify all three, of others the first and the last */
 #define EXIT_YES	0
 #define EXIT_NO		1
 #define EXIT_UNKNOWN	2	/* also for errors */

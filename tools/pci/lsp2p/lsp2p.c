@@ -89,8 +89,8 @@ static void print_help(void)
 	     "  -h, --help\n"
 	     "  -V, --version\n"
 	     "\n"
-	     "Exit status of why: 0 yes, 1 no, 2 unknown or error; of others: 0, or 2 for an\n"
-	     "error. See lsp2p(8).");
+	     "Exit status of why, file and verify: 0 yes, 1 no, 2 unknown or error; of\n"
+	     "others: 0, or 2 for an error. See lsp2p(8).");
 }
 
 static bool set_color(const char *when)
