@@ -321,7 +321,7 @@ static bool walk_extended(struct device *device)
 	uint16_t at = EXTENDED;
 	uint32_t header;
 
-	if (!config_get32(device, at, &header) || header == 0xffffffff)
+	if (!config_get32(device, at, &header))
 		return false;
 	if (!header)
 		return true;

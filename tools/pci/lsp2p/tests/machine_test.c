@@ -187,7 +187,7 @@ static void test_hsw_ep(struct test *test)
 		EXPECT(test, acs_cap(port) == 0x1f && acs_ctrl(port) == 0x1f);
 		EXPECT(test, nic->parent == port && nic->host == port->host);
 		EXPECT(test, nic->extended_known == YES && !nic->ats_cap);
-		EXPECT(test, mps(nic) == 256);
+		EXPECT(test, mps(nic) == 256 && !nic->name);
 		EXPECT(test, nic->bars[0].start == 0xc0100000);
 		EXPECT(test, nic->bars[0].end == nic->bars[0].start);
 		EXPECT(test, nic->bars[2].memory && !nic->bars[2].is64);
@@ -217,6 +217,10 @@ static void test_x58(struct test *test)
 		EXPECT(test, hba->parent == port);
 		EXPECT(test, port->parent && port->parent->bus == 2);
 		EXPECT(test, !hba->orphan && machine->host_count == 1);
+		hba = find(test, machine, 0, 6, 0, 0);
+		EXPECT(test, hba->bars[1].prefetchable && hba->bars[1].is64);
+		EXPECT(test, hba->bars[1].start == 0xd0000000);
+		EXPECT(test, !hba->bars[0].prefetchable && !hba->bars[2].known);
 	}
 	machine_free(machine);
 }
@@ -350,6 +354,11 @@ static void test_trees(struct test *test)
 	machine = from_file(test, "rccl-8p-940");
 	EXPECT(test, machine && machine->cpu_forwards == NO);
 	machine_free(machine);
+	/* 15h, whose parts are f and 6 */
+	machine = from_text(test, "numa 0 AuthenticAMD family 111 model 1\n"
+			    "  0000:01:00.0 1002:740f class 0380\n");
+	EXPECT(test, machine && machine->cpu_forwards == NO);
+	machine_free(machine);
 }
 
 /* ---- Dumps ---- */
@@ -394,6 +403,17 @@ static void compare_devices(struct test *test, const struct device *a,
 		       a->bars[i].known == b->bars[i].known);
 }
 
+static void compare_hosts(struct test *test, const struct host_bridge *a,
+			  const struct host_bridge *b)
+{
+	EXPECT(test, a->domain == b->domain && a->bus == b->bus);
+	EXPECT(test, a->windows_known == b->windows_known &&
+	       a->window_count == b->window_count);
+	if (a->window_count && a->window_count == b->window_count)
+		EXPECT(test, !memcmp(a->windows, b->windows,
+				     a->window_count * sizeof(*a->windows)));
+}
+
 /* Is a machine the same after having been a dump, and the dump as well? */
 static void check_dump(struct test *test, const struct machine *machine)
 {
@@ -420,6 +440,9 @@ static void check_dump(struct test *test, const struct machine *machine)
 
 	EXPECT(test, machine->device_count == again->device_count);
 	EXPECT(test, machine->cpu_forwards == again->cpu_forwards);
+	EXPECT(test, machine->host_count == again->host_count);
+	for (i = 0; i < machine->host_count && i < again->host_count; i++)
+		compare_hosts(test, machine->hosts[i], again->hosts[i]);
 	for (i = 0; i < machine->device_count && i < again->device_count; i++)
 		compare_devices(test, machine->devices[i], again->devices[i]);
 	machine_free(again);
@@ -555,19 +578,19 @@ static void test_lists(struct test *test)
 	static const struct {
 		unsigned int at;
 		const char *bytes;
-		enum answer caps, extended;
+		enum answer caps, extended, has;
 		unsigned int acs;
 	} cases[] = {
-		{ 0x40, "10", YES, YES },
-		{ 0x100, "0d 00 01 00", YES, YES, 0x100 },
-		{ 0x100, "01 00 01 20", YES, NO },	/* to zeros */
-		{ 0x100, "01 00 01 10", YES, NO },	/* to itself */
-		{ 0x100, "01 00 01 08", YES, NO },	/* to 080 */
-		{ 0x100, "ff ff ff ff", YES, NO },	/* can't be read */
-		{ 0x40, "10 40", NO, YES },		/* to itself */
-		{ 0x40, "10 20", NO, YES },		/* into the header */
-		{ 0x40, "ff ff", NO, YES },
-		{ 0x30, "00 00 00 00 00", YES, YES },	/* no list */
+		{ 0x40, "10", YES, YES, YES },
+		{ 0x100, "0d 00 01 00", YES, YES, YES, 0x100 },
+		{ 0x100, "01 00 01 20", YES, NO, YES },	/* to zeros */
+		{ 0x100, "01 00 01 10", YES, NO, YES },	/* to itself */
+		{ 0x100, "01 00 01 08", YES, NO, YES },	/* to 080 */
+		{ 0x100, "ff ff ff ff", YES, NO, NO },	/* can't be read */
+		{ 0x40, "10 40", NO, YES, YES },		/* to itself */
+		{ 0x40, "10 20", NO, YES, YES },		/* into the header */
+		{ 0x40, "ff ff", NO, YES, YES },
+		{ 0x30, "00 00 00 00 00", YES, YES, NO },	/* no list */
 	};
 	static char text[1 << 17];
 	struct machine *machine;
@@ -583,6 +606,7 @@ static void test_lists(struct test *test)
 			return;
 		expect(test, device->caps_known == cases[i].caps &&
 		       device->extended_known == cases[i].extended &&
+		       device->has_extended == cases[i].has &&
 		       device->acs_cap == cases[i].acs, "list %zu: %d %d %x", i,
 		       device->caps_known, device->extended_known,
 		       device->acs_cap);
@@ -730,6 +754,8 @@ static void test_refused(struct test *test)
 	       "'devices' has to be of type array, and is of type int");
 	refuse(test, DEVICE "\"config\": {\"ffff\": \"00\"}}]}",
 	       "devices[0] (0000:00:00.0): 'config'");
+	refuse(test, DEVICE "\"config\": {\"fff\": \"0000\"}}]}",
+	       "something else than bytes");
 	refuse(test, DEVICE "\"parent\": \"0000:01:00.0\"}]}",
 	       "a device that isn't there");
 	refuse(test, DEVICE "\"parent\": \"0000:00:00.0\", \"host_bridge\": \"0000:00\"}]}",
@@ -804,7 +830,7 @@ static void test_rdma(struct test *test)
 		[0x100] = PCI_EXT_CAP_ID_ACS, [0x102] = 1, [0x104] = 0x1f,
 		[0x106] = 0x1d,
 	};
-	static char above[16384], below[16384], text[65536];
+	static char above[MAX_PACKED], below[MAX_PACKED], text[65536];
 	struct device *port, *function;
 	struct machine *machine;
 	uint8_t virtual[256];
@@ -838,7 +864,10 @@ static void test_rdma(struct test *test)
 	refuse(test, REALPATH "}]",
 	       "'config' is missing");
 	refuse(test, "[{\"realpath\": \"0000:00:01\"}]", "'realpath' has to be");
-	/* More than config space has */
+	/* More than config space has, in base64, and unpacked */
+	memset(above, 'A', MAX_PACKED - 1);
+	snprintf(text, sizeof(text), format, above, below);
+	refuse(test, text, "item 0: 'config' isn't");
 	pack(above, (const uint8_t *)text, CONFIG_SIZE + 1);
 	snprintf(text, sizeof(text), format, above, below);
 	refuse(test, text, "item 0: 'config' isn't");
@@ -869,7 +898,7 @@ static const struct {
 	{ NVME "class", "0x010802\n" },
 	{ NVME "resource", "0x00000000c0000000 0x00000000c0003fff 0x0000000000140204\n"
 	  "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
-	  "0x0000000000000000 0x0000000000ffffff 0x000000002014220c\n"
+	  "0x0000000000001000 0x0000000000ffffff 0x000000002014220c\n"
 	  "0x0000000000000000 0x0000000000000000 0x0000000000000000\n"
 	  "0x0000010000000000 0x000001000fffffff 0x000000000014220c\n" },
 	{ NVME "resource4_resize", "0000000000000700\n" },
