@@ -14,13 +14,15 @@ from demo_run import MIB
 
 SIZE = 32 * MIB
 WHAT = f"copying {SIZE // MIB} MiB from SSD 2 to SSD 3 through SSD 1's memory"
-PACKAGES = ()
+PACKAGES = ("lsp2p",)
 COPIER = guest.BUILD / "p2pcopy"
+LSP2P = guest.BUILD / "lsp2p" / "lsp2p"
 
 
 def stages(kernel):
     """(title, command) of each build step after the kernel, in order."""
-    return [("copying program", ["gcc", "-O2", "-Wall", "-o", str(COPIER), "lab/guest/p2pcopy.c"])]
+    return [("copying program", ["gcc", "-O2", "-Wall", "-o", str(COPIER), "lab/guest/p2pcopy.c"]),
+            ("lsp2p", ["make", "-s", "lsp2p"])]
 
 
 def run(kernel):
@@ -32,7 +34,7 @@ def run(kernel):
             with open(path, "r+b") as image:
                 image.write(content)
 
-    seen = demo_run.Run("switch", kernel, f"demo-{kernel}", f"demo-copy {COPIER} {SIZE}",
+    seen = demo_run.Run("switch", kernel, f"demo-{kernel}", f"demo-copy {COPIER} {SIZE} {LSP2P}",
                         {"ssd1": "holds the CMB", "ssd2": "source", "ssd3": "destination"})
     seen.run(fill)
     return seen, hashlib.sha256(content).hexdigest()
@@ -84,3 +86,9 @@ def judge(seen, original):
     if rows["memory"]:
         seen.check(rows["memory"] == (0, 2 * SIZE),
                    "the ordinary copy is no comparison: it did not go through system memory alone")
+
+    print("\nWhat the kernel says of the route (lsp2p why, in the guest)\n")
+    for line in seen.box.verdict:
+        if line.startswith("why "):
+            print(f"  {line.removeprefix('why ')}".rstrip())
+    seen.check(seen.facts.get("why-status") == "0", "lsp2p doesn't say that SSD 2 reaches SSD 1's memory")
