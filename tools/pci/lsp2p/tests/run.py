@@ -16,6 +16,7 @@ import json
 import os
 import pathlib
 import pty
+import random
 import re
 import select
 import struct
@@ -31,6 +32,9 @@ IDS = HERE / "pci.ids"
 SCHEMA = json.loads((HERE.parent / "lsp2p.schema.json").read_text())
 MANUAL = (HERE.parent / "lsp2p.8").read_text()
 COMMANDS = sorted(set(re.findall(r"^\.It Cm ([a-z]+)", MANUAL, re.M)))
+
+# How many dumps are damaged
+DAMAGED = int(os.environ.get("DAMAGED", "50"))
 
 # Pairs, memory first, whose routes are in the golden output
 PAIRS = {
@@ -781,6 +785,46 @@ def errors_in_files():
     refused(r"", "--from", "/")
     refused(r"", "--from", "/dev/null")
     refused(r"", "--from", HERE / "run.py")
+
+
+def damaged(text, random):
+    """Some letters or lines of a dump changed, lost or moved"""
+    for _ in range(random.randrange(1, 6)):
+        at, to = sorted(random.randrange(len(text)) for _ in range(2))
+        kind = random.randrange(4)
+        if kind == 0:
+            text = text[:at] + random.choice("0123456789abcdef:.+-\n\t ") + text[at + 1:]
+        elif kind == 1:
+            text = text[:at] + text[min(to, at + 200):]
+        elif kind == 2:
+            text = text[:to] + text[at:min(to, at + 200)] + text[to:]
+        else:
+            hexadecimal = [match.start() for match in re.finditer(r"(?<= )[0-9a-f]{2}(?=[ \n])", text)]
+            if hexadecimal:
+                at = random.choice(hexadecimal)
+                text = text[:at] + f"{random.randrange(256):02x}" + text[at + 2:]
+    return text
+
+
+@test
+def damaged_dumps():
+    """All commands have an answer, or an error of one line; tests/fuzz.c tests the reading with many more."""
+    names = sorted(PAIRS)
+    for seed in range(DAMAGED):
+        random_ = random.Random(seed)
+        machine = names[seed % len(names)]
+        text = damaged(path(machine).read_text(), random_)
+        pair = (random_.choice(PAIRS[machine]) if PAIRS[machine] else "00:00.0 00:01.0").split()
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(text)
+            file.flush()
+            for command in (["list"], ["-m"], ["-m", *pair], ["why", *pair], ["--json", "why", *pair],
+                            ["--json", "-m"], ["--dot", "why", *pair]):
+                status, out, err = run("--ids", IDS, "--from", file.name, *command)
+                check(re.fullmatch(r"lsp2p: [^\n]+\n", err) if err else out, seed, command, status, err)
+                check(not err or status == 2, seed, command, status, err)
+                if "--json" in command and not err:
+                    validate(json.loads(out), SCHEMA, "")
 
 
 @test
