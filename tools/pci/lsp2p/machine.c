@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "judge.h"
 #include "machine.h"
 
 /* More functions than any machine has, so that a broken file can't eat memory */
@@ -54,6 +55,7 @@ void machine_free(struct machine *machine)
 	}
 	free(machine->devices);
 	free(machine->hosts);
+	fabric_free(machine->fabric);
 	free(machine->source);
 	free(machine->kernel);
 	free(machine->cmdline);
