@@ -519,6 +519,7 @@ struct buses {
 	struct device *above[256];
 	bool inside[256];	/* somewhere below a bridge */
 	bool alone[256];	/* has nothing but functions of device 0 that are no bridges */
+	bool unknown;		/* of a bridge it isn't known which bus it leads to */
 };
 
 static bool is_orphan(const struct device *device, const struct buses *buses)
@@ -542,7 +543,7 @@ static bool is_orphan(const struct device *device, const struct buses *buses)
 		}
 	}
 	/* Endpoints on a root bus: on bus 0 in a virtual machine, and seldom else */
-	return device->bus && buses->alone[device->bus];
+	return device->bus && (buses->alone[device->bus] || buses->unknown);
 }
 
 static bool link_by_bus(struct device **devices, size_t count, char *error,
@@ -559,6 +560,9 @@ static bool link_by_bus(struct device **devices, size_t count, char *error,
 		device = devices[i];
 		if (device->is_bridge || device->devfn >> 3)
 			buses.alone[device->bus] = false;
+		if (device->is_bridge &&
+		    !config_get8(device, PCI_SECONDARY_BUS, &secondary))
+			buses.unknown = true;
 		if (!bridge_buses(device, &secondary, &subordinate))
 			continue;
 		if (buses.above[secondary]) {

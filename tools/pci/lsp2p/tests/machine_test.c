@@ -275,6 +275,25 @@ static void test_orphans(struct test *test)
 	machine_free(machine);
 }
 
+/* Plain lspci doesn't say which bus a bridge leads to. */
+static void test_unknown_buses(struct test *test)
+{
+	struct machine *machine = from_text(test,
+		"00:00.0 Host bridge: A\n"
+		"00:01.0 PCI bridge: B\n"
+		"01:00.0 PCI bridge: C\n"
+		"02:00.0 PCI bridge: D\n"
+		"02:01.0 PCI bridge: D\n"
+		"03:00.0 VGA compatible controller: E\n");
+	size_t i;
+
+	for (i = 0; machine && i < machine->device_count; i++)
+		EXPECT(test, machine->devices[i]->orphan ==
+		       (machine->devices[i]->bus > 0));
+	EXPECT(test, machine && machine->device_count == 6);
+	machine_free(machine);
+}
+
 static void test_single(struct test *test)
 {
 	struct machine *machine = from_file(test, "acs-empty");
@@ -694,7 +713,7 @@ static void test_processors(struct test *test)
 		{ "00:00.0 0600: 8086:29c0\n00:01.0 0604: 1b36:000c\n", UNKNOWN, YES },
 		{ "00:00.0 0600: 8086:0d57\n", UNKNOWN },
 		{ "00:00.0 0600: 8086:2020\n", NO },
-		{ "01:00.0 0604: 8086:2020\n01:01.0 0604: 10de:22b1\n", NO },
+		{ "00:01.0 0604: 8086:2020\n00:02.0 0604: 10de:22b1\n", NO },
 		{ "00:01.0 0302: 8086:2020\n", UNKNOWN },
 	};
 	struct machine *machine;
@@ -1058,6 +1077,7 @@ int main(int argc, char **argv)
 	run(&test, "x58-nf200: a switch without ACS", test_x58);
 	run(&test, "n1sdp: ACS in the text alone", test_n1sdp);
 	run(&test, "pch-tb3, pex9716: bridges that aren't in the file", test_orphans);
+	run(&test, "buses that aren't known", test_unknown_buses);
 	run(&test, "acs-empty, pex8796", test_single);
 	run(&test, "p2020: three domains", test_p2020);
 	run(&test, "trees", test_trees);
