@@ -206,13 +206,11 @@ void link_words(const struct p2pdma_query_port *port, char *text, size_t size)
 	unsigned int most = port->link_cap & PCI_EXP_LNKCAP_SLS;
 	unsigned int widest = (port->link_cap & PCI_EXP_LNKCAP_MLW) >> 4;
 
-	if (!port->link_cap && !port->link_status)
-		snprintf(text, size, "link unknown");
-	else if (!speed)
+	if (!speed)
 		snprintf(text, size, "link unknown");
 	else if (!width)
 		snprintf(text, size, "link down");
-	else if (!port->link_cap || (speed == most && width == widest))
+	else if (!most || !widest || (speed == most && width == widest))
 		snprintf(text, size, "link %s GT/s x%u", link_speed(speed), width);
 	else
 		snprintf(text, size, "link %s GT/s x%u (of %s GT/s x%u)",
