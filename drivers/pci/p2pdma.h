@@ -23,7 +23,8 @@
  *
  * Locks, outermost first:
  *
- *   device_lock()    held by the driver core around probe and teardown
+ *   device_lock()    held by the driver core around probe and teardown, and of a
+ *                    client by /dev/p2pdma while it answers
  *   p2pdma_lock      mutex: registration, pci_dev::p2pdma, the list of
  *                    devices with memory, a device's list of regions
  *   p2pdma_caches_lock          irq-safe: the list of caches

@@ -265,8 +265,9 @@ struct p2pdma_query_leg {
  * @translations: out: kinds of addresses that ATS translates these to, likewise
  * @accepts: out: payload that all devices on both legs accept, in bytes; 0 if
  *	unknown
- * @bars: out: memory BARs of the owner that were judged, a bit each: those that
- *	are registered, or all that have an address if none is
+ * @bars: out: memory BARs of the owner that were judged, a bit each: those with
+ *	registered struct pages; if none has any, all that are registered; if none is,
+ *	all that have an address
  * @bars_beyond_mask: out: those of @bars that the client's DMA mask doesn't reach
  * @bars_moved: out: those of @bars whose address has changed since registration
  * @dma_mask: out: the client's DMA mask; 0 if no driver has set one
