@@ -371,6 +371,15 @@ static void print_limits(const struct route *route)
 		item("memory encryption is active");
 	if (route->answer.facts & P2PDMA_FACT_BOUNCED)
 		item("its DMA goes through bounce buffers");
+	if (route->asked)
+		return;
+	if (route->machine->bounce == UNKNOWN ||
+	    route->machine->encrypted == UNKNOWN)
+		item("assumed, as it isn't in %s: memory isn't encrypted, and the kernel doesn't force bounce buffers (swiotlb=force)",
+		     route->machine->source);
+	if (!route->machine->admitted)
+		item("assumed, as it isn't in %s: the administrator vouches for no host bridge (pci_p2pdma.host_bridge=)",
+		     route->machine->source);
 }
 
 static void print_guest(const struct route *route)

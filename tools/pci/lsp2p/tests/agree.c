@@ -141,8 +141,9 @@ static void compare_ports(const struct route *a, const struct route *b)
 
 /*
  * @exact: all must be the same.  Otherwise the source doesn't tell whether an IOMMU
- * translates, whom the administrator vouches for, which memory is registered and
- * the DMA mask: what rests on these may be unknown, or missing among the reasons.
+ * translates, whom the administrator vouches for, which memory is registered, the
+ * DMA mask, and that the kernel forces bounce buffers: what rests on these may be
+ * unknown, or missing among the reasons.
  */
 static void compare(const struct route *a, const struct route *b, bool exact)
 {
@@ -158,8 +159,9 @@ static void compare(const struct route *a, const struct route *b, bool exact)
 			   x->reason == P2PDMA_REASON_ADMIN_ALLOWED);
 
 	pairs++;
-	if (!weaker(b->read, a->read, may_differ) ||
-	    !weaker(b->write, a->write, may_differ))
+	if ((exact || !(x->reasons & 1ULL << P2PDMA_REASON_BOUNCED)) &&
+	    (!weaker(b->read, a->read, may_differ) ||
+	     !weaker(b->write, a->write, may_differ)))
 		complain("#   read %d write %d, and %d %d\n", a->read, a->write,
 			 b->read, b->write);
 	if (!may_differ &&
