@@ -4,76 +4,11 @@
 # buffers, and nvme-cli on a controller that provides memory. Prints TAP.
 #
 # Writes to the first disk in P2PDMA_SCRATCH. Needs root.
-#
-#   fio_nvme.sh [-l] [-r NAME]...
-#
-# -l lists all tests, -r runs the named ones, as in programs with the harness.
+# Options are in tap.sh.
 
 all="fio_psync fio_libaio fio_io_uring fio_mixed_sizes nvme_id_ctrl nvme_smart_log nvme_io nvme_provider_io nvme_reset"
 
-tests=
-while getopts lr: option; do
-	case $option in
-	l)
-		# Columns of fixtures and variants, which are empty
-		for name in $all; do
-			printf '%20s %25s %s\n' "" "" "$name"
-		done >&2
-		exit 4 ;;
-	r)
-		tests="$tests $OPTARG" ;;
-	*)
-		exit 1 ;;
-	esac
-done
-tests=${tests:-$all}
-
-number=0 failed=0
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-
-is_chosen() {
-	case " $tests " in
-	*" $1 "*) return 0 ;;
-	*) return 1 ;;
-	esac
-}
-
-skip() {
-	is_chosen "$1" || return 0
-	number=$((number + 1))
-	echo "ok $number $1 # SKIP $2"
-}
-
-# run NAME COMMAND...: a test that passes if COMMAND does
-run() {
-	name=$1
-	shift
-	is_chosen "$name" || return 0
-	number=$((number + 1))
-	if "$@" > "$dir/log" 2>&1; then
-		echo "ok $number $name"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number $name"
-		sed 's/^/# /' "$dir/log"
-	fi
-}
-
-skip_all() {
-	for name in $tests; do
-		skip "$name" "$1"
-	done
-	exit 0
-}
-
-lab() {
-	[ -n "$P2PDMA_LAB" ] || return 0
-	exec 3<> "$P2PDMA_LAB"
-	echo "$1" >&3
-	read -r answer <&3
-	exec 3>&-
-}
+. "${0%/*}/tap.sh"
 
 # Passes if by the lab's DMA trace all data went to or from the peer's BAR
 peer_only() {
@@ -129,9 +64,6 @@ nvme_reset() {
 	echo "before $size, after $(cat "$p2pmem/size")"
 	[ "$(cat "$p2pmem/size")" = "$size" ] && [ "$(cat "$p2pmem/published")" = 1 ]
 }
-
-echo "TAP version 13"
-echo "1..$(echo "$tests" | wc -w)"
 
 [ "$(id -u)" -eq 0 ] || skip_all "needs root"
 provider=${P2PDMA_PROVIDER%% *}

@@ -5,66 +5,14 @@
 #
 # Destroys what is on the first disk in P2PDMA_SCRATCH. Needs root. What file says
 # of dm, md, multipath and others is tested on files made to look like /sys.
-#
-#   lsp2p_live.sh [-l] [-r NAME]...
-#
-# -l lists all tests, -r runs the named ones, as in programs with the harness.
+# Options are in tap.sh.
 
 all="verify_read verify_write verify_interrupted verify_not_root verify_refused
 	verify_no_memory verify_other_disk verify_in_use verify_not_empty
 	file_disk file_partition file_ext4 file_not_on_pci file_stacked
 	monitor_driver monitor_published"
 
-tests=
-while getopts lr: option; do
-	case $option in
-	l)
-		# Columns of fixtures and variants, which are empty
-		for name in $all; do
-			printf '%20s %25s %s\n' "" "" "$name"
-		done >&2
-		exit 4 ;;
-	r)
-		tests="$tests $OPTARG" ;;
-	*)
-		exit 1 ;;
-	esac
-done
-tests=${tests:-$all}
-
-number=0 failed=0
-here=$(cd "${0%/*}" && pwd)
-dir=$(mktemp -d)
-chmod 755 "$dir"
-trap 'rm -rf "$dir"' EXIT
-
-# run NAME: a test that passes if the function of this name does
-run() {
-	number=$((number + 1))
-	if "$1" > "$dir/log" 2>&1; then
-		echo "ok $number $1"
-	else
-		failed=$((failed + 1))
-		echo "not ok $number $1"
-		sed 's/^/# /' "$dir/log"
-	fi
-}
-
-skip_all() {
-	for name in $tests; do
-		number=$((number + 1))
-		echo "ok $number $name # SKIP $1"
-	done
-	exit 0
-}
-
-lab() {
-	[ -n "$P2PDMA_LAB" ] || return 0
-	exec 3<> "$P2PDMA_LAB"
-	echo "$1" >&3
-	read -r answer <&3
-	exec 3>&-
-}
+. "${0%/*}/tap.sh"
 
 # lsp2p STATUS ARGUMENT...: passes if lsp2p ends with STATUS; its output goes to $dir/out and $dir/err
 lsp2p() {
@@ -420,9 +368,6 @@ monitor_published() {
 	cat "$dir/text"
 	return $result
 }
-
-echo "TAP version 13"
-echo "1..$(echo "$tests" | wc -w)"
 
 [ "$(id -u)" -eq 0 ] || skip_all "needs root"
 [ -x "$here/lsp2p" ] || skip_all "lsp2p isn't built"
