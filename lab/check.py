@@ -46,6 +46,9 @@ WATCHED = "p2pdma_race.changes=200 kcsan.skip_watch=50 kcsan.udelay_task=1000"
 MANY_FABRICS = "p2pdma_random.fabrics=1000000"
 MANY_SECONDS = 20000
 
+# Factor for 20,000 random questions to /dev/p2pdma
+MILLION = 50
+
 # Factor for the repetitions of programs in `make soak`, unless a machine has its own
 TIMES = {"plain": 3, "debug": 2}
 
@@ -121,6 +124,8 @@ def command_soak(args):
                   for name in machines.names()]
     to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
               job("stock", (stock.run,), "selftests-stock")]
+    to_do += [jobs.Job("questions-debug", (cases.run, "switch", "debug", ["query: query.random"], MILLION, "questions-debug"),
+                       600, ("selftests-debug",))]
     for kernel in ("stock", "stock-debug"):
         name = f"field-{kernel}"
         to_do += [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree-stock"),
