@@ -339,8 +339,8 @@ monitor_driver() {
 	esac
 	cp "$dir/text" "$dir/out"
 	[ $result -eq 0 ] &&
-		says out "$node ($provider) lost its driver $driver" "$node ($provider) has no memory for peers" \
-			"$node.* is gone" "($provider) has the driver $driver" "has registered [0-9]*M" \
+		says out "$provider)* lost its driver $driver" "$provider)* has no memory for peers" "$node.* is gone" \
+			"($provider) has the driver $driver" "has registered [0-9]*M" \
 			"($client) $verdict" &&
 		python3 -c 'import json, sys
 lines = [json.loads(line) for line in sys.stdin]
