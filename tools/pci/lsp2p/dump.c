@@ -519,7 +519,7 @@ static bool get_cap(struct json_reader *reader, json_object *from,
 static bool read_caps(struct json_reader *reader, json_object *from,
 		      struct device *device)
 {
-	const int64_t first = PCI_CFG_SPACE_SIZE, last = CONFIG_SIZE - 8;
+	const int64_t first = PCI_CFG_SPACE_SIZE, last = CONFIG_SIZE - 4;
 
 	return json_get_answer(reader, from, "capabilities_known",
 			       &device->caps_known) &&

@@ -622,6 +622,33 @@ static bool link_all(struct machine *machine, char *error, size_t size)
 	return true;
 }
 
+/* As the kernel's pci_upstream_bridge(): a virtual function has its PF's */
+static struct device *bridge_above(const struct device *device)
+{
+	return (device->physfn ?: device)->parent;
+}
+
+static bool is_misplaced(const struct device *device,
+			 const struct device *before, char *error, size_t size)
+{
+	const char *wrong;
+
+	if (before->domain != device->domain || before->bus != device->bus)
+		return false;
+	if (bridge_above(before) != bridge_above(device))
+		wrong = "bridge";
+	else if (before->host != device->host)
+		wrong = "host bridge";
+	else
+		return false;
+	snprintf(error, size,
+		 "%04x:%02x:%02x.%x is below another %s than %02x.%x on the same bus; take the dump again",
+		 device->domain, device->bus, device->devfn >> 3,
+		 device->devfn & 7, wrong, before->devfn >> 3,
+		 before->devfn & 7);
+	return true;
+}
+
 static bool find_hosts(struct machine *machine, char *error, size_t size)
 {
 	struct device *device, *top;
@@ -631,9 +658,9 @@ static bool find_hosts(struct machine *machine, char *error, size_t size)
 	for (i = 0; i < machine->device_count; i++) {
 		device = machine->devices[i];
 		top = device;
-		for (depth = 0; top->parent && depth < MAX_DEPTH; depth++)
-			top = top->parent;
-		if (top->parent) {
+		for (depth = 0; bridge_above(top) && depth < MAX_DEPTH; depth++)
+			top = bridge_above(top);
+		if (bridge_above(top)) {
 			snprintf(error, size,
 				 "%04x:%02x:%02x.%x is below itself, by its bus numbers; take the dump again",
 				 device->domain, device->bus,
@@ -643,16 +670,18 @@ static bool find_hosts(struct machine *machine, char *error, size_t size)
 		/* A virtual function may be on a bus of its own. */
 		if (top->physfn)
 			top = top->physfn;
-		if (device->host)
-			continue;
-		device->host = top->host ?: machine_host(machine, top->domain,
-							 top->bus);
-		if (!device->host) {
+		if (!top->host)
+			top->host = machine_host(machine, top->domain, top->bus);
+		if (!top->host) {
 			snprintf(error, size,
 				 "more than %d host bridges, or no memory; is this one machine?",
 				 MAX_HOSTS);
 			return false;
 		}
+		device->host = top->host;
+		if (i && is_misplaced(device, machine->devices[i - 1], error,
+				      size))
+			return false;
 	}
 	return true;
 }

@@ -342,7 +342,8 @@ static const char *wrong_device(const struct machine *machine, size_t i)
 
 	if (i && order(machine->devices[i - 1]) >= order(device))
 		return "devices aren't sorted";
-	for (up = device; up; up = up->parent) {
+	/* A virtual function is below what its physical function is below. */
+	for (up = device; up; up = (up->physfn ?: up)->parent) {
 		if (++depth > 512)
 			return "a device is below itself";
 	}

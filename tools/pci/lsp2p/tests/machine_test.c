@@ -730,6 +730,12 @@ static void test_processors(struct test *test)
 /* ---- Files that are none ---- */
 
 #define DEVICE	"{\"lsp2p_dump\": 1, \"host_bridges\": [], \"devices\": [{\"at\": \"0000:00:00.0\", "
+#define VIRTUAL_BRIDGE \
+	"{\"lsp2p_dump\": 1, \"host_bridges\": [], \"devices\": [\n" \
+	"{\"at\": \"0000:00:00.0\", \"bridge\": true, \"host_bridge\": \"0000:00\",\n" \
+	"\"physfn\": \"0000:01:00.0\"},\n" \
+	"{\"at\": \"0000:01:00.0\", \"host_bridge\": \"0000:00\",\n" \
+	"\"parent\": \"0000:00:00.0\"}]}"
 #define REALPATH \
 	"[{\"realpath\": \"/sys/devices/pci0000:00/0000:00:01.0\""
 
@@ -762,6 +768,9 @@ static void test_refused(struct test *test)
 	       "dump:2: after the address VENDOR:DEVICE is expected");
 	refuse(test, "0000:00:01.0 8086:1234 class 0200\n  0000:01:00.0 8086:1234\n",
 	       "which is no bridge");
+	refuse(test, "0000:00:01.0 bridge 8086:1234\n  0000:01:00.0 8086:1234\n"
+	       "0000:00:02.0 bridge 8086:1234\n  0000:01:00.1 8086:1234\n",
+	       "0000:01:00.1 is below another bridge than 00.0 on the same bus");
 	refuse(test, "{", "dump:1: ");
 	refuse(test, "{\n\n\"a\" 1}", "dump:3: ");
 	refuse(test, "{}", "neither a dump by");
@@ -779,6 +788,8 @@ static void test_refused(struct test *test)
 	       "a device that isn't there");
 	refuse(test, DEVICE "\"parent\": \"0000:00:00.0\", \"host_bridge\": \"0000:00\"}]}",
 	       "is below itself");
+	/* A bridge that is virtual, and its physical function below it */
+	refuse(test, VIRTUAL_BRIDGE, "is below itself");
 	memset(text, '[', 1000);
 	text[1000] = '\0';
 	refuse(test, text, "nesting too deep");
