@@ -732,10 +732,11 @@ static void test_processors(struct test *test)
 #define DEVICE	"{\"lsp2p_dump\": 1, \"host_bridges\": [], \"devices\": [{\"at\": \"0000:00:00.0\", "
 #define VIRTUAL_BRIDGE \
 	"{\"lsp2p_dump\": 1, \"host_bridges\": [], \"devices\": [\n" \
-	"{\"at\": \"0000:00:00.0\", \"bridge\": true, \"host_bridge\": \"0000:00\",\n" \
-	"\"physfn\": \"0000:01:00.0\"},\n" \
-	"{\"at\": \"0000:01:00.0\", \"host_bridge\": \"0000:00\",\n" \
-	"\"parent\": \"0000:00:00.0\"}]}"
+	"{\"at\": \"0000:00:01.0\", \"bridge\": true, \"host_bridge\": \"0000:00\"},\n" \
+	"{\"at\": \"0000:01:00.0\", \"bridge\": true, \"host_bridge\": \"0000:00\",\n" \
+	"\"parent\": \"0000:00:01.0\", \"physfn\": \"0000:02:00.0\"},\n" \
+	"{\"at\": \"0000:02:00.0\", \"host_bridge\": \"0000:00\",\n" \
+	"\"parent\": \"0000:01:00.0\"}]}"
 #define REALPATH \
 	"[{\"realpath\": \"/sys/devices/pci0000:00/0000:00:01.0\""
 
