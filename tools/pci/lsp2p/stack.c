@@ -813,6 +813,16 @@ static int name_width(const struct layer *layer, int indent)
 	return width;
 }
 
+/* Names of files and types are anybody's text. */
+static void make_printable(struct layer *layer)
+{
+	for (; layer; layer = layer->next) {
+		printable(layer->name);
+		printable(layer->type);
+		make_printable(layer->below);
+	}
+}
+
 static void print_layers(const struct layer *layer, const char *before,
 			 int width)
 {
@@ -922,6 +932,7 @@ int cmd_file(struct machine *machine, int argc, char **argv)
 		json_object_object_add(answer, "layers", layers_json(stack));
 		json_print(answer);
 	} else {
+		make_printable(stack);
 		print_layers(stack, "", name_width(stack, 0));
 		putchar('\n');
 		print_reasons(stack);
