@@ -574,13 +574,17 @@ static enum p2pdma_reason p2pdma_front(const struct p2pdma_facts *facts,
 				       u32 against, unsigned int directions)
 {
 	unsigned int i;
+	u32 known;
 
 	for (i = 0; i < ARRAY_SIZE(p2pdma_order); i++) {
 		if (against & BIT(p2pdma_order[i]) &&
 		    p2pdma_mend_helps(facts, p2pdma_order[i], directions))
 			return p2pdma_order[i];
 	}
-	return p2pdma_first_reason(against);
+	/* Here it is sure that the route is refused, whatever isn't known. */
+	known = against & ~(BIT(P2PDMA_REASON_UNKNOWN) |
+			    BIT(P2PDMA_REASON_UNREADABLE));
+	return p2pdma_first_reason(known ?: against);
 }
 
 /**

@@ -752,11 +752,23 @@ static void user_limit(struct kunit *test)
 struct limit_race {
 	struct pci_dev *provider;
 	atomic_t started;
+	atomic_t ended;
+	atomic_t tries;
 	atomic_t holders;
 	atomic_t had;
 	atomic_t refused;
 	bool overrun;
 };
+
+/* Give the other thread time to try it meanwhile. */
+static void await_try(struct limit_race *race)
+{
+	int tries = atomic_read(&race->tries);
+
+	while (atomic_read(&race->tries) == tries &&
+	       !atomic_read(&race->ended))
+		cond_resched();
+}
 
 static int hold_a_page(void *data)
 {
@@ -770,6 +782,7 @@ static int hold_a_page(void *data)
 		cond_resched();
 	for (i = 0; i < LIMIT_ROUNDS; i++) {
 		cond_resched();
+		atomic_inc(&race->tries);
 		addr = p2pdma_alloc_user(race->provider, PAGE_SIZE, &region);
 		if (!addr) {
 			atomic_inc(&race->refused);
@@ -778,9 +791,12 @@ static int hold_a_page(void *data)
 		if (atomic_inc_return(&race->holders) > 1)
 			WRITE_ONCE(race->overrun, true);
 		atomic_inc(&race->had);
+		if (i % 1000 == 0)
+			await_try(race);
 		atomic_dec(&race->holders);
 		p2pdma_free_user(region, addr, PAGE_SIZE);
 	}
+	atomic_inc(&race->ended);
 	while (!kthread_should_stop())
 		schedule_timeout_interruptible(1);
 	return 0;

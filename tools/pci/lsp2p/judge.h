@@ -15,6 +15,7 @@ struct machine;
 /* What a question assumes of facts that a machine may not tell */
 struct assumptions {
 	bool translated;	/* the client's DMA, by an IOMMU */
+	bool ats;		/* the client's ATS is on */
 	bool cpu_forwards;
 	bool encrypted;
 	bool bounce;

@@ -154,7 +154,8 @@ static const struct isolated {
 	{ 0x19a2, 0x0710, 0x0710, 0xff },	/* Emulex BE3-R, Skyhawk-R */
 	{ 0x10df, 0x0720, 0x0720, 0xff },
 	{ 0x177d, 0xa026, 0xa026, 0xff },	/* Cavium */
-	{ 0x177d, 0xa059, 0xa060, 0xff },
+	{ 0x177d, 0xa059, 0xa059, 0xff },
+	{ 0x177d, 0xa060, 0xa060, 0xff },
 	{ 0x14e4, 0x16d7, 0x16d7, 0xff },	/* Broadcom */
 	{ 0x14e4, 0x1750, 0x1752, 0xff },
 	{ 0x14e4, 0x1760, 0x1763, 0xff },
@@ -360,9 +361,6 @@ static void copy_device(struct fabric *fabric, size_t i)
 	if (source->pcie_cap && config_get16(source, source->pcie_cap +
 					     PCI_EXP_DEVCTL2, &word))
 		pdev->ari_forwarding = word & PCI_EXP_DEVCTL2_ARI;
-	if (source->ats_cap && config_get16(source, source->ats_cap +
-					    PCI_ATS_CTRL, &word))
-		pdev->ats_enabled = word & PCI_ATS_CTRL_ENABLE;
 	if (source->is_bridge)
 		return;
 	for (bar = 0; bar < BARS; bar++)
@@ -438,6 +436,7 @@ void fabric_ask(struct fabric *fabric, const struct machine_device *owner,
 	struct pci_dev *to = twin(fabric, client);
 
 	to->translated = assumptions->translated;
+	to->ats_enabled = assumptions->ats;
 	now.fabric = fabric;
 	now.assumptions = assumptions;
 	p2pdma_answer(twin(fabric, owner), to, answer->tlp, answer, ports,

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
+#include <linux/pci_regs.h>
 
 #include "judge.h"
 #include "machine.h"
@@ -72,6 +73,19 @@ static bool ask_kernel(struct route *route, struct p2pdma_query_port *ports)
 
 /* ---- Its code on what is known ---- */
 
+static enum answer has_ats_on(const struct device *client)
+{
+	uint16_t control;
+
+	if (!client->ats_cap)
+		return client->caps_known == YES &&
+		       (!client->pcie_cap || client->extended_known == YES) ?
+		       NO : UNKNOWN;
+	if (!config_get16(client, client->ats_cap + PCI_ATS_CTRL, &control))
+		return UNKNOWN;
+	return control & PCI_ATS_CTRL_ENABLE ? YES : NO;
+}
+
 static enum answer is_translated(const struct device *client)
 {
 	switch (client->iommu) {
@@ -107,6 +121,15 @@ static enum answer direction(const struct p2pdma_query_route *answer,
 	return is_unknown(answer) ? UNKNOWN : NO;
 }
 
+/* Why a register of @device may be unknown */
+static enum missing what_is_missing(const struct device *device)
+{
+	if (device->caps_known != YES)
+		return MISSING_CAPS;
+	return device->extended_known != YES ? MISSING_EXTENDED :
+					       MISSING_REGISTER;
+}
+
 static int add_missing(struct route *route, const struct route_missing *missing)
 {
 	struct route_missing *more;
@@ -137,12 +160,12 @@ static void ask_code(const struct route *route,
 }
 
 /* Facts that are tried either way if they aren't known */
-enum { TRANSLATED, FORWARDS, FACTS };
+enum { TRANSLATED, FORWARDS, ATS, FACTS };
 
 /*
  * Ask with all that the unknown facts may be.  The answer is that of an untranslated
- * client and a processor that isn't known to forward; where another one differs, a
- * direction is unknown.  That memory is encrypted, or that all DMA goes through
+ * client without ATS, and a processor that isn't known to forward; where another
+ * one differs, a direction is unknown.  That memory is encrypted, or that all DMA goes through
  * bounce buffers, is rare, and isn't assumed.
  */
 static int try_facts(struct route *route, struct p2pdma_query_port *ports)
@@ -151,10 +174,12 @@ static int try_facts(struct route *route, struct p2pdma_query_port *ports)
 	const enum answer known[FACTS] = {
 		[TRANSLATED] = is_translated(route->client),
 		[FORWARDS] = machine->cpu_forwards,
+		[ATS] = has_ats_on(route->client),
 	};
 	const struct route_missing missing[FACTS] = {
 		[TRANSLATED] = { MISSING_IOMMU, route->client },
 		[FORWARDS] = { MISSING_PROCESSOR, NULL },
+		[ATS] = { what_is_missing(route->client), route->client },
 	};
 	struct p2pdma_query_route answers[1 << FACTS], *answer;
 	bool possible[1 << FACTS], matters[FACTS] = { false };
@@ -176,6 +201,7 @@ static int try_facts(struct route *route, struct p2pdma_query_port *ports)
 			ask_code(route, &(struct assumptions) {
 				.translated = holds[TRANSLATED],
 				.cpu_forwards = holds[FORWARDS],
+				.ats = holds[ATS],
 				.encrypted = machine->encrypted == YES,
 				.bounce = machine->bounce == YES,
 			}, &answers[set], ports);
@@ -220,14 +246,41 @@ static int find_missing(struct route *route)
 				      port->at.bus, port->at.devfn);
 		if (!(port->flags & bits) || !device)
 			continue;
-		if (device->caps_known != YES)
-			missing.what = MISSING_CAPS;
-		else if (device->extended_known != YES)
-			missing.what = MISSING_EXTENDED;
-		else
-			missing.what = MISSING_REGISTER;
+		missing.what = what_is_missing(device);
 		missing.device = device;
 		if (add_missing(route, &missing))
+			return -1;
+	}
+	return 0;
+}
+
+/*
+ * The kernel takes a root port whose extended config space it can't access for one
+ * without ACS.  In a file, it may have some.
+ */
+static int consider_root_ports(struct route *route)
+{
+	const struct p2pdma_query_port *port;
+	struct route_missing missing;
+	unsigned int i;
+
+	if (!(route->answer.facts & P2PDMA_FACT_ROOT) || route->asked)
+		return 0;
+	for (i = 0; i < route->port_count; i++) {
+		port = &route->ports[i];
+		missing.device = machine_find(route->machine, port->at.domain,
+					      port->at.bus, port->at.devfn);
+		if (port->type != PCI_EXP_TYPE_ROOT_PORT ||
+		    !(port->flags & P2PDMA_PORT_PCIE) ||
+		    !(port->flags & P2PDMA_PORT_ACS_UNKNOWN) || !missing.device)
+			continue;
+		missing.what = what_is_missing(missing.device);
+		if (route->read == YES)
+			route->read = UNKNOWN;
+		if (route->write == YES)
+			route->write = UNKNOWN;
+		if ((route->read == UNKNOWN || route->write == UNKNOWN) &&
+		    add_missing(route, &missing))
 			return -1;
 	}
 	return 0;
@@ -305,7 +358,7 @@ int route_find(struct machine *machine, const struct device *owner,
 
 	route->port_count = route->answer.port_count;
 	route->answer.ports = 0;
-	if (consider_orphans(route))
+	if (consider_root_ports(route) || consider_orphans(route))
 		goto no_memory;
 	if ((route->read == UNKNOWN || route->write == UNKNOWN) &&
 	    find_missing(route))

@@ -153,13 +153,12 @@ static const char *difference(const struct stock_route *stock,
 			return "D12: it doesn't tell reads from writes";
 		return "";
 	}
-	if (stock->map_type == P2PDMA_ROUTE_NONE ||
-	    answer->map_type == P2PDMA_ROUTE_BUS_ADDRESS) {
-		if (answer->facts & P2PDMA_FACT_SHARED_BRIDGE ||
-		    answer->facts & P2PDMA_FACT_SAME_FUNCTION)
-			return "D9: it takes ACS at a port that plays no part for a redirection";
-		return "its table of host bridges is shorter";
-	}
+	if (answer->map_type == P2PDMA_ROUTE_BUS_ADDRESS)
+		return "D9: it takes ACS at a port that plays no part for a redirection";
+	if (stock->map_type == P2PDMA_ROUTE_NONE)
+		return answer->reason == P2PDMA_REASON_ADMIN_ALLOWED ?
+		       "it has no parameter to vouch for a host bridge" :
+		       "its table of host bridges is shorter";
 	for (i = 0; i < ARRAY_SIZE(overlooked); i++) {
 		if (reasons & 1ULL << overlooked[i].reason)
 			return overlooked[i].words;
