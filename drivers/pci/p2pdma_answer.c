@@ -4,7 +4,7 @@
  *
  * Gathers the facts and the verdict as they are, without the cache, and describes
  * each device between the two ends and the root: its registers, and which part
- * they play in the verdict.  Knows neither ioctls nor who asks; nothing is logged.
+ * they play in the verdict.  Knows neither ioctls nor their callers; nothing is logged.
  */
 
 #include <linux/array_size.h>

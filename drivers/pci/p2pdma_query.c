@@ -5,8 +5,8 @@
  * /dev/p2pdma answers whether a device reaches another one's memory, and why, and
  * lists devices with memory: see include/uapi/linux/p2pdma.h.  Everybody may ask.
  * Answers rest on config space as it is now, and neither read nor fill the cache;
- * nothing is logged.  A rate limit for each open file keeps programs from holding
- * up other accesses to config space.
+ * nothing is logged.  A rate limit for each open file keeps a program that asks in
+ * a loop from holding up other accesses to config space.
  *
  * Uevents tell when a device's memory comes and goes.
  */
@@ -67,8 +67,12 @@ static int p2pdma_wait_turn(struct file *file)
 	}
 	while (due > now) {
 		schedule_timeout_interruptible(nsecs_to_jiffies(due - now) + 1);
-		if (signal_pending(current))
+		if (signal_pending(current)) {
+			/* What isn't asked isn't paid for. */
+			guard(spinlock)(&asker->lock);
+			asker->due -= P2PDMA_PERIOD;
 			return -ERESTARTSYS;
+		}
 		now = ktime_get();
 	}
 	return 0;

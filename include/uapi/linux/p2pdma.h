@@ -270,14 +270,15 @@ struct p2pdma_query_leg {
  *	all that have an address
  * @bars_beyond_mask: out: those of @bars that the client's DMA mask doesn't reach
  * @bars_moved: out: those of @bars whose address has changed since registration
- * @dma_mask: out: the client's DMA mask; 0 if no driver has set one
+ * @dma_mask: out: the client's DMA mask; 0 if the client has no driver
  * @legs: out: the owner's and the client's leg
  *
  * The ports are given from each end up: the owner's leg, the client's, and what is
  * above both.
  *
- * Members that aren't "out" are read; an error leaves the struct unchanged.  A caller
- * that knows a longer struct clears what it doesn't set.  ioctl() fails with
+ * Members that aren't "out" are read; an error other than EFAULT leaves the struct
+ * unchanged.  A caller that knows a longer struct clears what it doesn't set.
+ * ioctl() fails with
  *
  * * EINVAL - @size or @port_size is too small, @flags or @tlp are unknown, or a
  *   reserved member isn't 0
