@@ -1580,7 +1580,7 @@ static const struct log_case log_cases[] = {
 		.change = { ACS("rp2", RR | CR), ACS("rp3", RR | CR) },
 	}, {
 		"d11_no_fix_where_unreadable", TREE, "a", "b",
-		"no peer-to-peer DMA", "unreadable", { },
+		"no peer-to-peer DMA", "acs-redirect", { },
 		.change = { ACS("d1", RR), FAIL("d2") },
 	}, {
 		"d11_no_fix_for_write_only_host_bridge", CHIPSET, "a", "b",
