@@ -45,8 +45,10 @@ uint64_t bar_size(const struct bar *bar)
 
 uint64_t bar_size_possible(const struct bar *bar)
 {
-	/* Bit n is 1 MiB << n; the largest one counts. */
-	return bar->sizes ? 1ULL << (63 - __builtin_clzll(bar->sizes) + 20) : 0;
+	/* Bit n is 1 MiB << n; the largest one counts of those that 64 bits hold. */
+	uint64_t sizes = bar->sizes & ((1ULL << 44) - 1);
+
+	return sizes ? 1ULL << (63 - __builtin_clzll(sizes) + 20) : 0;
 }
 
 int memory_bar(const struct device *device)

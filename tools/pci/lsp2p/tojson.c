@@ -48,6 +48,12 @@ static struct json_object *number(int64_t value)
 	return made(json_object_new_int64(value));
 }
 
+/* Addresses and sizes: some have bit 63 set. */
+static struct json_object *number64(uint64_t value)
+{
+	return made(json_object_new_uint64(value));
+}
+
 static struct json_object *truth(bool value)
 {
 	return made(json_object_new_boolean(value));
@@ -112,24 +118,25 @@ static struct json_object *memory(const struct device *device)
 	json_add(object, "registered", text(answer_word(device->registered)));
 	json_add(object, "published", text(answer_word(device->published)));
 	if (device->registered == YES) {
-		json_add(object, "size", number(device->p2pmem_size));
-		json_add(object, "available", number(device->p2pmem_available));
+		json_add(object, "size", number64(device->p2pmem_size));
+		json_add(object, "available",
+			 number64(device->p2pmem_available));
 	}
 	json_add(object, "window", window_above(device, &window) ?
-		 number(window) : NULL);
+		 number64(window) : NULL);
 	bars = json_array(object, "bars");
 	for (i = 0; i < BARS; i++) {
 		if (!bar_size(&device->bars[i]))
 			continue;
 		bar = made(json_object_new_object());
 		json_add(bar, "bar", number(i));
-		json_add(bar, "start", number(device->bars[i].start));
-		json_add(bar, "size", number(bar_size(&device->bars[i])));
+		json_add(bar, "start", number64(device->bars[i].start));
+		json_add(bar, "size", number64(bar_size(&device->bars[i])));
 		json_add(bar, "prefetchable",
 			 truth(device->bars[i].prefetchable));
 		json_add(bar, "resizable_to",
 			 bar_size_possible(&device->bars[i]) ?
-			 number(bar_size_possible(&device->bars[i])) : NULL);
+			 number64(bar_size_possible(&device->bars[i])) : NULL);
 		json_append(bars, bar);
 	}
 	return object;

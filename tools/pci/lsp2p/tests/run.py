@@ -466,6 +466,18 @@ def bar_after_resizing():
 
 
 @test
+def numbers_of_64_bits():
+    """They are neither negative, nor is a size that doesn't fit shifted out."""
+    def bar(_, devices):
+        devices["0000:01:00.1"].update(extended_known=True, bars=[
+            {"index": 2, "known": True, "memory": True, "is64": True, "prefetchable": True,
+             "start": "0xfffffff000000000", "end": "0xfffffff00fffffff", "sizes": hex(1 << 43 | 1 << 8)}])
+
+    one = changed("n1sdp", bar, "list")[2]["devices"][0]["bars"][0]
+    check(one["start"] == 0xfffffff000000000 and one["resizable_to"] == 1 << 63, one)
+
+
+@test
 def quotes_in_pictures():
     def name(_, devices):
         devices["0000:06:00.0"]["nodes"] = ['a"b\\c']
