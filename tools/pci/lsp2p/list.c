@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lsp2p list: who has memory for peers, and who could have.
+ * lsp2p list: which devices have memory for peers, or could have it.
  */
 
 #include <string.h>
@@ -24,7 +24,7 @@ static const char *state(const struct device *device)
 static void add_row(struct table *table, const struct device *device)
 {
 	const struct bar *bar = NULL;
-	char text[32], size[16];
+	char text[32], size[16], driver[64];
 	int index = memory_bar(device);
 	uint64_t window;
 
@@ -53,7 +53,9 @@ static void add_row(struct table *table, const struct device *device)
 	}
 	table_add(table, window_above(device, &window) ?
 		  size_text(window, size) : device->parent ? "?" : "-");
-	table_add(table, device->driver ? device->driver : "-");
+	snprintf(driver, sizeof(driver), "%s",
+		 device->driver ? device->driver : "-");
+	table_add(table, printable(driver));
 	table_add(table, device_title(device));
 }
 

@@ -549,12 +549,12 @@ def registered_memory():
 def control_characters():
     """Names in a file can't write to the terminal as they like."""
     def name(_, devices):
-        devices["0000:06:00.0"]["nodes"] = ["evil\x1b[2J\nname"]
-        devices["0000:06:00.0"]["name"] = "very\x1b]0;evil\x07"
+        devices["0000:06:00.0"].update(nodes=["evil\x1b[2J\nname"], name="very\x1b]0;evil\x07", registered=True,
+                                       driver="evil\x1b[2J\x9b2J")
 
-    for command in (["why", "06:00.0", "08:00.0"], ["-m", "06:00.0", "08:00.0"]):
+    for command in (["why", "06:00.0", "08:00.0"], ["-m", "06:00.0", "08:00.0"], ["list"]):
         text = changed("n1sdp", name, *command)[1]
-        check(not re.search(r"[\x00-\x1f\x7f]", text.replace("\n", "")), repr(text))
+        check(not re.search(r"[\x00-\x1f\x7f-\x9f]", text.replace("\n", "")), repr(text))
         check("evil" in text, text)
 
 
