@@ -261,6 +261,7 @@ int cmd_dot(struct machine *machine, int argc, char **argv)
 {
 	const struct device *owner, *client;
 	struct route route;
+	enum answer answer;
 
 	if (!argc) {
 		print_graph(machine, NULL);
@@ -275,6 +276,7 @@ int cmd_dot(struct machine *machine, int argc, char **argv)
 	if (route_find(machine, owner, client, &route))
 		return fail("not enough memory");
 	print_graph(machine, &route);
+	answer = route_answer(&route);
 	route_free(&route);
-	return EXIT_YES;
+	return answer == YES ? EXIT_YES : answer == NO ? EXIT_NO : EXIT_UNKNOWN;
 }

@@ -573,6 +573,7 @@ def pictures():
               re.findall(r'"([0-9a-f:.]+)" -> "([0-9a-f:.]+)" \[.*?color="(#\w+)"', out)}
     route_ = {("02:12.0", "06:00.0"), ("01:00.0", "02:12.0"), ("01:00.0", "02:14.0"), ("02:14.0", "08:00.0"),
               ("08:00.0", "06:00.0")}
+    check(answer("--from", path("n1sdp"), "--dot", "why", "06:00.0", "08:00.0")[0] == 1)
     check(set(colors) == route_ and set(colors.values()) == {"#cf222e"}, colors)
 
 
