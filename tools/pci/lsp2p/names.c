@@ -326,17 +326,25 @@ static const struct device *by_device_number(const struct machine *machine,
 	return device;
 }
 
-/* nvme0 of nvme0n1p2 */
+/*
+ * nvme0n1 of nvme0n1p2, or else nvme0: with several paths, nvme0n1 may be a disk of
+ * another controller.
+ */
 static const struct device *by_controller(const struct machine *machine,
 					  const char *name)
 {
+	const struct device *device;
 	unsigned int number, namespace;
-	char controller[24];
+	char node[40];
 
 	if (sscanf(name, "nvme%un%u", &number, &namespace) != 2)
 		return NULL;
-	snprintf(controller, sizeof(controller), "nvme%u", number);
-	return by_node(machine, controller);
+	snprintf(node, sizeof(node), "nvme%un%u", number, namespace);
+	device = by_node(machine, node);
+	if (device)
+		return device;
+	snprintf(node, sizeof(node), "nvme%u", number);
+	return by_node(machine, node);
 }
 
 const struct device *device_named(const struct machine *machine,

@@ -668,6 +668,18 @@ def devices_by_name():
 
 
 @test
+def partitions_with_several_paths():
+    """A partition is of the controller that has its disk, and of its namesake if no device has it."""
+    for disks, expected in ((["nvme1", "nvme0n1"], "0000:08:00.0"), (["nvme1"], "0000:06:00.0")):
+        def nodes(_, devices, disks=disks):
+            devices["0000:06:00.0"]["nodes"] = ["nvme0"]
+            devices["0000:08:00.0"]["nodes"] = disks
+
+        found = changed("n1sdp", nodes, "why", "nvme0n1p1", "01:00.0")[2]["route"]
+        check(found["memory"] == expected, disks, found["memory"])
+
+
+@test
 def help_and_manual():
     status, out, _ = run("--help")
     check(status == 0 and max(map(len, out.splitlines())) <= 80, out)
