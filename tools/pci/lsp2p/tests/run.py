@@ -707,6 +707,9 @@ def completion():
     check(complete("--color", "n") == ["never"])
     found = complete("--from", str(path("rccl-3p-pcie")), "why", "")
     check("0000:23:00.0" in found, found)
+    # A class without devices has nothing to offer, not even its pattern, and no error.
+    for words in (["why", ""], ["--destructive", ""]):
+        check(not any("*" in word for word in complete(*words)), complete(*words))
 
 
 # ---- This machine
