@@ -33,9 +33,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-	{ "list", "", "who has memory for peers, and who could have",
+	{ "list", "", "which devices have memory for peers, or could have it",
 	  0, 0, false, false, true, cmd_list },
-	{ "matrix", "[DEVICE...]", "who reaches whose memory; the same as -m",
+	{ "matrix", "[DEVICE...]", "which devices reach whose memory; the same as -m",
 	  0, UINT_MAX, false, false, true, cmd_matrix },
 	{ "why", "A B", "does B reach memory of A, and if not, why",
 	  2, 2, false, true, true, cmd_why },
@@ -46,7 +46,7 @@ static const struct command commands[] = {
 	{ "monitor", "", "what comes, goes and changes",
 	  0, 0, true, false, true, cmd_monitor },
 	{ "dump", "", "everything that the answers rest on, for a bug report",
-	  0, 0, false, false, true, cmd_dump },
+	  0, 0, false, false, false, cmd_dump },
 };
 
 int fail(const char *format, ...)
@@ -158,25 +158,58 @@ static int run(const struct command *command, int argc, char **argv)
 	return status;
 }
 
+/* @status, unless what was printed is lost */
+static int finish(int status)
+{
+	if (fflush(stdout) || ferror(stdout)) {
+		warn("standard output");
+		return EXIT_UNKNOWN;
+	}
+	return status;
+}
+
+enum { FROM = 256, JSON, DOT, COLOR, DESTRUCTIVE };
+
+static const struct option known[] = {
+	{ "from", required_argument, NULL, FROM },
+	{ "matrix", no_argument, NULL, 'm' },
+	{ "json", no_argument, NULL, JSON },
+	{ "dot", no_argument, NULL, DOT },
+	{ "color", required_argument, NULL, COLOR },
+	{ "destructive", required_argument, NULL, DESTRUCTIVE },
+	{ "ids", required_argument, NULL, 'i' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "version", no_argument, NULL, 'V' },
+	{ }
+};
+
+/* Says what is wrong with an option that getopt_long() gave '?' for */
+static int bad_option(const char *word)
+{
+	size_t length = strcspn(word, "=");
+	const struct option *option;
+	unsigned int alike = 0;
+
+	for (option = known; option->name; option++) {
+		if (optopt && optopt == option->val)
+			return fail("--%s: takes no argument", option->name);
+		if (length > 2 && !strncmp(option->name, word + 2, length - 2))
+			alike++;
+	}
+	/* Of several letters in a word, the one that is wrong */
+	if (optopt)
+		return fail("-%c: no such option; see lsp2p --help", optopt);
+	return fail("%s: %s; see lsp2p --help", word,
+		    alike > 1 ? "may be one of several options" :
+				"no such option");
+}
+
 int main(int argc, char **argv)
 {
-	enum { FROM = 256, JSON, DOT, COLOR, DESTRUCTIVE };
-	static const struct option known[] = {
-		{ "from", required_argument, NULL, FROM },
-		{ "matrix", no_argument, NULL, 'm' },
-		{ "json", no_argument, NULL, JSON },
-		{ "dot", no_argument, NULL, DOT },
-		{ "color", required_argument, NULL, COLOR },
-		{ "destructive", required_argument, NULL, DESTRUCTIVE },
-		{ "ids", required_argument, NULL, 'i' },
-		{ "help", no_argument, NULL, 'h' },
-		{ "version", no_argument, NULL, 'V' },
-		{ }
-	};
 	const struct command *command;
 	const char *name = NULL;
 	unsigned int count;
-	int option, status;
+	int option;
 
 	set_color("auto");
 	set_width();
@@ -208,16 +241,15 @@ int main(int argc, char **argv)
 			break;
 		case 'h':
 			print_help();
-			return EXIT_YES;
+			return finish(EXIT_YES);
 		case 'V':
 			puts("lsp2p " VERSION);
-			return EXIT_YES;
+			return finish(EXIT_YES);
 		case ':':
 			return fail("%s: needs an argument; see lsp2p --help",
 				    argv[optind - 1]);
 		default:
-			return fail("%s: no such option; see lsp2p --help",
-				    argv[optind - 1]);
+			return bad_option(argv[optind - 1]);
 		}
 	}
 
@@ -240,7 +272,8 @@ int main(int argc, char **argv)
 	if (options.json && options.dot)
 		return fail("--dot: not together with --json");
 	if (options.json && !command->json)
-		return fail("%s: has no --json", name);
+		return fail("%s: has no --json; what it prints is JSON of its own",
+			    name);
 	/* Without a command, --dot draws the whole fabric. */
 	if (options.dot && !command->dot && strcmp(name, "list"))
 		return fail("%s: has no --dot; lsp2p --dot and lsp2p --dot why A B have",
@@ -250,10 +283,5 @@ int main(int argc, char **argv)
 	if (options.ids && access(options.ids, R_OK))
 		return fail("%s: %s", options.ids, strerror(errno));
 
-	status = run(command, count, argv + optind);
-	if (fflush(stdout) || ferror(stdout)) {
-		warn("standard output");
-		return EXIT_UNKNOWN;
-	}
-	return status;
+	return finish(run(command, count, argv + optind));
 }

@@ -699,7 +699,9 @@ def completion():
         code = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _lsp2p; '
                 'printf "%s\\n" "${COMPREPLY[@]}"')
         env = {"PATH": f"{pathlib.Path(program).parent}:{os.environ['PATH']}"}
-        return run("-c", code, "bash", script, "lsp2p", *words, env=env, program_="bash")[1].split()
+        _, out, err = run("-c", code, "bash", script, "lsp2p", *words, env=env, program_="bash")
+        check(not err, words, "said", err)
+        return out.split()
 
     check(sorted(complete("")) == COMMANDS, complete(""))
     check(complete("wh") == ["why"])
@@ -792,6 +794,12 @@ def errors_in_names():
 def errors_in_options():
     refused(r"paint: no such command; see lsp2p --help", "paint")
     refused(r"--paint: no such option", "--paint")
+    refused(r" -x: no such option", "list", "-xm")
+    refused(r" -x: no such option", "list", "-mx")
+    refused(r" --json: takes no argument", "--json=1")
+    refused(r" --matrix: takes no argument", "--mat=1")
+    refused(r" --d: may be one of several options", "--d")
+    refused(r"dump: has no --json; what it prints is JSON", "--json", "--from", path("n1sdp"), "dump")
     refused(r"--from: needs an argument", "--from")
     refused(r"--color red: must be always, never or auto", "--color", "red")
     refused(r"why: something is missing; usage: lsp2p why A B", "why")
@@ -857,10 +865,10 @@ def damaged_dumps():
 
 @test
 def errors_on_output():
-    with open("/dev/full", "w") as full:
-        done = subprocess.run([program, "--from", path("n1sdp"), "why", "06:00.0", "08:00.0"], stdout=full,
-                              stderr=subprocess.PIPE, text=True, check=False)
-    check(done.returncode == 2 and "No space left" in done.stderr, done)
+    for arguments in (["--from", path("n1sdp"), "why", "06:00.0", "08:00.0"], ["--help"], ["--version"]):
+        with open("/dev/full", "w") as full:
+            done = subprocess.run([program, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        check(done.returncode == 2 and "No space left" in done.stderr, done)
 
 
 def main():
