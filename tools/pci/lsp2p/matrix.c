@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * lsp2p -m: who reaches whose memory, a letter for each pair.
+ * lsp2p -m: which devices reach whose memory, a letter for each pair.
  *
  * Rows have the memory, columns do DMA.  Devices have numbers, in the order of
  * addresses, the same in rows and columns.  A letter beside the verdict points to
