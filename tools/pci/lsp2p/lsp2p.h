@@ -77,8 +77,8 @@ const char *missing_command(const struct machine *machine, enum missing missing)
 /* The reasons of a route, the one to mend first in front; returns how many */
 unsigned int reasons_in_order(const struct route *route,
 			      unsigned int reasons[P2PDMA_REASON_MAX]);
-/* A kernel parameter that helps on the machine's kernel; false if there is none */
-bool fix_parameter(const struct route *route, char *text, size_t size);
+/* A kernel parameter that helps on the machine's kernel, to be freed; or NULL */
+char *fix_parameter(const struct route *route);
 const char *fix_note(const struct route *route);
 enum answer route_answer(const struct route *route);	/* both directions */
 

@@ -5,6 +5,7 @@
  */
 
 #include <err.h>
+#include <stdlib.h>
 #include <json-c/json.h>
 
 #include "lsp2p.h"
@@ -252,16 +253,15 @@ static void add_stock(struct json_object *object, const struct route *route)
 struct json_object *json_route(const struct route *route)
 {
 	struct json_object *object = json_verdict(route), *array;
-	char parameter[512];
+	char *parameter = fix_parameter(route);
 	unsigned int i;
 
 	json_add(object, "asked", truth(route->asked));
 	json_add(object, "assumed", truth(route->assumed));
 	json_add(object, "distance", route->read == YES || route->write == YES ?
 		 number(route->answer.distance) : NULL);
-	json_add(object, "fix", fix_parameter(route, parameter,
-					      sizeof(parameter)) ?
-		 text(parameter) : NULL);
+	json_add(object, "fix", parameter ? text(parameter) : NULL);
+	free(parameter);
 	json_add(object, "ats", truth(route->answer.facts & P2PDMA_FACT_ATS));
 	json_add(object, "iommu", text(iommu_words(route->client->iommu)));
 	json_add(object, "dma_mask_bits", route->client->dma_mask_bits ?

@@ -201,7 +201,7 @@ static void print_vouch(const struct route *route)
 static void print_fix(const struct route *route)
 {
 	unsigned int reasons[P2PDMA_REASON_MAX], count, i, said = 0;
-	char parameter[512];
+	char *parameter;
 
 	if (route_answer(route) == YES)
 		return;
@@ -210,12 +210,13 @@ static void print_fix(const struct route *route)
 		return;
 
 	heading("Fix");
-	if (route->machine->core == CORE_NONE) {
+	if (route->machine->core == CORE_NONE)
 		item("This kernel has no P2PDMA (CONFIG_PCI_P2PDMA): what follows is for one that has.");
-		said++;
-	}
-	if (fix_parameter(route, parameter, sizeof(parameter))) {
-		item("On the kernel command line, in quotes: \"%s\"", parameter);
+	parameter = fix_parameter(route);
+	if (parameter) {
+		item("On the kernel command line, in quotes: \"%s\"",
+		     printable(parameter));
+		free(parameter);
 		if (fix_note(route))
 			item("%s", fix_note(route));
 		if (route->answer.fix == P2PDMA_FIX_ACS)
@@ -232,9 +233,11 @@ static void print_fix(const struct route *route)
 	}
 	if (has_reason(route, P2PDMA_REASON_HOST_BRIDGE_NOT_LISTED)) {
 		print_vouch(route);
-		item("No setting of ACS helps.");
+		if (route->answer.fix != P2PDMA_FIX_ACS)
+			item("No setting of ACS helps.");
 	} else if (!said) {
-		item("There is none on this kernel.");
+		item(route->machine->core == CORE_NONE ?
+		     "There is none." : "There is none on this kernel.");
 	}
 }
 

@@ -4,8 +4,10 @@
  * parameters that help.  Decides nothing.
  */
 
+#include <err.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <linux/pci_regs.h>
 
 #include "lsp2p.h"
@@ -322,27 +324,61 @@ static bool kernel_is_before(const struct machine *machine, unsigned int version
 	return kernel_version(machine) && kernel_version(machine) < version;
 }
 
+/* The value of the last "disable_acs_redir=", which is the one that counts, or "" */
+static const char *last_acs_ports(const struct machine *machine, size_t *length)
+{
+	static const char option[] = "disable_acs_redir=";
+	const char *at = machine->cmdline, *last = "";
+
+	while (at && (at = strstr(at, option))) {
+		at += strlen(option);
+		last = at;
+	}
+	*length = strcspn(last, " ,\"");
+	return last;
+}
+
+/* Is the port in @list, such as "0000:02:14.0;02:12.0"? */
+static bool has_port(const char *list, size_t length,
+		     const struct p2pdma_pci_address *port)
+{
+	const char *end = list + length;
+	char address[ADDRESS_SIZE];
+	const char *brief;
+	size_t size;
+
+	address_text(port, address);
+	brief = port->domain ? address : strchr(address, ':') + 1;
+	for (; list < end; list += size + 1) {
+		size = strcspn(list, "; ,\"");
+		if ((size == strlen(address) &&
+		     !strncasecmp(list, address, size)) ||
+		    (size == strlen(brief) && !strncasecmp(list, brief, size)))
+			return true;
+	}
+	return false;
+}
+
 /*
  * Ports that stop packets and could do otherwise, the client's first; with those
  * that the command line has already, since of two such options the last counts.
  */
-static bool acs_parameter(const struct route *route, char *text, size_t size)
+static char *acs_parameter(const struct route *route)
 {
-	const char *before = route->machine->cmdline ?
-		strstr(route->machine->cmdline, "disable_acs_redir=") : NULL;
-	unsigned int used, i, leg, ports = 0;
-	char address[ADDRESS_SIZE];
-	size_t length;
+	char address[ADDRESS_SIZE], *text = NULL;
+	unsigned int i, leg, ports = 0;
+	const char *before, *between;
+	size_t length, size;
+	FILE *file;
 
 	if (kernel_is_before(route->machine, KERNEL_VERSION(4, 20)))
-		return false;
-	used = snprintf(text, size, "pci=disable_acs_redir=");
-	if (before) {
-		before += strlen("disable_acs_redir=");
-		length = strcspn(before, " ,\"");
-		used += snprintf(text + used, used < size ? size - used : 0,
-				 "%.*s;", (int)length, before);
-	}
+		return NULL;
+	before = last_acs_ports(route->machine, &length);
+	between = length ? ";" : "";
+	file = open_memstream(&text, &size);
+	if (!file)
+		err(EXIT_UNKNOWN, NULL);
+	fprintf(file, "pci=disable_acs_redir=%.*s", (int)length, before);
 	for (leg = P2PDMA_LEG_CLIENT + 1; leg-- > P2PDMA_LEG_OWNER;) {
 		for (i = 0; i < route->port_count; i++) {
 			const struct p2pdma_query_port *port = &route->ports[i];
@@ -351,28 +387,43 @@ static bool acs_parameter(const struct route *route, char *text, size_t size)
 			    !(port->flags & P2PDMA_PORT_BLOCKING) ||
 			    port->flags & P2PDMA_PORT_HARD_WIRED)
 				continue;
-			used += snprintf(text + used,
-					 used < size ? size - used : 0, "%s%s",
-					 ports++ ? ";" : "",
-					 address_text(&port->at, address));
+			ports++;
+			if (has_port(before, length, &port->at))
+				continue;
+			fprintf(file, "%s%s", between,
+				address_text(&port->at, address));
+			between = ";";
 		}
 	}
-	return ports && used < size;
+	if (fclose(file))
+		err(EXIT_UNKNOWN, NULL);
+	if (!ports) {
+		free(text);
+		return NULL;
+	}
+	return text;
 }
 
-bool fix_parameter(const struct route *route, char *text, size_t size)
+static char *copy(const char *text)
+{
+	char *new = strdup(text);
+
+	if (!new)
+		err(EXIT_UNKNOWN, NULL);
+	return new;
+}
+
+char *fix_parameter(const struct route *route)
 {
 	switch (route->answer.fix) {
 	case P2PDMA_FIX_ACS:
-		return acs_parameter(route, text, size);
+		return acs_parameter(route);
 	case P2PDMA_FIX_MPS:
-		snprintf(text, size, "pci=pcie_bus_peer2peer");
-		return true;
+		return copy("pci=pcie_bus_peer2peer");
 	case P2PDMA_FIX_ATS:
-		snprintf(text, size, "pci=noats");
-		return true;
+		return copy("pci=noats");
 	default:
-		return false;
+		return NULL;
 	}
 }
 

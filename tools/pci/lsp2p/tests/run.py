@@ -356,6 +356,14 @@ def fix_suits_the_kernel():
     # What is there already must stay: of two such options the last counts.
     text = why_n1sdp(cmdline="pci=noaer,disable_acs_redir=0000:02:13.0 iommu=pt")[1]
     check('"pci=disable_acs_redir=0000:02:13.0;0000:02:14.0;0000:02:12.0"' in text, text)
+    fix = why_n1sdp(cmdline="pci=disable_acs_redir=0000:02:13.0 pci=disable_acs_redir=02:14.0,noaer")[2]["route"]["fix"]
+    check(fix == "pci=disable_acs_redir=02:14.0;0000:02:12.0", fix)
+    # However many there are
+    many = ";".join(f"0000:{bus:02x}:00.0" for bus in range(64, 128))
+    _, text, value = why_n1sdp(cmdline=f"pci=disable_acs_redir={many}")
+    check(value["route"]["fix"] == f"pci=disable_acs_redir={many};0000:02:14.0;0000:02:12.0", value["route"]["fix"])
+    check("No setting of ACS helps" not in text, text)
+    check("No setting of ACS helps" not in why_n1sdp(kernel="4.19.0")[1])
 
 
 @test
