@@ -232,8 +232,26 @@ void payload_words(const struct p2pdma_query_port *port, char *text, size_t size
 		snprintf(text, size, "MPS %u", port->payload);
 }
 
+/* Is Translation Blocking all that @port, which is blocking, stops packets by? */
+static bool blocks_translation(const struct p2pdma_query_port *port)
+{
+	if (!(port->flags & P2PDMA_PORT_ACS) || !(port->acs_ctrl & PCI_ACS_TB) ||
+	    port->flags & P2PDMA_PORT_HARD_WIRED)
+		return false;
+	switch (port->leg) {
+	case P2PDMA_LEG_SHARED:
+		return port->acs_ctrl & PCI_ACS_UF;
+	case P2PDMA_LEG_CLIENT:
+		return !(port->acs_ctrl & (PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_EC));
+	default:
+		return false;
+	}
+}
+
 const char *part_words(const struct p2pdma_query_port *port)
 {
+	if (port->flags & P2PDMA_PORT_BLOCKING && blocks_translation(port))
+		return "DECIDES: drops what the device's ATS sends";
 	if (port->flags & P2PDMA_PORT_BLOCKING &&
 	    port->leg == P2PDMA_LEG_SHARED)
 		return "DECIDES: doesn't pass on what ACS sends up";

@@ -612,6 +612,23 @@ def big_machine():
         check(re.search(r"^ 1 0000:03:00.0  -  S  S ", out, re.M), out[:400])
 
 
+@test
+def translation_blocking():
+    """A port that stops nothing but what the client's ATS sends, at the turn and above it"""
+    made = subprocess.run([HERE / "synthetic.py", "--groups", "2"], capture_output=True, text=True, check=True).stdout
+    for blocking, root, port in (("00:01.0", 0x1f, 0), ("02:02.0", 0x1d, 0x02)):
+        text = made
+        for at, register in (("05:00.0", "0f 00 01 00 00 00 00 80"), ("00:01.0", f"0d 00 01 00 1f 00 {root:02x} 00"),
+                             ("02:02.0", f"0d 00 01 00 1f 00 {port:02x} 00")):
+            text = re.sub(rf"(?ms)^({at} .*?^100:)(?: ..){{8}}", rf"\1 {register}", text, count=1)
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+            file.write(text)
+            file.flush()
+            out = answer("--from", file.name, "why", "03:00.0", "05:00.0")[1]
+        out = re.sub(r"\s+", " ", out)
+        check(re.search(rf"0000:{blocking} (?:(?!0000:).)*; DECIDES: drops what the device's ATS sends", out), out)
+
+
 # ---- Text
 
 @test
