@@ -135,11 +135,31 @@ static void print_missing(const struct route *route)
 	}
 }
 
+/* Does a reason stand against a route? */
+static bool is_against(unsigned int reason)
+{
+	switch (reason) {
+	case P2PDMA_REASON_SAME_DEVICE:
+	case P2PDMA_REASON_SWITCH:
+	case P2PDMA_REASON_CPU_ALLOWED:
+	case P2PDMA_REASON_HOST_BRIDGE_LISTED:
+	case P2PDMA_REASON_ADMIN_ALLOWED:
+	case P2PDMA_REASON_UNKNOWN:
+		return false;
+	default:
+		return true;
+	}
+}
+
 static void print_reasons(const struct route *route)
 {
-	unsigned int reasons[P2PDMA_REASON_MAX], count, i;
+	unsigned int reasons[P2PDMA_REASON_MAX], all, count = 0, i;
 
-	count = reasons_in_order(route, reasons);
+	all = reasons_in_order(route, reasons);
+	for (i = 0; i < all; i++) {
+		if (route_answer(route) == YES || is_against(reasons[i]))
+			reasons[count++] = reasons[i];
+	}
 	if (!count)
 		return;
 	if (route_answer(route) == UNKNOWN)

@@ -273,6 +273,7 @@ def aurora_heads_alone():
     check({"0000:19:04.0", "0000:19:08.0"} <= devices, devices)
     status, text = answer("--from", path("sx-aurora"), "why", "1b:00.0", "1a:00.0")
     check("no ACS" not in text and "lspci -vvv -xxxx" in text, text)
+    check("switch:" not in text and "unknown:" not in text, "what allows a route doesn't stand against it", text)
 
 
 @test
