@@ -201,8 +201,8 @@ static void print_route(const struct route *route)
 	       device_address(route->owner, owner),
 	       color_of(route_answer(route)));
 	printf("  label=\"%s to memory of %s: reads %s, writes %s; %s\"; fontcolor=\"%s\";\n",
-	       client, owner, answer_word(route->read),
-	       answer_word(route->write), reason_slug(route->answer.reason),
+	       client, owner, answer_word(route_reads(route)),
+	       answer_word(route_writes(route)), reason_slug(route->answer.reason),
 	       color_of(route_answer(route)));
 }
 

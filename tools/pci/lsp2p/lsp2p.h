@@ -80,6 +80,11 @@ unsigned int reasons_in_order(const struct route *route,
 /* A kernel parameter that helps on the machine's kernel, to be freed; or NULL */
 char *fix_parameter(const struct route *route);
 const char *fix_note(const struct route *route);
+/* Does the IOMMU block all DMA of the client? No packet gets anywhere then. */
+bool route_blocked(const struct route *route);
+/* What a route lets through, with that */
+enum answer route_reads(const struct route *route);
+enum answer route_writes(const struct route *route);
 enum answer route_answer(const struct route *route);	/* both directions */
 
 /* ---- out.c: text ---- */

@@ -26,6 +26,7 @@ struct note {
 	unsigned int reason;
 	unsigned long long reasons;
 	unsigned int missing;		/* kinds of missing facts, a bit each */
+	bool blocked;			/* by the IOMMU */
 	unsigned int pairs;
 	const struct device *owner, *client;	/* the first such pair */
 };
@@ -125,7 +126,8 @@ static char find_note(struct matrix *matrix, const struct route *route)
 		note = &matrix->notes[i];
 		if (note->reason == route->answer.reason &&
 		    note->reasons == route->answer.reasons &&
-		    note->missing == kinds)
+		    note->missing == kinds &&
+		    note->blocked == route_blocked(route))
 			break;
 	}
 	if (i == NOTES) {
@@ -139,6 +141,7 @@ static char find_note(struct matrix *matrix, const struct route *route)
 			.reason = route->answer.reason,
 			.reasons = route->answer.reasons,
 			.missing = kinds,
+			.blocked = route_blocked(route),
 			.owner = route->owner,
 			.client = route->client,
 		};
@@ -160,9 +163,9 @@ static struct cell judge(struct matrix *matrix, const struct route *route)
 			      'S' : 'H';
 		return cell;
 	}
-	if (route->write == YES)
+	if (route_writes(route) == YES)
 		cell.letter = 'w';
-	else if (route->read == YES)
+	else if (route_reads(route) == YES)
 		cell.letter = 'r';
 	else
 		cell.letter = cell.answer == NO ? '.' : '?';
@@ -301,8 +304,11 @@ static void print_notes(const struct matrix *matrix)
 		if (against == P2PDMA_REASON_MAX)
 			against = note->reason;
 		printf("%c ", i < 26 ? 'a' + i : 'A' + i - 26);
-		print_wrapped(2, 2, "%s: %s%s (%u %s; lsp2p why %s %s)", text,
+		print_wrapped(2, 2, "%s: %s%s (%u %s; lsp2p why %s %s)",
+			      note->blocked ? "iommu" : text,
 			      note->missing ? "facts are missing. " : "",
+			      note->blocked ?
+			      "The IOMMU blocks all DMA until a driver attaches." :
 			      reason_sentence(against), note->pairs,
 			      note->pairs == 1 ? "pair" : "pairs",
 			      device_address(note->owner, owner),

@@ -205,8 +205,8 @@ struct json_object *json_verdict(const struct route *route)
 
 	json_add(object, "memory", address(route->owner));
 	json_add(object, "client", address(route->client));
-	json_add(object, "read", text(answer_word(route->read)));
-	json_add(object, "write", text(answer_word(route->write)));
+	json_add(object, "read", text(answer_word(route_reads(route))));
+	json_add(object, "write", text(answer_word(route_writes(route))));
 	json_add(object, "route", text(route->answer.map_type < 3 ?
 				       ways[route->answer.map_type] : "none"));
 	array = json_array(object, "reasons");
@@ -258,7 +258,8 @@ struct json_object *json_route(const struct route *route)
 
 	json_add(object, "asked", truth(route->asked));
 	json_add(object, "assumed", truth(route->assumed));
-	json_add(object, "distance", route->read == YES || route->write == YES ?
+	json_add(object, "distance", route_reads(route) == YES ||
+		 route_writes(route) == YES ?
 		 number(route->answer.distance) : NULL);
 	json_add(object, "fix", parameter ? text(parameter) : NULL);
 	free(parameter);

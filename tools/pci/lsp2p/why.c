@@ -57,13 +57,13 @@ static void print_answer(const struct route *route)
 	if (route->owner == route->client && answer == YES) {
 		paint(GREEN, "Yes");
 		print_wrapped(3, 0, ": the memory is its own.");
-	} else if (route->read == YES || route->write == YES) {
+	} else if (route_reads(route) == YES || route_writes(route) == YES) {
 		paint(answer_color(answer), answer == YES ? "Yes" : "In part");
 		print_wrapped(answer == YES ? 3 : 7, 0,
 			      ": %s %s memory of %s%s.", client,
 			      answer == YES ? "reads and writes" :
-			      route->read == YES ? "reads, but can't write," :
-						   "writes, but can't read,",
+			      route_reads(route) == YES ? "reads, but can't write," :
+							  "writes, but can't read,",
 			      owner, way(route));
 	} else if (answer == NO) {
 		paint(RED, "No");
@@ -76,9 +76,10 @@ static void print_answer(const struct route *route)
 			      client, owner);
 	}
 	printf("  reads: ");
-	paint(answer_color(route->read), answer_word(route->read));
+	paint(answer_color(route_reads(route)), answer_word(route_reads(route)));
 	printf(", writes: ");
-	paint(answer_color(route->write), answer_word(route->write));
+	paint(answer_color(route_writes(route)),
+	      answer_word(route_writes(route)));
 	puts(route->asked ? "; says the running kernel" :
 			    "; says the kernel's code");
 }
@@ -227,6 +228,9 @@ static void print_fix(const struct route *route)
 		return;
 	/* First it must be known what is wrong. */
 	if (route_answer(route) == UNKNOWN)
+		return;
+	/* What to do first was said. */
+	if (route_blocked(route) && route->read != NO && route->write != NO)
 		return;
 
 	heading("Fix");
@@ -455,13 +459,17 @@ static void print_reverse(struct machine *machine, const struct route *route)
 	heading("The other way round");
 	item("%s reads memory of %s: %s, writes: %s",
 	     device_label(route->owner), device_label(route->client),
-	     answer_word(reverse.read), answer_word(reverse.write));
+	     answer_word(route_reads(&reverse)),
+	     answer_word(route_writes(&reverse)));
 	route_free(&reverse);
 }
 
 static void print_text(struct machine *machine, const struct route *route)
 {
 	print_answer(route);
+	if (route_blocked(route))
+		item("The IOMMU blocks all DMA of %s until a driver attaches: bind one to it, and ask again.",
+		     device_label(route->client));
 	print_missing(route);
 	print_reasons(route);
 	print_fix(route);

@@ -19,9 +19,25 @@ const char *answer_word(enum answer answer)
 	return answer == YES ? "yes" : answer == NO ? "no" : "unknown";
 }
 
+bool route_blocked(const struct route *route)
+{
+	return route->client->iommu == IOMMU_BLOCKED &&
+	       route->client != route->owner;
+}
+
+enum answer route_reads(const struct route *route)
+{
+	return route_blocked(route) ? NO : route->read;
+}
+
+enum answer route_writes(const struct route *route)
+{
+	return route_blocked(route) ? NO : route->write;
+}
+
 enum answer route_answer(const struct route *route)
 {
-	if (route->read == NO || route->write == NO)
+	if (route_reads(route) == NO || route_writes(route) == NO)
 		return NO;
 	if (route->read == UNKNOWN || route->write == UNKNOWN)
 		return UNKNOWN;

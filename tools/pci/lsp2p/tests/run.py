@@ -529,6 +529,22 @@ def iommu_groups():
 
 
 @test
+def blocked_by_the_iommu():
+    """Below one switch, but no packet leaves the device"""
+    def block(_, devices):
+        devices["0000:08:00.0"].update(iommu="blocked")
+
+    with without_redirection() as file:
+        status, text, value = changed(file.name, block, "why", "06:00.0", "08:00.0")
+        check(status == 1 and value["route"]["read"] == value["route"]["write"] == "no", text)
+        check(text.startswith("No") and "blocks all DMA of 0000:08:00.0 until a driver attaches" in text, text)
+        check("Packets turn around below a bridge" not in text, text)
+        _, text, value = changed(file.name, block, "-m", "06:00.0", "08:00.0")
+        check("blocks all DMA until a driver attaches" in text, text)
+        check(value["routes"][1]["read"] == "no", value["routes"])
+
+
+@test
 def dma_mask():
     """A BAR above 4 GiB, and a client that reaches no more than that"""
     for bits, beyond in ((32, 1 << 4), (64, 0)):
