@@ -30,7 +30,7 @@ static __printf(1, 2) void item(const char *format, ...)
 		err(EXIT_UNKNOWN, NULL);
 	va_end(args);
 	printf("%*s", INDENT, "");
-	print_wrapped(INDENT, INDENT + 2, "%s", text);
+	print_wrapped(INDENT, INDENT + 2, "%s", printable(text));
 	free(text);
 }
 
@@ -238,8 +238,7 @@ static void print_fix(const struct route *route)
 		item("This kernel has no P2PDMA (CONFIG_PCI_P2PDMA): what follows is for one that has.");
 	parameter = fix_parameter(route);
 	if (parameter) {
-		item("On the kernel command line, in quotes: \"%s\"",
-		     printable(parameter));
+		item("On the kernel command line, in quotes: \"%s\"", parameter);
 		free(parameter);
 		if (fix_note(route))
 			item("%s", fix_note(route));

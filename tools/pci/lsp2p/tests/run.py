@@ -573,7 +573,8 @@ def registered_memory():
 @test
 def control_characters():
     """Names in a file can't write to the terminal as they like."""
-    def name(_, devices):
+    def name(dump, devices):
+        dump.update(cmdline="pci=disable_acs_redir=\x1b[2J")
         devices["0000:06:00.0"].update(nodes=["evil\x1b[2J\nname"], name="very\x1b]0;evil\x07", registered=True,
                                        driver="evil\x1b[2J\x9b2J")
 
