@@ -301,13 +301,23 @@ static void print_port(const struct route *route,
 		      "; a register isn't known" : "");
 }
 
+/* Of an orphan what is above isn't known. */
+static const struct device *top_of(const struct device *device)
+{
+	while (device->physfn || device->parent)
+		device = device->physfn ?: device->parent;
+	return device;
+}
+
 static void print_host(const struct route *route, unsigned int leg)
 {
 	const struct p2pdma_query_leg *facts = &route->answer.legs[leg];
+	const struct device *end = leg == P2PDMA_LEG_OWNER ? route->owner :
+							     route->client;
 
 	if (!(route->answer.facts & P2PDMA_FACT_ROOT))
 		return;
-	if (!facts->host_vendor) {
+	if (!facts->host_vendor || top_of(end)->orphan) {
 		item("root complex: its host bridge isn't known");
 		return;
 	}
