@@ -197,7 +197,8 @@ static void print_vouch(const struct route *route)
 	const struct p2pdma_query_leg *legs = route->answer.legs;
 	char bridges[48] = "";
 
-	if (route->machine->core != CORE_OURS) {
+	if (route->machine->core == CORE_NONE ||
+	    route->machine->core == CORE_STOCK) {
 		item("If you know that the root complex forwards: this kernel has no parameter to say so; its list is built in.");
 		return;
 	}
@@ -215,8 +216,9 @@ static void print_vouch(const struct route *route)
 			 sizeof(bridges) - strlen(bridges), ",%04x:%04x",
 			 legs[P2PDMA_LEG_OWNER].host_vendor,
 			 legs[P2PDMA_LEG_OWNER].host_device);
-	item("Only if you know that the root complex forwards: pci_p2pdma.host_bridge=%s. If it doesn't, data is corrupted in silence; see lsp2p verify.",
-	     bridges);
+	item("Only if you know that the root complex forwards: pci_p2pdma.host_bridge=%s%s. If it doesn't, data is corrupted in silence; see lsp2p verify.",
+	     bridges, route->machine->core == CORE_OURS ? "" :
+	     ", if that kernel has it");
 }
 
 static void print_fix(const struct route *route)

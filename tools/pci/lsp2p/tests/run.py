@@ -386,6 +386,8 @@ def vouching_for_a_host_bridge():
     check(status == 0 and value["route"]["reasons"] == ["admin-allowed"], status, value["route"]["reasons"])
     text = changed("x58-nf200", lambda dump, _: dump.update(core="stock"), "why", *pair.split())[1]
     check("this kernel has no parameter to say so" in text, text)
+    text = changed("x58-nf200", lambda dump, _: None, "why", *pair.split())[1]
+    check(f"pci_p2pdma.host_bridge={bridge[1]}, if that kernel has it" in text, text)
 
 
 @test
