@@ -415,6 +415,12 @@ static void print_limits(const struct route *route)
 	    route->machine->encrypted == UNKNOWN)
 		item("assumed, as it isn't in %s: memory isn't encrypted, and the kernel doesn't force bounce buffers (swiotlb=force)",
 		     route->machine->source);
+	if (client->untrusted == UNKNOWN)
+		item("assumed, as it isn't in %s: %s isn't behind an external port",
+		     route->machine->source, device_label(client));
+	if (route->answer.facts & P2PDMA_FACT_ROOT &&
+	    client->iommu != IOMMU_DMA && client->iommu != IOMMU_DMA_FQ)
+		item("assumed: firmware gives no dma-ranges, so that DMA addresses are CPU addresses");
 	if (!route->machine->admitted)
 		item("assumed, as it isn't in %s: the administrator vouches for no host bridge (pci_p2pdma.host_bridge=)",
 		     route->machine->source);

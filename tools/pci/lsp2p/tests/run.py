@@ -547,6 +547,33 @@ def blocked_by_the_iommu():
 
 
 @test
+def assumptions():
+    """What isn't known and is taken for granted is said."""
+    external, ranges = "0000:08:00.0 isn't behind an external port", "firmware gives no dma-ranges"
+    text = changed("n1sdp", lambda _, devices: None, "why", "06:00.0", "08:00.0")[1]
+    check(external in text and ranges in text, text)
+    text = changed("n1sdp", lambda _, devices: devices["0000:08:00.0"].update(untrusted=False),
+                   "why", "06:00.0", "08:00.0")[1]
+    check(external not in text, text)
+
+
+@test
+def switch_as_host_bridge():
+    """The topmost device that a file has isn't a host bridge if the bridge above it is missing."""
+    def lose_root_port(dump, devices):
+        dump["devices"].remove(devices["0000:00:00.0"])
+        dump["host_bridges"] = [{"at": "0000:01"}]
+        for device in dump["devices"]:
+            device["host_bridge"] = "0000:01"
+            if device.get("parent") == "0000:00:00.0":
+                del device["parent"]
+                device["orphan"] = True
+
+    text = changed("n1sdp", lose_root_port, "why", "06:00.0", "08:00.0")[1]
+    check("root complex: its host bridge isn't known" in text and "host bridge 10b5" not in text, text)
+
+
+@test
 def dma_mask():
     """A BAR above 4 GiB, and a client that reaches no more than that"""
     for bits, beyond in ((32, 1 << 4), (64, 0)):
