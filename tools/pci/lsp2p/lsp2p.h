@@ -80,6 +80,8 @@ unsigned int reasons_in_order(const struct route *route,
 /* A kernel parameter that helps on the machine's kernel, to be freed; or NULL */
 char *fix_parameter(const struct route *route);
 const char *fix_note(const struct route *route);
+/* Is the machine's core the one that route_stock() answers for? */
+bool has_stock_rules(const struct machine *machine);
 /* Does the IOMMU block all DMA of the client? No packet gets anywhere then. */
 bool route_blocked(const struct route *route);
 /* What a route lets through, with that */

@@ -48,11 +48,26 @@ static const char *way(const struct route *route)
 	}
 }
 
+/* Whose answer it is */
+static const char *speaker(const struct route *route)
+{
+	static const char * const speakers[] = {
+		[CORE_UNKNOWN] = "by lsp2p's code",
+		[CORE_NONE] = "by lsp2p's code: this kernel has no P2PDMA core",
+		[CORE_STOCK] = "by lsp2p's code: this kernel has another core",
+		[CORE_OURS] = "says the kernel's code",
+	};
+
+	return route->asked ? "says the running kernel" :
+			      speakers[route->machine->core];
+}
+
 static void print_answer(const struct route *route)
 {
 	enum answer answer = route_answer(route);
 	const char *owner = device_label(route->owner);
 	const char *client = device_label(route->client);
+	unsigned int at;
 
 	if (route->owner == route->client && answer == YES) {
 		paint(GREEN, "Yes");
@@ -80,8 +95,10 @@ static void print_answer(const struct route *route)
 	printf(", writes: ");
 	paint(answer_color(route_writes(route)),
 	      answer_word(route_writes(route)));
-	puts(route->asked ? "; says the running kernel" :
-			    "; says the kernel's code");
+	at = INDENT + strlen("reads: , writes: ") +
+	     strlen(answer_word(route_reads(route))) +
+	     strlen(answer_word(route_writes(route)));
+	print_wrapped(at, INDENT + 2, "; %s", speaker(route));
 }
 
 /* "0000:03:00.0, 0000:04:00.0: " of all devices that @missing is said of */
@@ -448,9 +465,11 @@ static void print_stock(const struct route *route)
 	route_stock(route->machine, route->owner, route->client, route, &stock);
 	if (route->machine->core == CORE_UNKNOWN && !*stock.why)
 		return;
-	heading(route->machine->core == CORE_STOCK ?
+	heading(has_stock_rules(route->machine) ?
 		"This kernel's own P2PDMA core" :
-		"A kernel with the stock P2PDMA core");
+		route->machine->core == CORE_STOCK ?
+		"The P2PDMA core of Linux 6.12 (this kernel's may differ)" :
+		"The P2PDMA core of Linux 6.12");
 	if (stock.known != YES)
 		item("can't be foretold from what is known");
 	else if (stock.map_type == P2PDMA_ROUTE_NONE)

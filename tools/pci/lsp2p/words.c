@@ -393,6 +393,12 @@ static bool has_port(const char *list, size_t length,
 	return false;
 }
 
+bool has_stock_rules(const struct machine *machine)
+{
+	return machine->core == CORE_STOCK &&
+	       kernel_version(machine) == KERNEL_VERSION(6, 12);
+}
+
 /*
  * Ports that stop packets and could do otherwise, the client's first; with those
  * that the command line has already, since of two such options the last counts.

@@ -370,7 +370,13 @@ def fix_suits_the_kernel():
 @test
 def cores():
     check("This kernel has no P2PDMA core" in why_n1sdp(core="none")[1])
-    check("This kernel's own P2PDMA core refuses" in why_n1sdp(core="stock")[1])
+    check("this kernel has no P2PDMA core" in why_n1sdp(core="none")[1].split("Why")[0])
+    text = why_n1sdp(core="stock", kernel="6.12.1")[1]
+    check("this kernel has another core" in text and "This kernel's own P2PDMA core refuses" in text, text)
+    for kernel in ("6.6.1", "6.18.0"):
+        text = why_n1sdp(core="stock", kernel=kernel)[1]
+        check("The P2PDMA core of Linux 6.12 (this kernel's may differ) refuses" in text, text)
+    check("says the kernel's code" in why_n1sdp(core="ours")[1])
     check("own P2PDMA core" not in why_n1sdp(core="ours")[1])
 
 
