@@ -28,6 +28,7 @@ struct reader {
 	struct device *device;
 	unsigned long head;		/* its first line */
 	bool words;			/* there is text besides the first line */
+	bool whole;			/* all of which is there */
 	bool bridge;			/* which tells of the buses of a bridge */
 	enum answer caps;		/* NO: not all can be read */
 	bool extended;			/* there are capabilities beyond 256 */
@@ -58,11 +59,14 @@ static void say(struct reader *reader, unsigned int at, unsigned int count,
 	}
 }
 
-/* Bits of a register by their names, "SrcValid+ TransBlk- ..." */
+/*
+ * Bits of a register by their names, "SrcValid+ TransBlk- ..."; in a line that is
+ * cut off some are missing, and the register isn't known.
+ */
 static void say_flags(struct reader *reader, unsigned int at, const char *line,
 		      const char *const *names, unsigned int count)
 {
-	uint32_t value = 0, mask = 0;
+	uint32_t value = 0;
 	const char *found;
 	unsigned int i;
 
@@ -71,11 +75,10 @@ static void say_flags(struct reader *reader, unsigned int at, const char *line,
 		found = found ? found + strlen(names[i]) : "";
 		if (*found == '+')
 			value |= 1 << i;
-		if (*found == '+' || *found == '-')
-			mask |= 1 << i;
+		else if (*found != '-')
+			return;
 	}
-	if (mask)
-		say(reader, at, 2, value, mask);
+	say(reader, at, 2, value, (1 << count) - 1);
 }
 
 /* The code of a payload of 128 bytes << code */
@@ -607,6 +610,7 @@ static bool start_device(struct reader *reader, uint32_t domain, uint8_t bus,
 		return text_bad(&reader->text, "too many devices; is this one machine?");
 	reader->head = reader->text.number;
 	reader->words = false;
+	reader->whole = false;
 	reader->bridge = false;
 	reader->caps = UNKNOWN;
 	reader->extended = false;
@@ -737,7 +741,8 @@ static bool end_device(struct reader *reader)
 		device->caps_known = YES;
 	if (reader->extended && reader->rows <= PCI_CFG_SPACE_SIZE) {
 		device->has_extended = YES;
-		device->extended_known = YES;
+		if (reader->caps != NO)
+			device->extended_known = YES;
 	}
 	return true;
 }
@@ -748,6 +753,8 @@ static bool read_line(struct reader *reader)
 	uint8_t bus, devfn;
 	uint32_t at;
 
+	if (reader->text.gap)
+		reader->whole = true;
 	if (*line == '#') {
 		if (strstr(line, "ows of zeros"))
 			reader->zeros_dropped = true;
@@ -760,14 +767,17 @@ static bool read_line(struct reader *reader)
 	if (text_after(line, "pcilib: ") || text_after(line, "lspci: ") ||
 	    !reader->device)
 		return true;
-	if (is_row(line, &at, &rest))
+	if (is_row(line, &at, &rest)) {
+		reader->whole = true;
 		return read_row(reader, at, rest);
+	}
 	at = text_indent(line, &rest);
 	if (!at)
 		return text_bad(&reader->text,
 					"neither text of lspci nor a row of hex: '%.40s'; take the line out, or the dump again",
 				line);
 	reader->words = true;
+	reader->whole = false;
 	if (at <= 8)
 		return read_outer(reader, rest);
 	read_inner(reader, rest);
@@ -789,6 +799,9 @@ struct machine *machine_from_lspci(const char *text, const char *name,
 		if (!read_line(reader))
 			goto bad;
 	}
+	/* An empty line or hex ends the text of a function. */
+	if (!reader->whole && !reader->text.gap)
+		reader->caps = NO;
 	if (!end_device(reader))
 		goto bad;
 	if (!machine->device_count) {

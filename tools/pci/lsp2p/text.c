@@ -28,6 +28,7 @@ bool text_line(struct text *text)
 	const char *end;
 	size_t length;
 
+	text->gap = false;
 	while (*text->next) {
 		end = strchr(text->next, '\n') ?: strchr(text->next, '\0');
 		length = end - text->next;
@@ -41,6 +42,8 @@ bool text_line(struct text *text)
 		text->line[length] = '\0';
 		if (length)
 			return true;
+		/* Spaces without an end may be the rest of a line. */
+		text->gap = *end;
 	}
 	return false;
 }

@@ -19,6 +19,7 @@ struct text {
 	const char *name;	/* of the file */
 	unsigned long number;	/* of the line */
 	char line[TEXT_LINE];	/* without its end, and without spaces there */
+	bool gap;		/* an empty line is before it, or before the end */
 	char *error;
 	size_t size;
 };

@@ -740,6 +740,44 @@ static void test_processors(struct test *test)
 #define REALPATH \
 	"[{\"realpath\": \"/sys/devices/pci0000:00/0000:00:01.0\""
 
+#define CUT_PORT	"00:01.0 PCI bridge: A bridge\n"				\
+		"\tCapabilities: [40] Express (v2) Root Port (Slot+), MSI 00\n"	\
+		"\tCapabilities: [148 v1] Access Control Services\n"		\
+		"\t\tACSCtl:\tSrcValid+ TransBlk- "
+#define CUT_FLAGS	"ReqRedir+ CmpltRedir+ UpstreamFwd+ EgressCtrl- DirectTrans-\n"
+
+/* What may be cut off isn't known to be absent. */
+static void test_cut(struct test *test)
+{
+	static const struct {
+		const char *text;
+		enum answer whole;	/* are the lists of capabilities? */
+		unsigned int ctrl;
+	} cases[] = {
+		{ CUT_PORT CUT_FLAGS "\n", YES, 0x1d },
+		{ CUT_PORT CUT_FLAGS "\r\n# end\n", YES, 0x1d },
+		{ CUT_PORT CUT_FLAGS "00:02.0 Host bridge: Another\n", YES, 0x1d },
+		{ CUT_PORT CUT_FLAGS ROW0, YES, 0x1d },
+		{ CUT_PORT CUT_FLAGS, NO, 0x1d },
+		{ CUT_PORT CUT_FLAGS "\t", NO, 0x1d },
+		{ CUT_PORT "ReqRedir+ Cmplt\n\n", YES, 0x10000 },
+		{ CUT_PORT, NO, 0x10000 },
+	};
+	struct machine *machine;
+	struct device *port;
+	size_t i;
+
+	for (i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		machine = from_text(test, cases[i].text);
+		port = find(test, machine, 0, 0, 1, 0);
+		expect(test, port && port->caps_known == cases[i].whole &&
+		       port->extended_known == cases[i].whole &&
+		       port->has_extended == YES && port->acs_cap == 0x148 &&
+		       acs_ctrl(port) == cases[i].ctrl, "text %zu", i);
+		machine_free(machine);
+	}
+}
+
 static void test_refused(struct test *test)
 {
 	static char text[1 << 17];
@@ -1098,6 +1136,7 @@ int main(int argc, char **argv)
 	run(&test, "missing rows are unknown", test_missing_rows);
 	run(&test, "lists of capabilities", test_lists);
 	run(&test, "text without hex", test_text);
+	run(&test, "text that is cut off", test_cut);
 	run(&test, "processors", test_processors);
 	run(&test, "files that are refused", test_refused);
 	run(&test, "files that aren't refused", test_tolerated);
