@@ -24,6 +24,9 @@
 /* Far more than 16384 devices need; each value takes 100 bytes of memory. */
 #define MAX_VALUES	1000000
 
+/* That Resizable BAR can offer, from 1 MiB on */
+#define REBAR_SIZES	44
+
 static const char *const iommus[] = {
 	[IOMMU_NONE] = "none",
 	[IOMMU_IDENTITY] = "identity",
@@ -556,7 +559,10 @@ static bool read_bar(struct json_reader *reader, json_object *from,
 	       get_hex(reader, from, "end", &bar->end) &&
 	       get_hex(reader, from, "sizes", &bar->sizes) &&
 	       (bar->end >= bar->start ||
-		json_bad(reader, "BAR %d ends before it starts", (int)index));
+		json_bad(reader, "BAR %d ends before it starts", (int)index)) &&
+	       (!(bar->sizes >> REBAR_SIZES) ||
+		json_bad(reader, "BAR %d offers sizes that no BAR has",
+			 (int)index));
 }
 
 static bool read_bars(struct json_reader *reader, json_object *from,

@@ -823,6 +823,8 @@ static void test_refused(struct test *test)
 	       "devices[0] (0000:00:00.0): 'config'");
 	refuse(test, DEVICE "\"config\": {\"fff\": \"0000\"}}]}",
 	       "something else than bytes");
+	refuse(test, DEVICE "\"bars\": [{\"index\": 1, \"sizes\": \"100000000000\"}]}]}",
+	       "BAR 1 offers sizes that no BAR has");
 	refuse(test, DEVICE "\"parent\": \"0000:01:00.0\"}]}",
 	       "a device that isn't there");
 	refuse(test, DEVICE "\"parent\": \"0000:00:00.0\", \"host_bridge\": \"0000:00\"}]}",
