@@ -786,12 +786,24 @@ static bool is_too_much(const char *text)
 	return false;
 }
 
+/* What is wrong at @at in @text; gives NULL */
+static json_object *bad_at(struct json_reader *reader, const char *text,
+			   const char *at, const char *what)
+{
+	unsigned int line = 1;
+
+	for (; text < at && *text; text++)
+		line += *text == '\n';
+	snprintf(reader->error, reader->size, "%s:%u: %s", reader->name, line,
+		 what);
+	return NULL;
+}
+
 static json_object *parse(struct json_reader *reader, const char *text)
 {
 	json_tokener *tokener;
 	json_object *found;
-	size_t end, i;
-	unsigned int line = 1;
+	const char *end;
 
 	if (is_too_much(text)) {
 		json_bad(reader, "it has more values than any machine");
@@ -803,16 +815,19 @@ static json_object *parse(struct json_reader *reader, const char *text)
 		return NULL;
 	}
 	found = json_tokener_parse_ex(tokener, text, strlen(text) + 1);
-	if (!found) {
-		end = json_tokener_get_parse_end(tokener);
-		for (i = 0; i < end && text[i]; i++)
-			line += text[i] == '\n';
-		snprintf(reader->error, reader->size, "%s:%u: %s",
-			 reader->name, line,
-			 json_tokener_error_desc(json_tokener_get_error(tokener)));
-	}
+	end = text + json_tokener_get_parse_end(tokener);
+	if (!found)
+		bad_at(reader, text, end,
+		       json_tokener_error_desc(json_tokener_get_error(tokener)));
 	json_tokener_free(tokener);
-	return found;
+	if (!found)
+		return NULL;
+	end += strspn(end, " \t\r\n");
+	if (!*end)
+		return found;
+	json_object_put(found);
+	return bad_at(reader, text, end,
+		      "something follows the dump; one file is one machine");
 }
 
 struct machine *machine_from_json(const char *text, const char *name,

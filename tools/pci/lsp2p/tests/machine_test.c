@@ -812,6 +812,8 @@ static void test_refused(struct test *test)
 	       "0000:01:00.1 is below another bridge than 00.0 on the same bus");
 	refuse(test, "{", "dump:1: ");
 	refuse(test, "{\n\n\"a\" 1}", "dump:3: ");
+	refuse(test, "{}\n{}\n", "dump:2: something follows the dump");
+	refuse(test, "[]\n\n garbage", "dump:3: something follows the dump");
 	refuse(test, "{}", "neither a dump by");
 	refuse(test, "[]", "no devices");
 	refuse(test, "[1]", "item 0: it has to be an object");
