@@ -601,6 +601,7 @@ static bool read_nodes(struct json_reader *reader, json_object *from,
 		device->nodes[i] = strdup(json_object_get_string(node));
 		if (!device->nodes[i])
 			return json_bad(reader, "no memory");
+		printable(device->nodes[i]);
 	}
 	return true;
 }

@@ -5,7 +5,6 @@
  * What the formats mean is the matter of lspci.c, tree.c and dump.c.  A file is
  * read whole, at most 64 MiB of it, which no machine's dump comes near.
  */
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -144,15 +143,6 @@ static struct machine *from_text(const char *data, const char *name,
 	return NULL;
 }
 
-/* What is quoted from a file mustn't end the line, or control the terminal. */
-static void make_printable(char *error)
-{
-	for (; *error; error++) {
-		if (iscntrl((unsigned char)*error))
-			*error = '?';
-	}
-}
-
 struct machine *machine_from_file(const char *path, char *error, size_t size)
 {
 	const char *wrong = "no memory", *text, *first, *name;
@@ -183,7 +173,8 @@ struct machine *machine_from_file(const char *path, char *error, size_t size)
 		machine = from_text(text, name, error, size);
 	}
 	free(data);
+	/* What is quoted from a file mustn't end the line, or control the terminal. */
 	if (!machine)
-		make_printable(error);
+		printable(error);
 	return machine;
 }

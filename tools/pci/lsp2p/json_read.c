@@ -4,13 +4,13 @@
  *
  * What keys mean is dump.c's and rdma.c's matter.
  */
-#include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "json_read.h"
+#include "text.h"
 
 bool json_bad(struct json_reader *reader, const char *format, ...)
 {
@@ -97,7 +97,6 @@ bool json_get_string(struct json_reader *reader, json_object *from,
 		     const char *key, char **value)
 {
 	const char *text = NULL;
-	char *copy;
 
 	if (!json_get_text(reader, from, key, &text))
 		return false;
@@ -106,10 +105,6 @@ bool json_get_string(struct json_reader *reader, json_object *from,
 	*value = strdup(text);
 	if (!*value)
 		return json_bad(reader, "no memory");
-	/* It goes to a terminal. */
-	for (copy = *value; *copy; copy++) {
-		if (iscntrl((unsigned char)*copy))
-			*copy = '?';
-	}
+	printable(*value);
 	return true;
 }

@@ -33,7 +33,7 @@ bool json_get_answer(struct json_reader *reader, json_object *from,
 /* Belongs to @from */
 bool json_get_text(struct json_reader *reader, json_object *from,
 		   const char *key, const char **value);
-/* A copy, in which control characters are replaced */
+/* A copy that is printable() */
 bool json_get_string(struct json_reader *reader, json_object *from,
 		     const char *key, char **value);
 /* An array or an object; NULL if it is absent */

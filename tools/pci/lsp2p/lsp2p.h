@@ -14,6 +14,7 @@
 #include "commands.h"
 #include "machine.h"
 #include "route.h"
+#include "text.h"
 
 #define __printf(format, first) \
 	__attribute__((__format__(__printf__, format, first)))
@@ -98,8 +99,6 @@ void paint(enum color color, const char *text);
 /* Text in lines of options.width; the first starts at column @at, others at @indent */
 __printf(3, 4)
 void print_wrapped(unsigned int at, unsigned int indent, const char *format, ...);
-/* Text of a dump or a device without control characters; in place */
-char *printable(char *text);
 /* "64M"; @text has 16 bytes, and is returned */
 char *size_text(uint64_t size, char *text);
 

@@ -5,7 +5,6 @@
  */
 
 #include <assert.h>
-#include <ctype.h>
 #include <err.h>
 #include <stdlib.h>
 #include <string.h>
@@ -57,17 +56,6 @@ void print_wrapped(unsigned int at, unsigned int indent, const char *format, ...
 	}
 	putchar('\n');
 	free(text);
-}
-
-char *printable(char *text)
-{
-	char *c;
-
-	for (c = text; *c; c++) {
-		if (!isprint((unsigned char)*c))
-			*c = '?';
-	}
-	return text;
 }
 
 char *size_text(uint64_t size, char *text)

@@ -2,8 +2,8 @@
 /*
  * Text files, line by line.
  *
- * Knows lines, white space, hex digits and PCI addresses; what lines mean is
- * lspci.c's and tree.c's matter.
+ * Knows lines, white space, hex digits, PCI addresses and what can be printed; what
+ * lines mean is lspci.c's and tree.c's matter.
  */
 #include <ctype.h>
 #include <stdarg.h>
@@ -112,6 +112,17 @@ const char *text_address(const char *from, uint32_t *domain, uint8_t *bus,
 	*bus = parts[0];
 	*devfn = parts[1] << 3 | parts[2];
 	return at;
+}
+
+char *printable(char *text)
+{
+	char *c;
+
+	for (c = text; *c; c++) {
+		if (!isprint((unsigned char)*c))
+			*c = '?';
+	}
+	return text;
 }
 
 const char *text_after(const char *line, const char *prefix)

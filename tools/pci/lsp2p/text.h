@@ -40,5 +40,10 @@ const char *text_address(const char *from, uint32_t *domain, uint8_t *bus,
 const char *text_hex(const char *from, unsigned int digits, uint32_t *value);
 /* What follows @prefix in @line, or NULL */
 const char *text_after(const char *line, const char *prefix);
+/*
+ * What is somebody else's text goes to a terminal: in place, all but printable
+ * ASCII is replaced, since control characters have two bytes in UTF-8, too.
+ */
+char *printable(char *text);
 
 #endif

@@ -778,6 +778,22 @@ static void test_cut(struct test *test)
 	}
 }
 
+/* Control characters of a dump, of one byte and of two, don't get to a terminal. */
+static void test_printable(struct test *test)
+{
+	struct machine *machine = from_text(test,
+		DEVICE "\"host_bridge\": \"0000:00\", \"driver\": \"a\\u001b[1m\\u009b1m\", \"nodes\": [\"b\\n\\u0085\"]}]}");
+	struct device *device = find(test, machine, 0, 0, 0, 0);
+
+	if (device) {
+		EXPECT(test, !strcmp(device->driver, "a?[1m??1m"));
+		EXPECT(test, !strcmp(device->nodes[0], "b???"));
+	}
+	machine_free(machine);
+	refuse(test, "{\"lsp2p_dump\": 1, \"core\": \"\\u009b1m\"}",
+	       "'core' can't be '??1m'");
+}
+
 static void test_refused(struct test *test)
 {
 	static char text[1 << 17];
@@ -1142,6 +1158,7 @@ int main(int argc, char **argv)
 	run(&test, "text without hex", test_text);
 	run(&test, "text that is cut off", test_cut);
 	run(&test, "processors", test_processors);
+	run(&test, "files with control characters", test_printable);
 	run(&test, "files that are refused", test_refused);
 	run(&test, "files that aren't refused", test_tolerated);
 	run(&test, "rdma_topo", test_rdma);
