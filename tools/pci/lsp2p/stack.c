@@ -200,9 +200,13 @@ bool parse_address(const char *text, uint32_t *domain, uint8_t *bus,
 /* Of a block device: its folder in sysfs, without symbolic links, or NULL */
 static char *block_folder(const char *name)
 {
-	char *path = sysfs_path("class/block/%s", name);
-	char *folder = realpath(path, NULL);
+	char *path, *folder;
 
+	/* These lead to folders that aren't a block device's. */
+	if (!*name || *name == '.' || strchr(name, '/'))
+		return NULL;
+	path = sysfs_path("class/block/%s", name);
+	folder = realpath(path, NULL);
 	free(path);
 	return folder;
 }
@@ -750,8 +754,13 @@ struct layer *stack_of_block(const struct machine *machine, const char *name)
 
 struct layer *stack_of_path(const struct machine *machine, const char *path)
 {
-	struct layer *layer = path_layer(machine, path, 0);
+	struct layer *layer;
 
+	if (!*path) {
+		fail("the name of the file is empty");
+		return NULL;
+	}
+	layer = path_layer(machine, path, 0);
 	/* A bare name may also be that of a block device */
 	if (!layer && !strchr(path, '/'))
 		return stack_of_block(machine, path);

@@ -876,6 +876,18 @@ def errors_in_names():
 
 
 @test
+def errors_in_names_of_disks():
+    devices = sorted(path.name for path in pathlib.Path("/sys/bus/pci/devices").glob("*"))
+    if not devices:
+        raise Skip("this machine has no PCI devices")
+    refused(r"the name of the file is empty", "file", "")
+    refused(r"elephant: no such block device", "file", "elephant")
+    refused(r"name of a device is empty", "verify", devices[0], "")
+    for name in (".", "..", "../block", "../../devices"):
+        refused(r"no such device|is no device", "verify", devices[0], name)
+
+
+@test
 def errors_in_options():
     refused(r"paint: no such command; see lsp2p --help", "paint")
     refused(r"--paint: no such option", "--paint")
