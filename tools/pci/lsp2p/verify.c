@@ -122,22 +122,41 @@ static char *find_disk(const struct machine *machine, const char *text)
 	return name;
 }
 
+/* Appends the names of PCI functions to @names, each once; returns how many */
+static unsigned int name_functions(const struct layer *layer, char *names,
+				   size_t size)
+{
+	unsigned int count = 0;
+	size_t used;
+
+	for (; layer; layer = layer->next) {
+		if (layer->kind == LAYER_PCI && !strstr(names, layer->name)) {
+			used = strlen(names);
+			snprintf(names + used, size - used, "%s%s",
+				 used ? " " : "", layer->name);
+			count++;
+		}
+		count += name_functions(layer->below, names, size);
+	}
+	return count;
+}
+
 /* The one PCI function below a disk, or NULL */
 static const struct device *find_client(const struct machine *machine,
 					const char *disk,
 					const struct layer *stack)
 {
-	const struct layer *function = stack_find(stack, LAYER_PCI);
-	uint32_t domain;
-	uint8_t bus, devfn;
+	char names[512] = "";
+	unsigned int count = name_functions(stack, names, sizeof(names));
 
-	if (!function) {
+	if (count == 1)
+		return device_named(machine, names);
+	if (count)
+		fail("%s: data may take any of %u PCI functions, %s; name a disk that has one",
+		     disk, count, names);
+	else
 		fail("%s: there is no PCI function below it", disk);
-		return NULL;
-	}
-	if (!parse_address(function->name, &domain, &bus, &devfn))
-		return NULL;
-	return device_named(machine, function->name);
+	return NULL;
 }
 
 /* How many pages of the buffer are in a BAR of the owner, and in which one */

@@ -852,8 +852,8 @@ def monitor():
 
 # ---- What is wrong is said in one line
 
-def refused(pattern, *arguments):
-    status, out, err = run(*arguments)
+def refused(pattern, *arguments, env=None):
+    status, out, err = run(*arguments, env=env)
     check(status == 2, arguments, "gave", status)
     check(not out, arguments, "printed", out)
     check(re.fullmatch(r"lsp2p: [^\n]+\n", err), arguments, "said", repr(err))
@@ -885,6 +885,31 @@ def errors_in_names_of_disks():
     refused(r"name of a device is empty", "verify", devices[0], "")
     for name in (".", "..", "../block", "../../devices"):
         refused(r"no such device|is no device", "verify", devices[0], name)
+
+
+@test
+def multipath_of_two_functions():
+    """Which of them data takes isn't known, so verify asks for another disk."""
+    devices = sorted(path.name for path in pathlib.Path("/sys/bus/pci/devices").glob("*"))
+    if not devices:
+        raise Skip("this machine has no PCI devices")
+    with tempfile.TemporaryDirectory() as folder:
+        root = pathlib.Path(folder)
+        subsystem, blocks = root / "devices/nvme-subsys0", root / "class/block"
+        (subsystem / "nvme0n1").mkdir(parents=True)
+        blocks.mkdir(parents=True)
+        (subsystem / "nvme0n1/device").symlink_to(subsystem)
+        (blocks / "nvme0n1").symlink_to(subsystem / "nvme0n1")
+        for number in range(2):
+            controller = root / f"devices/pci0000:00/0000:0{number + 1}:00.0/nvme/nvme{number}"
+            path = controller / f"nvme0c{number}n1"
+            path.mkdir(parents=True)
+            (controller / "transport").write_text("pcie\n")
+            (path / "device").symlink_to(controller)
+            (blocks / path.name).symlink_to(path)
+            (subsystem / controller.name).symlink_to(controller)
+        refused(r"any of 2 PCI functions, 0000:01:00.0 0000:02:00.0; name a disk", "verify", devices[0], "nvme0n1",
+                env={"LSP2P_SYSFS": folder})
 
 
 @test
