@@ -181,22 +181,6 @@ char *first_line(const char *path)
 	return line;
 }
 
-bool parse_address(const char *text, uint32_t *domain, uint8_t *bus,
-		   uint8_t *devfn)
-{
-	unsigned int dom, b, device, function;
-	int end = 0;
-
-	if (sscanf(text, "%x:%x:%x.%x%n", &dom, &b, &device, &function,
-		   &end) != 4 || text[end] || b > 255 || device > 31 ||
-	    function > 7)
-		return false;
-	*domain = dom;
-	*bus = b;
-	*devfn = device << 3 | function;
-	return true;
-}
-
 /* Of a block device: its folder in sysfs, without symbolic links, or NULL */
 static char *block_folder(const char *name)
 {
@@ -445,12 +429,15 @@ static void add_function(struct layer *layer, const char *folder)
 {
 	char *path = copy(folder), *part, *rest = path, *driver, *device;
 	char *found = NULL;
+	const char *end;
 	uint32_t domain;
 	uint8_t bus, devfn;
 
-	while ((part = strsep(&rest, "/")))
-		if (parse_address(part, &domain, &bus, &devfn))
+	while ((part = strsep(&rest, "/"))) {
+		end = text_address(part, &domain, &bus, &devfn);
+		if (end && !*end)
 			found = part;
+	}
 	if (found) {
 		device = sysfs_path("bus/pci/devices/%s", found);
 		driver = link_name(device, "driver");

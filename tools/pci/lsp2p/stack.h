@@ -63,9 +63,6 @@ char *block_named(const char *text);
 __printf(1, 2) char *sysfs_path(const char *format, ...);
 /* The first line of a file, in memory of its own, or NULL */
 char *first_line(const char *path);
-/* "domain:bus:device.function" */
-bool parse_address(const char *text, uint32_t *domain, uint8_t *bus,
-		   uint8_t *devfn);
 void json_add_text(struct json_object *object, const char *name,
 		   const char *text);
 
