@@ -199,7 +199,7 @@ static int map_peer(struct verify *verify)
 	file = open(path, O_RDWR | O_CLOEXEC);
 	free(path);
 	if (file < 0 && errno == ENOENT)
-		return fail("%s: it has no memory that programs can get; lsp2p lists who has",
+		return fail("%s: it has no memory that programs can get; lsp2p list shows which devices have some",
 			    address);
 	if (file < 0 && (errno == EACCES || errno == EPERM))
 		return fail("%s: only root gets its memory; use sudo", address);
@@ -489,7 +489,7 @@ static const char *find_signature(const struct verify *verify)
 			continue;
 		if (pread(verify->file, page, PAGE, at & ~(PAGE - 1)) !=
 		    (ssize_t)PAGE)
-			return "what can't be read";
+			return "data that can't be read";
 		if (!memcmp(page + at % PAGE, signature->bytes,
 			    signature->length))
 			return signature->name;
@@ -522,7 +522,7 @@ static int check_unused(const struct verify *verify)
 			    verify->disk);
 	found = find_signature(verify);
 	if (found)
-		return fail("%s: there is %s on it; lsp2p writes only to empty disks",
+		return fail("%s: it holds %s; lsp2p writes only to empty disks",
 			    verify->disk, found);
 	return EXIT_YES;
 }
