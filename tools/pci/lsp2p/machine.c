@@ -249,6 +249,26 @@ uint32_t device_class(const struct device *device)
 	return (uint32_t)class << 8 | interface;
 }
 
+int device_pcie_type(const struct device *device)
+{
+	uint16_t flags;
+
+	if (!device->pcie_cap ||
+	    !config_get16(device, device->pcie_cap + PCI_EXP_FLAGS, &flags))
+		return -1;
+	return (flags & PCI_EXP_FLAGS_TYPE) >> 4;
+}
+
+unsigned int machine_release(const struct machine *machine)
+{
+	unsigned int major, minor;
+
+	if (!machine->kernel ||
+	    sscanf(machine->kernel, "%4u.%4u", &major, &minor) != 2)
+		return 0;
+	return RELEASE(major, minor);
+}
+
 static unsigned int header_type(const struct device *device)
 {
 	uint8_t type;
@@ -524,23 +544,18 @@ struct buses {
 
 static bool is_orphan(const struct device *device, const struct buses *buses)
 {
-	uint16_t flags;
-
 	if (buses->inside[device->bus])
 		return true;
-	if (device->pcie_cap &&
-	    config_get16(device, device->pcie_cap + PCI_EXP_FLAGS, &flags)) {
-		switch ((flags & PCI_EXP_FLAGS_TYPE) >> 4) {
-		case PCI_EXP_TYPE_UPSTREAM:
-		case PCI_EXP_TYPE_DOWNSTREAM:
-			return true;
-		case PCI_EXP_TYPE_ROOT_PORT:
-		case PCI_EXP_TYPE_RC_END:
-		case PCI_EXP_TYPE_RC_EC:
-			return false;
-		default:
-			break;
-		}
+	switch (device_pcie_type(device)) {
+	case PCI_EXP_TYPE_UPSTREAM:
+	case PCI_EXP_TYPE_DOWNSTREAM:
+		return true;
+	case PCI_EXP_TYPE_ROOT_PORT:
+	case PCI_EXP_TYPE_RC_END:
+	case PCI_EXP_TYPE_RC_EC:
+		return false;
+	default:
+		break;
 	}
 	/* Endpoints on a root bus: on bus 0 in a virtual machine, and seldom else */
 	return device->bus && (buses->alone[device->bus] || buses->unknown);

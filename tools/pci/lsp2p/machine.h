@@ -91,6 +91,9 @@ struct device {
 	char *name;
 };
 
+/* Releases of the kernel, to compare */
+#define RELEASE(_major, _minor)	((_major) << 16 | (_minor))
+
 /* Which P2PDMA core a kernel has */
 enum core { CORE_UNKNOWN, CORE_NONE, CORE_STOCK, CORE_OURS };
 
@@ -140,6 +143,10 @@ bool machine_complete(struct machine *machine, char *error, size_t size);
 uint16_t device_vendor(const struct device *device);	/* 0xffff if unknown */
 uint16_t device_id(const struct device *device);
 uint32_t device_class(const struct device *device);	/* 24 bits; 0xffffff if unknown */
+/* PCI_EXP_TYPE_...; -1 if it is unknown, or the device isn't PCI Express */
+int device_pcie_type(const struct device *device);
+/* Of the kernel, as RELEASE(); 0 if unknown */
+unsigned int machine_release(const struct machine *machine);
 
 /*
  * Sources.  Each gives a complete machine, or NULL and one line in @error that

@@ -29,7 +29,6 @@
 #include "stack.h"
 
 #define MAX_DEPTH	32
-#define RELEASE(major, minor)	((major) << 16 | (minor))
 #define FIRST	RELEASE(6, 2)	/* gives programs peer memory */
 #define LAST	RELEASE(6, 12)	/* whose code most rules are taken from */
 
@@ -280,19 +279,9 @@ static void put_below(struct layer *layer, struct layer *below)
 	*last = below;
 }
 
-static unsigned int kernel_release(const struct machine *machine)
-{
-	unsigned int major, minor;
-
-	if (!machine->kernel ||
-	    sscanf(machine->kernel, "%u.%u", &major, &minor) != 2)
-		return 0;
-	return RELEASE(major, minor);
-}
-
 static void apply_rules(const struct machine *machine, struct layer *layer)
 {
-	unsigned int release = kernel_release(machine);
+	unsigned int release = machine_release(machine);
 	const struct rule *rule = rules;
 
 	for (;; rule++) {
@@ -328,7 +317,7 @@ static void ask_queue(const struct machine *machine, struct layer *layer)
 		layer->proven = true;
 		layer->why = "its queue has the flag PCI_P2PDMA";
 		layer->fix = NULL;
-	} else if (flags && kernel_release(machine) < RELEASE(6, 11)) {
+	} else if (flags && machine_release(machine) < RELEASE(6, 11)) {
 		layer->passes = NO;
 		layer->proven = true;
 		layer->why = "its queue doesn't have the flag PCI_P2PDMA";
@@ -785,7 +774,7 @@ enum answer stack_passes(const struct layer *layer,
 /* What is true of the kernel as a whole: its reason, or NULL if all depends on layers */
 static const char *kernel_refuses(const struct machine *machine)
 {
-	unsigned int release = kernel_release(machine);
+	unsigned int release = machine_release(machine);
 
 	if (machine->core == CORE_NONE)
 		return "this kernel is built without CONFIG_PCI_P2PDMA";

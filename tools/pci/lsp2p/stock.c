@@ -77,15 +77,6 @@ static const struct device *first_on_root_bus(const struct machine *machine,
 	return NULL;
 }
 
-static bool is_root_port(const struct device *device)
-{
-	uint16_t flags;
-
-	return device->pcie_cap &&
-	       config_get16(device, device->pcie_cap + PCI_EXP_FLAGS, &flags) &&
-	       (flags & PCI_EXP_FLAGS_TYPE) >> 4 == PCI_EXP_TYPE_ROOT_PORT;
-}
-
 static enum answer host_forwards(const struct machine *machine,
 				 const struct host_bridge *host, bool same)
 {
@@ -99,7 +90,8 @@ static enum answer host_forwards(const struct machine *machine,
 		    device_id(first) != listed[i].device ||
 		    (listed[i].same_only && !same))
 			continue;
-		if (!first->devfn || is_root_port(first))
+		if (!first->devfn ||
+		    device_pcie_type(first) == PCI_EXP_TYPE_ROOT_PORT)
 			return YES;
 		return first->caps_known == YES ? NO : UNKNOWN;
 	}

@@ -475,16 +475,11 @@ static void read_iommu(struct device *device, const char *folder)
 static enum answer find_untrusted(const struct machine *machine,
 				  const char *folder)
 {
-	unsigned int major, minor;
 	char text[32];
 
 	if (read_value(folder, "removable", text, sizeof(text)))
 		return strcmp(text, "removable") ? NO : YES;
-	if (machine->kernel &&
-	    sscanf(machine->kernel, "%4u.%4u", &major, &minor) == 2 &&
-	    (major > 5 || (major == 5 && minor >= 14)))
-		return NO;
-	return UNKNOWN;
+	return machine_release(machine) >= RELEASE(5, 14) ? NO : UNKNOWN;
 }
 
 static void read_p2pmem(const struct machine *machine, struct device *device,

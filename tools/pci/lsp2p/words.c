@@ -12,8 +12,6 @@
 
 #include "lsp2p.h"
 
-#define KERNEL_VERSION(major, minor)	((major) << 16 | (minor))
-
 const char *answer_word(enum answer answer)
 {
 	return answer == YES ? "yes" : answer == NO ? "no" : "unknown";
@@ -342,20 +340,9 @@ const char *missing_command(const struct machine *machine, enum missing missing)
 
 /* ---- What helps ---- */
 
-/* 0 if unknown */
-static unsigned int kernel_version(const struct machine *machine)
-{
-	unsigned int major, minor;
-
-	if (!machine->kernel ||
-	    sscanf(machine->kernel, "%u.%u", &major, &minor) != 2)
-		return 0;
-	return KERNEL_VERSION(major, minor);
-}
-
 static bool kernel_is_before(const struct machine *machine, unsigned int version)
 {
-	return kernel_version(machine) && kernel_version(machine) < version;
+	return machine_release(machine) && machine_release(machine) < version;
 }
 
 /* The value of the last "disable_acs_redir=", which is the one that counts, or "" */
@@ -396,7 +383,7 @@ static bool has_port(const char *list, size_t length,
 bool has_stock_rules(const struct machine *machine)
 {
 	return machine->core == CORE_STOCK &&
-	       kernel_version(machine) == KERNEL_VERSION(6, 12);
+	       machine_release(machine) == RELEASE(6, 12);
 }
 
 /*
@@ -411,7 +398,7 @@ static char *acs_parameter(const struct route *route)
 	size_t length, size;
 	FILE *file;
 
-	if (kernel_is_before(route->machine, KERNEL_VERSION(4, 20)))
+	if (kernel_is_before(route->machine, RELEASE(4, 20)))
 		return NULL;
 	before = last_acs_ports(route->machine, &length);
 	between = length ? ";" : "";
@@ -481,12 +468,12 @@ const char *fix_note(const struct route *route)
 		[P2PDMA_FIX_ATS] =
 			"All devices lose their caches of translations, and shared virtual addressing.",
 	};
-	unsigned int version = kernel_version(route->machine);
+	unsigned int version = machine_release(route->machine);
 
 	if (route->answer.fix == P2PDMA_FIX_ACS)
 		return acs[route->machine->core != CORE_OURS &&
-			   version >= KERNEL_VERSION(6, 11) &&
-			   version < KERNEL_VERSION(6, 15)];
+			   version >= RELEASE(6, 11) &&
+			   version < RELEASE(6, 15)];
 	return route->answer.fix < ARRAY_SIZE(notes) ?
 	       notes[route->answer.fix] : NULL;
 }
