@@ -23,6 +23,7 @@ struct reader {
 	struct text text;
 	struct machine *machine;
 	bool zeros_dropped;
+	bool sees_extended;		/* some function has capabilities beyond 256 */
 
 	/* The function that is being read */
 	struct device *device;
@@ -315,8 +316,10 @@ static bool read_capability(struct reader *reader, const char *line)
 	if (reader->caps == UNKNOWN)
 		reader->caps = YES;
 	extended = at >= PCI_CFG_SPACE_SIZE ? EXT(0) : 0;
-	if (extended)
+	if (extended) {
 		reader->extended = true;
+		reader->sees_extended = true;
+	}
 	for (i = 0; i < sizeof(caps) / sizeof(*caps); i++) {
 		if (text_after(rest, caps[i].name) &&
 		    (caps[i].id & EXT(0)) == extended) {
@@ -744,7 +747,33 @@ static bool end_device(struct reader *reader)
 		if (reader->caps != NO)
 			device->extended_known = YES;
 	}
+	if (reader->caps == NO)
+		device->extended_known = NO;
 	return true;
+}
+
+/*
+ * lspci lists capabilities beyond 256 wherever it can read them.  If it could for
+ * some function, another one whose text lists capabilities and has none there has
+ * none, even if the hex ends before.  Of a bridge that isn't believed: text may have
+ * been shortened, and too much rests on it.
+ */
+static void find_without_extended(struct reader *reader)
+{
+	struct machine *machine = reader->machine;
+	struct device *device;
+	uint8_t byte;
+	size_t i;
+
+	for (i = 0; reader->sees_extended && i < machine->device_count; i++) {
+		device = machine->devices[i];
+		if (device->extended_known != UNKNOWN || device->is_bridge ||
+		    !device->pcie_cap ||
+		    config_get8(device, PCI_CFG_SPACE_SIZE, &byte))
+			continue;
+		device->has_extended = YES;
+		device->extended_known = YES;
+	}
 }
 
 static bool read_line(struct reader *reader)
@@ -809,6 +838,7 @@ struct machine *machine_from_lspci(const char *text, const char *name,
 			 "there are no PCI devices in it");
 		goto no;
 	}
+	find_without_extended(reader);
 	machine->source = strdup(name);
 	if (machine->source && machine_complete(machine, detail, sizeof(detail))) {
 		free(reader);

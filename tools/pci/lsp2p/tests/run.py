@@ -232,6 +232,9 @@ def n1sdp_fixed():
 def what_allows_is_not_against():
     """The client's ATS isn't known, so that the route below the switch isn't sure."""
     with without_redirection() as file:
+        # Nothing tells that lspci would have listed it.
+        shorter = pathlib.Path(file.name).read_text().replace("Capabilities: [70] Express (v2) Legacy Endpoint, MSI 00", "")
+        pathlib.Path(file.name).write_text(shorter)
         status, text = answer("--from", file.name, "why", "08:00.0", "06:00.0")
     check(status == 2 and "stands against it" not in text and "switch:" not in text, text)
 
