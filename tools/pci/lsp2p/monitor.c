@@ -138,8 +138,8 @@ static bool find_pairs(struct state *state)
 			pairs[state->pair_count++] = (struct pair) {
 				.owner = owner,
 				.client = client,
-				.read = route.read,
-				.write = route.write,
+				.read = route_reads(&route),
+				.write = route_writes(&route),
 				.map_type = route.answer.map_type,
 				.reason = route.answer.reason,
 			};

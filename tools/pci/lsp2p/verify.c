@@ -270,7 +270,7 @@ static int explain_refusal(const struct verify *verify, unsigned int direction)
 			    verify->disk), EXIT_NO;
 	if (route_find(verify->machine, verify->owner, verify->client, &route))
 		err(EXIT_UNKNOWN, NULL);
-	may = direction == P2PDMA_READ ? route.read : route.write;
+	may = direction == P2PDMA_READ ? route_reads(&route) : route_writes(&route);
 	if (may == YES) {
 		route_free(&route);
 		return fail("%s: %s, although lsp2p why finds a route; see the kernel log",
