@@ -24,6 +24,7 @@ struct reader {
 	struct machine *machine;
 	bool zeros_dropped;
 	bool sees_extended;		/* some function has capabilities beyond 256 */
+	bool hex_extended;		/* and some hex goes that far */
 
 	/* The function that is being read */
 	struct device *device;
@@ -749,14 +750,17 @@ static bool end_device(struct reader *reader)
 	}
 	if (reader->caps == NO)
 		device->extended_known = NO;
+	if (reader->rows > PCI_CFG_SPACE_SIZE)
+		reader->hex_extended = true;
 	return true;
 }
 
 /*
  * lspci lists capabilities beyond 256 wherever it can read them.  If it could for
  * some function, another one whose text lists capabilities and has none there has
- * none, even if the hex ends before.  Of a bridge that isn't believed: text may have
- * been shortened, and too much rests on it.
+ * none.  That is of use where all hex ends before; if some goes further, the rest
+ * is missing.  Of a bridge it isn't believed: text may have been shortened, and too
+ * much rests on it.
  */
 static void find_without_extended(struct reader *reader)
 {
@@ -765,7 +769,9 @@ static void find_without_extended(struct reader *reader)
 	uint8_t byte;
 	size_t i;
 
-	for (i = 0; reader->sees_extended && i < machine->device_count; i++) {
+	if (!reader->sees_extended || reader->hex_extended)
+		return;
+	for (i = 0; i < machine->device_count; i++) {
 		device = machine->devices[i];
 		if (device->extended_known != UNKNOWN || device->is_bridge ||
 		    !device->pcie_cap ||

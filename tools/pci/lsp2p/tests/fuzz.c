@@ -462,7 +462,16 @@ static void assume(struct machine *machine)
 		machine->devices[i]->iommu = IOMMU_NONE;
 }
 
-/* Has the verdict changed to another one, and not to unknown? */
+/* Are both known, and not the same? */
+static bool differs(enum answer before, enum answer after)
+{
+	return before != UNKNOWN && after != UNKNOWN && before != after;
+}
+
+/*
+ * Has the verdict changed to another one?  It may become unknown; and known, where
+ * the text tells what damaged hex doesn't.
+ */
 static const char *wrong_verdict(struct fuzz *fuzz, struct machine *more,
 				 struct machine *less)
 {
@@ -484,8 +493,8 @@ static const char *wrong_verdict(struct fuzz *fuzz, struct machine *more,
 		route_free(&after);
 		return "no route";
 	}
-	wrong = (after.read != UNKNOWN && after.read != before.read) ||
-		(after.write != UNKNOWN && after.write != before.write);
+	wrong = differs(before.read, after.read) ||
+		differs(before.write, after.write);
 	if (wrong)
 		printf("# %02x:%02x %02x:%02x, read %d and %d, write %d and %d\n",
 		       ends[0]->bus, ends[0]->devfn, ends[1]->bus,
