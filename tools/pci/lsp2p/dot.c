@@ -259,7 +259,6 @@ static void print_graph(const struct machine *machine, const struct route *route
 
 int cmd_dot(struct machine *machine, int argc, char **argv)
 {
-	const struct device *owner, *client;
 	struct route route;
 	enum answer answer;
 
@@ -267,14 +266,8 @@ int cmd_dot(struct machine *machine, int argc, char **argv)
 		print_graph(machine, NULL);
 		return EXIT_YES;
 	}
-	owner = device_named(machine, argv[0]);
-	if (!owner)
+	if (!route_named(machine, argv, &route))
 		return EXIT_UNKNOWN;
-	client = device_named(machine, argv[1]);
-	if (!client)
-		return EXIT_UNKNOWN;
-	if (route_find(machine, owner, client, &route))
-		return fail("not enough memory");
 	print_graph(machine, &route);
 	answer = route_answer(&route);
 	route_free(&route);

@@ -294,7 +294,6 @@ static json_object *dump_device(const struct device *device)
 	if (device->iommu_group >= 0)
 		put_int(to, "iommu_group", device->iommu_group);
 	put_answer(to, "untrusted", device->untrusted);
-	put_answer(to, "ats_allowed", device->ats_allowed);
 	if (device->dma_mask_bits)
 		put_int(to, "dma_mask_bits", device->dma_mask_bits);
 	if (device->numa_node >= 0)
@@ -624,8 +623,6 @@ static bool read_rest(struct json_reader *reader, json_object *from,
 	return json_get_bool(reader, from, "bridge", &device->is_bridge) &&
 	       json_get_bool(reader, from, "orphan", &device->orphan) &&
 	       json_get_answer(reader, from, "untrusted", &device->untrusted) &&
-	       json_get_answer(reader, from, "ats_allowed",
-			       &device->ats_allowed) &&
 	       json_get_answer(reader, from, "registered",
 			       &device->registered) &&
 	       json_get_answer(reader, from, "published", &device->published) &&

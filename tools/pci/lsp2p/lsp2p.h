@@ -90,6 +90,11 @@ enum answer route_reads(const struct route *route);
 enum answer route_writes(const struct route *route);
 enum answer route_answer(const struct route *route);	/* both directions */
 
+/* ---- why.c ---- */
+
+/* From argv[1] to memory of argv[0]; false if there is none: it has said so then */
+bool route_named(struct machine *machine, char **argv, struct route *route);
+
 /* ---- out.c: text ---- */
 
 enum color { PLAIN, BOLD, GREEN, RED, MAGENTA };

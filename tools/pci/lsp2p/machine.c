@@ -496,7 +496,7 @@ static void find_bars(struct device *device)
 	}
 }
 
-/* ---- Who is above whom ---- */
+/* ---- Which bridge is above a device ---- */
 
 static bool bridge_buses(const struct device *device, uint8_t *secondary,
 			 uint8_t *subordinate)

@@ -79,7 +79,6 @@ struct device {
 	enum iommu iommu;
 	int iommu_group;	/* -1: none or unknown */
 	enum answer untrusted;	/* behind an external port */
-	enum answer ats_allowed; /* reserved for what the kernel knows alone */
 	unsigned int dma_mask_bits;	/* 0: unknown */
 	int numa_node;		/* -1: none or unknown */
 	char *driver;		/* NULL: none or unknown */

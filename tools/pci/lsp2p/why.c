@@ -516,22 +516,32 @@ static void print_text(struct machine *machine, const struct route *route)
 	print_reverse(machine, route);
 }
 
-int cmd_why(struct machine *machine, int argc, char **argv)
+bool route_named(struct machine *machine, char **argv, struct route *route)
 {
 	const struct device *owner, *client;
+
+	owner = device_named(machine, argv[0]);
+	if (!owner)
+		return false;
+	client = device_named(machine, argv[1]);
+	if (!client)
+		return false;
+	if (route_find(machine, owner, client, route)) {
+		fail("not enough memory");
+		return false;
+	}
+	return true;
+}
+
+int cmd_why(struct machine *machine, int argc, char **argv)
+{
 	struct json_object *answer;
 	struct route route;
 	enum answer both;
 	int status = 0;
 
-	owner = device_named(machine, argv[0]);
-	if (!owner)
+	if (!route_named(machine, argv, &route))
 		return EXIT_UNKNOWN;
-	client = device_named(machine, argv[1]);
-	if (!client)
-		return EXIT_UNKNOWN;
-	if (route_find(machine, owner, client, &route))
-		return fail("not enough memory");
 
 	if (options.json) {
 		answer = json_answer(machine, "why");

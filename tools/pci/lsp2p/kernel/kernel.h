@@ -33,13 +33,11 @@ typedef u64 resource_size_t;
 /* ---- Small things ---- */
 
 #define BIT(n)			(1UL << (n))
-#define BIT_ULL(n)		(1ULL << (n))
 #define GENMASK(high, low)	((~0UL >> (63 - (high))) & (~0UL << (low)))
 #define FIELD_GET(mask, reg)	(((reg) & (mask)) >> __builtin_ctzll(mask))
 #define FIELD_PREP(mask, value)	((unsigned long)(value) << __builtin_ctzll(mask) & (mask))
 #define FIELD_MAX(mask)		((mask) >> __builtin_ctzll(mask))
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
-#define U32_MAX			UINT32_MAX
 
 #ifndef static_assert
 #define static_assert		_Static_assert
@@ -53,7 +51,6 @@ typedef u64 resource_size_t;
 	__a < __b ? __a : __b; })
 #define min_not_zero(a, b)	((a) && (!(b) || (a) < (b)) ? (a) : (b))
 #define min_t(type, a, b)	min((type)(a), (type)(b))
-#define max_t(type, a, b)	max((type)(a), (type)(b))
 #define max(a, b) ({			\
 	__auto_type __a = (a);		\
 	__auto_type __b = (b);		\
@@ -61,9 +58,6 @@ typedef u64 resource_size_t;
 
 #define container_of(pointer, type, member) \
 	((type *)((char *)(pointer) - offsetof(type, member)))
-
-#define hweight8(value)		((unsigned int)__builtin_popcount((u8)(value)))
-#define hweight32(value)	((unsigned int)__builtin_popcount(value))
 
 static inline u16 get_unaligned_be16(const void *bytes)
 {
@@ -75,7 +69,6 @@ static inline u16 get_unaligned_be16(const void *bytes)
 /* Return: 0, or -1 for anything but hexadecimal digits */
 int hex2bin(u8 *to, const char *digits, size_t count);
 
-#define READ_ONCE(value)	(value)
 #define EXPORT_SYMBOL_GPL(symbol)	struct lsp2p_needs_a_semicolon
 #define EXPORT_SYMBOL_IF_KUNIT(symbol)	struct lsp2p_needs_a_semicolon
 #define KUNIT_STATIC_STUB_REDIRECT(...)	do { } while (0)
@@ -106,11 +99,6 @@ struct resource_entry {
 static inline unsigned long resource_type(const struct resource *res)
 {
 	return res->flags & IORESOURCE_MEM;
-}
-
-static inline resource_size_t resource_size(const struct resource *res)
-{
-	return res->end - res->start + 1;
 }
 
 /* ---- Devices ---- */
@@ -155,7 +143,7 @@ struct pci_dev {
 	u8 pcie_cap, pcie_type;
 	u16 acs_cap;
 	int cfg_size;
-	bool is_virtfn, multifunction;
+	bool is_virtfn;
 	bool untrusted, ats_enabled, ari_forwarding;
 	bool p2pdma_tlp_choice;		/* known to the kernel alone */
 	bool translated;		/* as assumed at the moment */
@@ -167,11 +155,9 @@ struct pci_dev {
 
 #define PCI_SLOT(devfn)			((devfn) >> 3 & 0x1f)
 #define PCI_FUNC(devfn)			((devfn) & 7)
-#define PCI_DEVFN(slot, function)	((slot) << 3 | (function))
 #define PCI_CFG_SPACE_SIZE		256
 #define PCI_POSSIBLE_ERROR(value)	((value) == (typeof(value))~0ULL)
 
-#define PCI_VENDOR_ID_AMD		0x1022
 #define PCI_VENDOR_ID_NVIDIA		0x10de
 #define PCI_VENDOR_ID_ALIBABA		0x1ded
 #define PCI_VENDOR_ID_ZHAOXIN		0x1d17
