@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <grp.h>
 #include <linux/dma-heap.h>
 #include <net/if.h>
 #include <poll.h>
@@ -1115,4 +1116,10 @@ int disk_limit(const char *path, long bytes_per_second)
 	return disk_serial(path, serial, sizeof(serial)) ?:
 	       lab(answer, sizeof(answer), "slow %s %ld", serial,
 		   bytes_per_second);
+}
+
+int become_nobody(void)
+{
+	return setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY) ?
+	       -errno : 0;
 }

@@ -281,4 +281,10 @@ int traced(long long *peer, long long *other);
  */
 int disk_limit(const char *path, long bytes_per_second);
 
+/* The user and group nobody */
+#define NOBODY		65534
+
+/* Gives up root's rights for good: 0 or -errno */
+int become_nobody(void);
+
 #endif

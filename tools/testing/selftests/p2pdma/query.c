@@ -8,7 +8,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
-#include <grp.h>
 #include <linux/netlink.h>
 #include <linux/p2pdma.h>
 #include <signal.h>
@@ -26,7 +25,6 @@
 #include "p2pdma_util.h"
 
 #define DEVICE		"/dev/p2pdma"
-#define NOBODY		65534
 #define PORTS		64
 #define ALL		128		/* devices, at most */
 #define BURST		4096		/* questions at once, see the ABI file */
@@ -175,9 +173,7 @@ TEST_F(query, nobody)
 
 	if (getuid())
 		SKIP(return, "needs root");
-	ASSERT_EQ(0, setgroups(0, NULL));
-	ASSERT_EQ(0, setgid(NOBODY));
-	ASSERT_EQ(0, setuid(NOBODY));
+	ASSERT_EQ(0, become_nobody());
 
 	fd = open(DEVICE, O_RDONLY);
 	ASSERT_LE(0, fd) TH_LOG(DEVICE ": %m");

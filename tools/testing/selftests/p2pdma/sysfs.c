@@ -5,13 +5,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
 #include <sys/stat.h>
 
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
-
-#define NOBODY 65534
 
 static const struct {
 	const char *name;
@@ -213,9 +210,7 @@ TEST_F(p2pmem, nobody)
 	if (getuid())
 		SKIP(return, "needs root");
 
-	ASSERT_EQ(0, setgroups(0, NULL));
-	ASSERT_EQ(0, setgid(NOBODY));
-	ASSERT_EQ(0, setuid(NOBODY));
+	ASSERT_EQ(0, become_nobody());
 
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDWR));
 	EXPECT_EQ(-EACCES, p2pmem_open(self->bdf, O_RDONLY));
@@ -241,7 +236,7 @@ TEST_F(p2pmem, group_may_map)
 	ASSERT_EQ(0, chown(path_of(self->bdf, "allocate"), 0, NOBODY));
 	child = fork();
 	if (!child) {
-		if (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY))
+		if (become_nobody())
 			_exit(2);
 		p = p2pmem_map(self->bdf, page);
 		_exit(p == MAP_FAILED);
