@@ -150,7 +150,8 @@ class Guest:
     def arguments(self, control, verdict, qmp):
         """QEMU's command line. control, verdict, qmp: file descriptors that QEMU inherits"""
         # No KUnit suites at boot: a selftest loads its suite as a module, and sets the filter for it
-        words = qemu.parameters("run", f"LAB_SETTINGS={self.run_dir / 'settings'}", self.machine.cmdline,
+        words = qemu.parameters("run", f"LAB_SETTINGS={self.run_dir / 'settings'}", "nvme_core.multipath=0",
+                                self.machine.cmdline,
                                 "kunit.enable=1", "kunit.filter_glob=none",
                                 "loglevel=4" if self.interactive else "")
         arguments = qemu.command(self.machine, self.run_dir, self.kernel, words) + [
