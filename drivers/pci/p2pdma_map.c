@@ -437,3 +437,21 @@ enum pci_p2pdma_map_type pci_p2pdma_map_segment(struct pci_p2pdma_map_state *sta
 	sg_dma_mark_bus_address(segment);
 	return PCI_P2PDMA_MAP_BUS_ADDR;
 }
+
+/**
+ * pci_p2pdma_page_reachable - can a device access the region that a page is in?
+ * @page: page for which is_pci_p2pdma_page() holds
+ * @client: device that would access it: a PCI device, or a child of one
+ *
+ * What a mapping would find, before there is one: for the block layer, which sends
+ * one request to several disks.
+ *
+ * Context: any; never sleeps.  The caller holds @page and @client.
+ * Return: true if @client can access all of the region, in both directions.
+ */
+bool pci_p2pdma_page_reachable(const struct page *page, struct device *client)
+{
+	return p2pdma_map_type(p2pdma_region(page->pgmap)->bar,
+			       page->pgmap->range.end, client, 0, P2PDMA_BOTH) !=
+		PCI_P2PDMA_MAP_NOT_SUPPORTED;
+}

@@ -122,6 +122,7 @@ enum pci_p2pdma_map_type pci_p2pdma_map_type_tlp(struct p2pdma_provider *provide
 						 struct device *dev,
 						 unsigned int flags);
 void pci_p2pdma_set_tlp_choice(struct pci_dev *client, bool choice);
+bool pci_p2pdma_page_reachable(const struct page *page, struct device *client);
 dma_addr_t dma_map_p2p(struct device *dev, struct p2pdma_provider *provider,
 		       phys_addr_t phys, size_t size,
 		       enum dma_data_direction dir, unsigned long attrs);
