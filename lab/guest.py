@@ -115,7 +115,7 @@ class Guest:
         for folder in (self.run_dir, self.log_dir):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-        for ident in self.machine.disks():
+        for ident in self.machine.images():
             path = self.run_dir / f"{ident}.img"
             with open(path, "wb") as image:
                 # Random data that is the same in every run
@@ -129,6 +129,7 @@ class Guest:
             "LAB_PROGRAM": self.program,
             "LAB_PROVIDER": " ".join(self.machine.provider),
             "LAB_SCRATCH": " ".join(self.machine.scratch),
+            "LAB_FAR": " ".join(self.machine.far),
             "LAB_NEAREST": " ".join(map("=".join, self.machine.nearest.items())),
             "LAB_DISKS": " ".join(self.machine.disks()),
             "LAB_INTERACTIVE": "1" if self.interactive else "",

@@ -19,14 +19,16 @@ A machine file has (only the description is required):
                by the provider's node; 0 says nothing
   objects      -object strings, such as the memory behind an ivshmem-plain; a
                file named by mem-path is created, filled with ones
-  devices      -device strings in order; an nvme with id=X gets its own disk
-               image and the serial number X
+  devices      -device strings in order; an nvme or virtio-blk-pci with id=X gets
+               its own disk image and the serial number X
   disk_mb      size of those images
   slow         ids of the nvme devices whose disks do no more than 100 requests
                in a second, and so have requests in flight
   cmdline      more kernel parameters
   provider     ids of the nvme devices whose published memory tests use
   scratch      ids of the nvme devices that tests may overwrite
+  far          likewise, but the first provider and these devices don't reach each
+               other
   nearest      client = provider, as ids of nvme devices: the provider that is
                to be chosen for the client
   route        between each provider and each scratch device: bus-address,
@@ -62,6 +64,9 @@ ROUTES = ("bus-address", "host-bridge", "iova", "refused")
 # Which BAR of a device model is the memory peers may reach.
 MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "bochs-display": (0,), "pci-testdev": (0, 2), "qxl": (0, 1)}
 
+# Device models with a disk image
+DISKS = ("nvme", "virtio-blk-pci")
+
 
 class Error(Exception):
     """Something the caller should tell the user, without a traceback."""
@@ -96,6 +101,7 @@ class Machine:
     cmdline: str = ""
     provider: list = dataclasses.field(default_factory=list)
     scratch: list = dataclasses.field(default_factory=list)
+    far: list = dataclasses.field(default_factory=list)
     nearest: dict = dataclasses.field(default_factory=dict)
     route: str = ""
     engine_route: str = ""
@@ -125,6 +131,8 @@ class Machine:
             "provider": self.provider,
             "disk": self.scratch,
             "disks": len(self.scratch) > 1,
+            # For arrays: four disks, one out of reach, one that isn't NVMe
+            "stacks": len(self.scratch) > 3 and self.far and "virtio-blk-pci" in models,
             # What the test module may register, and how much
             "memory": memory,
             "ivshmem": "ivshmem-plain" in models,
@@ -171,12 +179,16 @@ class Machine:
     def disks(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
 
+    def images(self):
+        """ids of the devices that have a disk image."""
+        return [properties(text)["id"] for text in self.devices if model(text) in DISKS]
+
     def engines(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "lsi53c895a"]
 
     def full_device(self, text):
-        """A -device string for QEMU, with an nvme's drive and serial number."""
-        if model(text) != "nvme":
+        """A -device string for QEMU, with a disk's drive and serial number."""
+        if model(text) not in DISKS:
             return text
         ident = properties(text)["id"]
         return f"{text},drive=disk-{ident},serial={ident}"
@@ -203,7 +215,7 @@ class Machine:
             arguments += ["-numa", text]
         if self.hmat:
             arguments += ["-acpitable", f"sig=HMAT,rev={hmat.REVISION},data={run}/hmat"]
-        for ident in self.disks():
+        for ident in self.images():
             disk = {"driver": "file", "filename": str(run / f"{ident}.img"), "cache": {"no-flush": True}}
             if ident in self.slow:
                 arguments += ["-object", f"throttle-group,id=slow-{ident},x-iops-total=100"]
@@ -244,7 +256,7 @@ def read(path):
         machine.check = {kernel: Check(**run) for kernel, run in machine.check.items()}
     except (tomllib.TOMLDecodeError, TypeError) as error:
         raise Error(f"{path}: {error}") from None
-    for ident in (*machine.provider, *machine.scratch, *machine.slow, *machine.nearest, *machine.nearest.values()):
+    for ident in (*machine.provider, *machine.scratch, *machine.far, *machine.slow, *machine.nearest, *machine.nearest.values()):
         machine.device(ident)
     shape = [len(machine.numa)] * len(machine.numa)
     for kind, rows in machine.hmat.items():
