@@ -144,9 +144,12 @@ int call_failing(int nth, int (*call)(void *data), void *data, bool *failed);
 #define MAX_RACERS	4
 
 enum race_count {
-	RACE_HAD,		/* allocations */
-	RACE_REFUSED,		/* -ENODEV of a file that gave memory before */
+	RACE_HAD,		/* allocations, or transfers that were made */
+	RACE_REFUSED,		/* -ENODEV of a file that gave memory before, or
+				 * -EREMOTEIO of a disk
+				 */
 	RACE_LOST,		/* mapped memory that was revoked */
+	RACE_WRONG,		/* other errors, and wrong data */
 	RACE_COUNTS
 };
 

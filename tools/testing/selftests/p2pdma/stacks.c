@@ -1,0 +1,1100 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Peer memory through arrays of disks, by md and by device mapper. Where every disk
+ * of an array takes and reaches the memory, data must arrive, and by the disks' own
+ * DMA. Where one doesn't, or where the kind of array passes no peer memory, I/O must
+ * be refused with EREMOTEIO before any disk is sent a request, and the array must
+ * remain as it was: nothing written, no disk failed, no bad blocks. Arrays also
+ * change while they are used.
+ *
+ * Overwrites the first four disks in P2PDMA_SCRATCH, the first in P2PDMA_FAR, and
+ * /dev/vda, a disk that isn't NVMe. Needs mdadm and dmsetup, and that nothing else
+ * in the machine uses md or device mapper: each test removes all that it finds.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "../kselftest_harness.h"
+#include "p2pdma_util.h"
+
+#define KiB		1024UL
+#define BUFFER		(2 * MiB)	/* peer and system memory of a test */
+#define LARGEST		(1 * MiB)
+#define SECTOR		512UL
+#define PIECE		(64 * KiB)	/* one bio */
+#define SECONDS		60		/* for an array to change */
+#define MD		"/dev/md0"
+#define DM		"/dev/dm-0"
+
+/* Disks; the scripts below call them $a to $d, $far, $other. */
+enum { A, B, C, D, FAR, OTHER, NR_DISKS };
+
+static const char *const variable[] = { "a", "b", "c", "d", "far", "other" };
+
+static const char *bdf;
+static struct disks disks;
+
+/*
+ * Words for the scripts. Commas separate lines of a table; the devices of device
+ * mapper are x0, x1. An array that is used stays "dirty", so that md writes no
+ * superblock while a test counts what disks are sent. The cipher does nothing: data
+ * stays the same.
+ */
+static const char words[] =
+	"md() {\n"
+	"	array=$1; shift\n"
+	"	mdadm --create $array --run --quiet --data-offset=1M \"$@\" || exit\n"
+	"	delay=/sys/block/${array#/dev/}/md/safe_mode_delay\n"
+	"	[ ! -e $delay ] || echo 0 > $delay\n"
+	"}\n"
+	"mirror() {\n"
+	"	md " MD " --assume-clean --bitmap=none --size=15M \"$@\"\n"
+	"}\n"
+	"dm() { echo \"$*\" | tr , '\\n' | dmsetup create x$(ls /sys/block | grep -c ^dm-) || exit; }\n"
+	"dm_load() { echo \"$*\" | dmsetup load x0 || exit; }\n"
+	"crypt='crypt cipher_null-ecb - 0'\n";
+
+/* Runs a script, and says what it printed if it fails: its status. */
+static int shell(const char *format, ...)
+{
+	char *script, *command, line[256];
+	va_list args;
+	FILE *output;
+	pid_t child;
+	int status;
+
+	va_start(args, format);
+	if (vasprintf(&script, format, args) < 0)
+		return -ENOMEM;
+	va_end(args);
+	if (asprintf(&command, "exec 2>&1; %s%s", words, script) < 0)
+		return -ENOMEM;
+
+	output = tmpfile();
+	fflush(stdout);
+	child = fork();
+	if (!child) {
+		dup2(fileno(output), STDOUT_FILENO);
+		execl("/bin/sh", "sh", "-c", command, NULL);
+		_exit(127);
+	}
+	waitpid(child, &status, 0);
+	if (status) {
+		rewind(output);
+		ksft_print_msg("exit status %d of: %.60s\n",
+			       WEXITSTATUS(status), script);
+		while (fgets(line, sizeof(line), output))
+			ksft_print_msg("  %s", line);
+	}
+	fclose(output);
+	free(command);
+	free(script);
+	return status;
+}
+
+/* What a test has. */
+struct setup {
+	int fd;				/* of the array, O_DIRECT, or -1 */
+	const char *path;
+	off_t middle;			/* where one disk or stripe ends */
+	char *peer;
+	char *system;
+	long long available;		/* before peer was mapped */
+};
+
+static long long queue_flag(const char *disk)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/queue/pci_p2pdma",
+		 strrchr(disk, '/') + 1);
+	return file_number(path);
+}
+
+static void take_down(void)
+{
+	/* Twice, since an array may lie on another one of either kind */
+	shell("for round in 1 2; do\n"
+	      "	[ \"$(echo /sys/block/dm-*)\" = '/sys/block/dm-*' ] || dmsetup remove_all\n"
+	      "	for array in /sys/block/md[0-9]*; do\n"
+	      "		[ ! -e $array ] || mdadm --stop --quiet /dev/${array##*/}\n"
+	      "	done\n"
+	      "done\n"
+	      "[ ! -e /sys/block/dm-0 ]");
+}
+
+/* Zeroes, so that copies are alike before a test writes, and no superblock is left */
+static int wipe(const char *disk)
+{
+	int fd = open(disk, O_RDWR | O_CLOEXEC);
+	__u64 range[2] = {};
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	error = ioctl(fd, BLKGETSIZE64, &range[1]) ||
+		ioctl(fd, BLKZEROOUT, range) ? -errno : 0;
+	close(fd);
+	return error;
+}
+
+static const char *find_disks(void)
+{
+	const char *far = getenv("P2PDMA_FAR");
+	int i;
+
+	scratch_disks(&disks);
+	if (disks.nr < FAR || !far)
+		return "needs four disks in P2PDMA_SCRATCH, one in P2PDMA_FAR";
+	snprintf(disks.path[FAR], NAME_MAX, "%.*s", (int)strcspn(far, " "),
+		 far);
+	snprintf(disks.path[OTHER], NAME_MAX, "/dev/vda");
+	if (access(disks.path[OTHER], F_OK))
+		return "no /dev/vda";
+	for (i = 0; i < NR_DISKS; i++) {
+		if (wipe(disks.path[i]))
+			return "can't zero the disks";
+		setenv(variable[i], disks.path[i], 1);
+	}
+	return NULL;
+}
+
+/* NULL, or why not */
+static const char *set_up(struct setup *s)
+{
+	const char *missing;
+
+	s->fd = -1;
+	s->peer = MAP_FAILED;
+	bdf = provider();
+	if (!bdf)
+		return "no device with published peer memory";
+	if (getuid())
+		return "needs root";
+	if (access("/sys/module/dm_snapshot", F_OK) &&
+	    (module_probe("-a", "virtio_blk raid0 raid1 raid10 raid456 linear") ||
+	     module_probe("-a", "crypto_null dm-crypt dm-delay dm-snapshot")))
+		return "no modules of md and device mapper";
+	if (system("command -v mdadm dmsetup >/dev/null"))
+		return "no mdadm or no dmsetup";
+	take_down();
+	missing = find_disks();
+	if (missing)
+		return missing;
+
+	/* The tests check these. */
+	s->available = p2pmem_number(bdf, "available");
+	s->peer = p2pmem_map(bdf, BUFFER);
+	s->system = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	return NULL;
+}
+
+static int open_array(struct setup *s, const char *path)
+{
+	__u64 size = 0;
+
+	s->path = path;
+	s->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	if (s->fd < 0 || ioctl(s->fd, BLKGETSIZE64, &size))
+		return -errno;
+	s->middle = size / 2;
+	return 0;
+}
+
+static void clean_up(struct setup *s)
+{
+	if (s->peer != MAP_FAILED)
+		munmap(s->peer, BUFFER);
+	if (s->fd >= 0)
+		close(s->fd);
+	take_down();
+}
+
+/* Sectors that disks were sent requests for */
+struct traffic {
+	long long read[NR_DISKS];
+	long long written[NR_DISKS];
+};
+
+static void traffic_count(struct traffic *t)
+{
+	char path[PATH_MAX], text[256];
+	int i;
+
+	for (i = 0; i < NR_DISKS; i++) {
+		snprintf(path, sizeof(path), "/sys/block/%s/stat",
+			 strrchr(disks.path[i], '/') + 1);
+		t->read[i] = -1;
+		if (file_read(path, text, sizeof(text)) < 0 ||
+		    sscanf(text, "%*d %*d %lld %*d %*d %*d %lld", &t->read[i],
+			   &t->written[i]) != 2)
+			t->written[i] = -1;
+	}
+}
+
+/* What was added to @t since it was counted */
+static void traffic_since(struct traffic *t)
+{
+	struct traffic now;
+	int i;
+
+	traffic_count(&now);
+	for (i = 0; i < NR_DISKS; i++) {
+		t->read[i] = now.read[i] - t->read[i];
+		t->written[i] = now.written[i] - t->written[i];
+	}
+}
+
+/* Are all disks of each mirror there, without an error, and alike? */
+static int health(void)
+{
+	return shell("is() {\n"
+		     "	read -r line < $1\n"
+		     "	[ \"$line\" = \"$2\" ] && return\n"
+		     "	echo \"$1 is '$line', not '$2'\"; exit 1\n"
+		     "}\n"
+		     "for md in /sys/block/md*/md; do\n"
+		     "	[ -e $md/sync_action ] || continue\n"
+		     "	is $md/degraded 0\n"
+		     "	for disk in $md/rd*; do\n"
+		     "		read -r state < $disk/state\n"
+		     "		case ,$state, in\n"
+		     "		*,faulty,* | *,write_error,*) echo $disk: $state; exit 1 ;;\n"
+		     "		*,in_sync,*) ;;\n"
+		     "		*) echo $disk: $state; exit 1 ;;\n"
+		     "		esac\n"
+		     "		is $disk/errors 0\n"
+		     "		is $disk/bad_blocks ''\n"
+		     "		is $disk/unacknowledged_bad_blocks ''\n"
+		     "	done\n"
+		     "	echo check > $md/sync_action || exit\n"
+		     "	mdadm --wait --quiet /dev/$(basename ${md%%/md})\n"
+		     "	is $md/sync_action idle\n"
+		     "	is $md/last_sync_action check\n"
+		     "	is $md/mismatch_cnt 0\n"
+		     "done");
+}
+
+/* Arrays that take peer memory; their halves meet where a disk or stripe ends. */
+FIXTURE(stack)
+{
+	struct setup s;
+};
+
+FIXTURE_VARIANT(stack)
+{
+	const char *path;
+	const char *create;
+	int legs;		/* disks that data in the middle is spread over */
+	int copies;
+};
+
+FIXTURE_VARIANT_ADD(stack, raid0)
+{
+	MD, "md " MD " -l raid0 -n 2 -c 64 $a $b", 2, 1
+};
+
+FIXTURE_VARIANT_ADD(stack, md_linear)
+{
+	MD, "md " MD " -l linear -n 2 $a $b", 2, 1
+};
+
+FIXTURE_VARIANT_ADD(stack, raid1)
+{
+	MD, "mirror -l raid1 -n 2 $a $b", 2, 2
+};
+
+FIXTURE_VARIANT_ADD(stack, raid10)
+{
+	MD, "mirror -l raid10 -n 4 -c 64 $a $b $c $d", 4, 2
+};
+
+FIXTURE_VARIANT_ADD(stack, dm_linear)
+{
+	DM, "dm 0 16384 linear $a 0, 16384 16384 linear $b 99", 2, 1
+};
+
+FIXTURE_VARIANT_ADD(stack, dm_stripe)
+{
+	DM, "dm 0 32768 striped 2 128 $a 0 $b 0", 2, 1
+};
+
+FIXTURE_VARIANT_ADD(stack, dm_mixed)
+{
+	DM, "dm 0 16384 linear $a 0, 16384 16384 striped 2 128 $b 0 $b 8192", 2, 1
+};
+
+FIXTURE_VARIANT_ADD(stack, raid1_on_linear)
+{
+	MD, "dm 0 17408 linear $a 0, 17408 15360 linear $b 0;"
+	    "dm 0 17408 linear $c 0, 17408 15360 linear $d 0;"
+	    "mirror -l raid1 -n 2 /dev/dm-0 /dev/dm-1", 4, 2
+};
+
+FIXTURE_VARIANT_ADD(stack, linear_on_raid1)
+{
+	DM, "mirror -l raid1 -n 2 $a $b;"
+	    "dm 0 15360 linear " MD " 15360, 15360 15360 linear " MD " 0", 2, 2
+};
+
+FIXTURE_SETUP(stack)
+{
+	const char *missing = set_up(&self->s);
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_NE(MAP_FAILED, (void *)self->s.peer);
+	ASSERT_EQ(0, shell("%s", variant->create));
+	ASSERT_EQ(0, open_array(&self->s, variant->path));
+}
+
+FIXTURE_TEARDOWN(stack)
+{
+	EXPECT_EQ(0, health());
+	clean_up(&self->s);
+	if (bdf)
+		EXPECT_EQ(self->s.available, p2pmem_number(bdf, "available"));
+}
+
+/*
+ * What was wrong with a transfer of @length bytes at @offset of the peer buffer to
+ * @pos of the array, and with the one back, or NULL. The sectors beside, on the
+ * array and in memory, must stay as they were.
+ */
+static const char *both_ways(struct setup *s, size_t length, size_t offset,
+			     off_t pos, __u64 seed)
+{
+	ssize_t around = length + 2 * SECTOR, n = length;
+	char *at = s->peer + offset;
+
+	fill(s->system, around, ~seed);
+	if (pwrite(s->fd, s->system, around, pos - SECTOR) != around)
+		return "system memory isn't written";
+	fill(at, length, seed);
+	errno = 0;
+	if (pwrite(s->fd, at, length, pos) != n)
+		return "peer memory isn't written";
+	clear(s->system, around);
+	if (pread(s->fd, s->system, around, pos - SECTOR) != around)
+		return "system memory isn't read";
+	if (first_wrong(s->system + SECTOR, length, seed) != -1)
+		return "the array has other data";
+
+	/* With the middle as it was, all is as it was. */
+	fill(s->peer, around, ~seed);
+	memcpy(s->system + SECTOR, s->peer + SECTOR, length);
+	if (first_wrong(s->system, around, ~seed) != -1)
+		return "sectors around were written";
+
+	clear(s->peer, BUFFER);
+	errno = 0;
+	if (pread(s->fd, at, length, pos) != n)
+		return "peer memory isn't read";
+	if (first_wrong(at, length, seed) != -1)
+		return "peer memory has other data";
+	if (first_nonzero(s->peer, offset) != -1 ||
+	    first_nonzero(at + length, BUFFER - offset - length) != -1)
+		return "memory around was written";
+	return NULL;
+}
+
+/*
+ * Each disk is sent its share of the data, and, as traced outside of the guest, its
+ * controller gets only addresses in the provider's BAR.
+ */
+static void expect_no_byte_elsewhere(struct __test_metadata *_metadata,
+				     struct setup *s, int legs, int copies)
+{
+	const ssize_t length = LARGEST, sectors = length / SECTOR;
+	const off_t at = s->middle - length / 2;
+	long long peer, other, read = 0;
+	struct traffic traffic;
+	char answer[128];
+	int i;
+
+	fill(s->peer, length, 31);
+	traffic_count(&traffic);
+	ASSERT_EQ(0, lab(answer, sizeof(answer), "dma-begin"));
+	EXPECT_EQ(length, pwrite(s->fd, s->peer, length, at));
+	EXPECT_EQ(length, pread(s->fd, s->peer, length, at));
+	ASSERT_EQ(0, traced(&peer, &other));
+	EXPECT_EQ((copies + 1) * length, peer);
+	EXPECT_EQ(0, other);
+
+	traffic_since(&traffic);
+	for (i = 0; i < NR_DISKS; i++) {
+		EXPECT_EQ(i < legs ? sectors * copies / legs : 0,
+			  traffic.written[i]) TH_LOG("%s", disks.path[i]);
+		read += traffic.read[i];
+	}
+	EXPECT_EQ(sectors, read);
+	EXPECT_EQ(length, pread(s->fd, s->system, length, at));
+	EXPECT_EQ(-1, first_wrong(s->system, length, 31));
+}
+
+TEST_F(stack, compared)
+{
+	static const size_t sizes[] = {
+		512, 3584, 4608, 65 * KiB + 512, 512 * KiB - 512, LARGEST,
+	};
+	/* From the middle: across it, behind it, and to the end of a stripe */
+	const char *wrong;
+	size_t i, j, seed = 0;
+	off_t pos[3];
+
+	EXPECT_EQ(1, queue_flag(self->s.path));
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		pos[0] = self->s.middle - (sizes[i] / 2 & ~(SECTOR - 1));
+		pos[1] = self->s.middle + SECTOR;
+		pos[2] = self->s.middle + 1 * MiB - sizes[i];
+		for (j = 0; j < ARRAY_SIZE(pos); j++) {
+			wrong = both_ways(&self->s, sizes[i], j * 1536, pos[j],
+					  ++seed);
+			ASSERT_EQ(NULL, wrong)
+				TH_LOG("%zu bytes at %+ld from the middle: %s (%m)",
+				       sizes[i], pos[j] - self->s.middle, wrong);
+		}
+	}
+	/* By now md has noted that the array is in use. */
+	if (route_is_traced())
+		expect_no_byte_elsewhere(_metadata, &self->s, variant->legs,
+					 variant->copies);
+}
+
+#define MOUNT_POINT	"/tmp/p2pdma-stacks"
+
+/* A file system, written and verified by fio from peer memory */
+TEST_F(stack, ext4)
+{
+	if (system("command -v mkfs.ext4 fio >/dev/null"))
+		SKIP(return, "no mkfs.ext4 or no fio");
+
+	close(self->s.fd);
+	self->s.fd = -1;
+	mkdir(MOUNT_POINT, 0700);
+	ASSERT_EQ(0, shell("mkfs.ext4 -q -F %s", self->s.path));
+	if (mount(self->s.path, MOUNT_POINT, "ext4", 0, NULL))
+		SKIP(return, "can't mount ext4: %s", strerror(errno));
+	/* fio takes a ':' as the end of a file's name. */
+	EXPECT_EQ(0, shell("cd " MOUNT_POINT " || exit\n"
+			   "ln -s /sys/bus/pci/devices/%s/p2pmem/allocate peer\n"
+			   "fio --name=data --filename=data --size=2m --direct=1 \\\n"
+			   "	--rw=randwrite --bsrange=4k-256k --ioengine=libaio \\\n"
+			   "	--iodepth=4 --iomem=mmapshared:peer --verify=crc32c \\\n"
+			   "	--verify_fatal=1", bdf));
+	EXPECT_EQ(0, umount(MOUNT_POINT));
+}
+
+/* Arrays that mustn't take peer memory, and why */
+FIXTURE(refused)
+{
+	struct setup s;
+};
+
+FIXTURE_VARIANT(refused)
+{
+	const char *path;
+	const char *create;
+	int flag;		/* of the queue */
+};
+
+/* These compute with data, or copy it. */
+FIXTURE_VARIANT_ADD(refused, raid5)
+{
+	MD, "mirror -l raid5 -n 3 -c 64 $a $b $c", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_crypt)
+{
+	DM, "dm 0 32768 $crypt $a 0", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_delay)
+{
+	DM, "dm 0 32768 delay $a 0 0", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_snapshot)
+{
+	DM, "dm 0 32768 snapshot $a $b N 16", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_snapshot_origin)
+{
+	DM, "dm 0 32768 snapshot-origin $a", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_linear_and_crypt)
+{
+	DM, "dm 0 16384 linear $a 0, 16384 16384 $crypt $b 0", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, linear_on_raid5)
+{
+	DM, "mirror -l raid5 -n 3 -c 64 $a $b $c; dm 0 32768 linear " MD " 0", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, raid1_on_crypt)
+{
+	MD, "dm 0 32768 $crypt $a 0; mirror -l raid1 -n 2 /dev/dm-0 $b", 0
+};
+
+/* One disk isn't NVMe. */
+FIXTURE_VARIANT_ADD(refused, raid0_other)
+{
+	MD, "md " MD " -l raid0 -n 2 -c 64 $a $other", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, md_linear_other)
+{
+	MD, "md " MD " -l linear -n 2 $a $other", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, raid1_other)
+{
+	MD, "mirror -l raid1 -n 2 $a $other", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, raid10_other)
+{
+	MD, "mirror -l raid10 -n 4 -c 64 $a $b $c $other", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_linear_other)
+{
+	DM, "dm 0 16384 linear $a 0, 16384 16384 linear $other 0", 0
+};
+
+FIXTURE_VARIANT_ADD(refused, dm_stripe_other)
+{
+	DM, "dm 0 32768 striped 2 128 $a 0 $other 0", 0
+};
+
+/* One disk is out of reach, which only shows when I/O is made. */
+FIXTURE_VARIANT_ADD(refused, raid0_far)
+{
+	MD, "md " MD " -l raid0 -n 2 -c 64 $a $far", 1
+};
+
+FIXTURE_VARIANT_ADD(refused, md_linear_far)
+{
+	MD, "md " MD " -l linear -n 2 $a $far", 1
+};
+
+FIXTURE_VARIANT_ADD(refused, raid1_far)
+{
+	MD, "mirror -l raid1 -n 2 $a $far", 1
+};
+
+FIXTURE_VARIANT_ADD(refused, raid1_far_first)
+{
+	MD, "mirror -l raid1 -n 2 $far $a", 1
+};
+
+FIXTURE_VARIANT_ADD(refused, raid10_far)
+{
+	MD, "mirror -l raid10 -n 4 -c 64 $a $b $c $far", 1
+};
+
+/* In the part of the leg that isn't accessed */
+FIXTURE_VARIANT_ADD(refused, raid1_on_linear_far)
+{
+	MD, "dm 0 24576 linear $a 0, 24576 8192 linear $far 0;"
+	    "mirror -l raid1 -n 2 /dev/dm-0 $b", 1
+};
+
+FIXTURE_VARIANT_ADD(refused, linear_on_raid1_far)
+{
+	DM, "mirror -l raid1 -n 2 $a $far; dm 0 30720 linear " MD " 0", 1
+};
+
+FIXTURE_SETUP(refused)
+{
+	const char *missing = set_up(&self->s);
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_NE(MAP_FAILED, (void *)self->s.peer);
+	ASSERT_EQ(0, shell("%s", variant->create));
+	ASSERT_EQ(0, open_array(&self->s, variant->path));
+}
+
+FIXTURE_TEARDOWN(refused)
+{
+	EXPECT_EQ(0, health());
+	clean_up(&self->s);
+	if (bdf)
+		EXPECT_EQ(self->s.available, p2pmem_number(bdf, "available"));
+}
+
+TEST_F(refused, untouched)
+{
+	static const size_t sizes[] = { 512, 4 * KiB, 64 * KiB, LARGEST };
+	const off_t at = self->s.middle - LARGEST / 2;
+	const ssize_t length = LARGEST;
+	struct traffic traffic;
+	size_t i;
+
+	EXPECT_EQ(variant->flag, queue_flag(self->s.path));
+	fill(self->s.system, length, 41);
+	ASSERT_EQ(length, pwrite(self->s.fd, self->s.system, length, at));
+
+	fill(self->s.peer, length, 42);
+	traffic_count(&traffic);
+	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
+		errno = 0;
+		EXPECT_EQ(-1, pwrite(self->s.fd, self->s.peer, sizes[i], at));
+		EXPECT_EQ(EREMOTEIO, errno) TH_LOG("write %zu: %m", sizes[i]);
+		errno = 0;
+		EXPECT_EQ(-1, pread(self->s.fd, self->s.peer, sizes[i], at));
+		EXPECT_EQ(EREMOTEIO, errno) TH_LOG("read %zu: %m", sizes[i]);
+	}
+	traffic_since(&traffic);
+	for (i = 0; i < NR_DISKS; i++) {
+		EXPECT_EQ(0, traffic.written[i]) TH_LOG("%s", disks.path[i]);
+		EXPECT_EQ(0, traffic.read[i]) TH_LOG("%s", disks.path[i]);
+	}
+	EXPECT_EQ(-1, first_wrong(self->s.peer, length, 42));
+
+	/* The array still has its data, and takes more. */
+	clear(self->s.system, length);
+	EXPECT_EQ(length, pread(self->s.fd, self->s.system, length, at));
+	EXPECT_EQ(-1, first_wrong(self->s.system, length, 41));
+	EXPECT_EQ(length, pwrite(self->s.fd, self->s.system, length, at));
+}
+
+/* Arrays that tests make themselves, and most change while they are used */
+FIXTURE(live)
+{
+	struct setup s;
+	struct race race;
+};
+
+FIXTURE_SETUP(live)
+{
+	const char *missing = set_up(&self->s);
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_NE(MAP_FAILED, (void *)self->s.peer);
+}
+
+FIXTURE_TEARDOWN(live)
+{
+	if (self->race.nr)
+		race_stop(&self->race);
+	EXPECT_EQ(0, health());
+	clean_up(&self->s);
+	if (bdf)
+		EXPECT_EQ(self->s.available, p2pmem_number(bdf, "available"));
+}
+
+static void wrong(struct racer *racer, const char *what, ssize_t n)
+{
+	ksft_print_msg("racer %d: %s: %zd (%m)\n", racer->nr, what, n);
+	racer->count[RACE_WRONG]++;
+}
+
+/*
+ * Writes peer memory to a place of its own in the array, reads what is there to
+ * system memory, and then to peer memory. What was refused must have changed
+ * nothing.
+ */
+static void transfer(struct racer *racer)
+{
+	const off_t at = (racer->nr + 1) * MiB;
+	static char *peer, *system;
+	static __u64 seed, next;
+	static int fd;
+	ssize_t n;
+
+	if (!peer) {
+		fd = open(racer->what, O_RDWR | O_DIRECT | O_CLOEXEC);
+		peer = p2pmem_map(bdf, PIECE);
+		system = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		next = racer->nr * 1000000;
+		seed = next;
+		fill(system, PIECE, seed);
+		n = pwrite(fd, system, PIECE, at);
+		if (peer == MAP_FAILED || n != (ssize_t)PIECE)
+			wrong(racer, "start", n);
+	}
+
+	fill(peer, PIECE, ++next);
+	n = pwrite(fd, peer, PIECE, at);
+	if (n == (ssize_t)PIECE) {
+		seed = next;
+		racer->count[RACE_HAD]++;
+	} else if (n == -1 && errno == EREMOTEIO) {
+		racer->count[RACE_REFUSED]++;
+	} else {
+		wrong(racer, "write", n);
+	}
+
+	n = pread(fd, system, PIECE, at);
+	if (n != (ssize_t)PIECE || first_wrong(system, PIECE, seed) != -1)
+		wrong(racer, "data on the array", n);
+
+	clear(peer, PIECE);
+	n = pread(fd, peer, PIECE, at);
+	if (n == (ssize_t)PIECE) {
+		racer->count[RACE_HAD]++;
+		if (first_wrong(peer, PIECE, seed) != -1)
+			wrong(racer, "data that was read", n);
+	} else if (n != -1 || errno != EREMOTEIO) {
+		wrong(racer, "read", n);
+	}
+	usleep(1000);
+}
+
+#define RACERS	2
+
+/* Does each racer count this from now on? */
+static bool each(struct race *race, enum race_count count)
+{
+	memcpy(race->last, race->racer, sizeof(race->last));
+	return wait_for(race_each(race, count), SECONDS);
+}
+
+/* Ends the race; @refused: was I/O to be refused at times? */
+#define end_race(refused) do {						\
+	EXPECT_EQ(0, race_total(&self->race, RACE_WRONG));		\
+	EXPECT_EQ(refused, race_total(&self->race, RACE_REFUSED) > 0);	\
+	TH_LOG("%ld transfers, %ld refused",				\
+	       race_total(&self->race, RACE_HAD),			\
+	       race_total(&self->race, RACE_REFUSED));			\
+	race_stop(&self->race);						\
+	self->race.nr = 0;						\
+} while (0)
+
+TEST_F(live, table_swapped)
+{
+	int round;
+	long had;
+
+	ASSERT_EQ(0, shell("dm 0 32768 linear $a 0"));
+	race_start(&self->race, RACERS, transfer, DM);
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	for (round = 0; round < times(3); round++) {
+		ASSERT_EQ(0, shell("dm_load 0 32768 $crypt $a 0 && dmsetup resume x0"));
+		EXPECT_EQ(0, queue_flag(DM));
+		ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+		had = race_total(&self->race, RACE_HAD);
+		ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+		EXPECT_EQ(had, race_total(&self->race, RACE_HAD));
+		ASSERT_EQ(0, shell("dm_load 0 32768 linear $a 0 && dmsetup resume x0"));
+		EXPECT_EQ(1, queue_flag(DM));
+		ASSERT_TRUE(each(&self->race, RACE_HAD));
+	}
+	end_race(true);
+}
+
+static bool is_waiting(pid_t child)
+{
+	char path[64], stat[512], *state = NULL;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", child);
+	if (file_read(path, stat, sizeof(stat)) > 0)
+		state = strrchr(stat, ')');
+	return state && state[2] == 'D';
+}
+
+/* One write by a child, which is to wait for the array: the child, or -1 */
+static pid_t write_that_waits(struct setup *s)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		errno = 0;
+		pwrite(s->fd, s->peer, PIECE, MiB);
+		_exit(errno);
+	}
+	if (wait_for(is_waiting(child), 10))
+		return child;
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	return -1;
+}
+
+/* The table is swapped while a write, which the queue has let in, waits. */
+TEST_F(live, table_swapped_below_a_bio)
+{
+	pid_t child;
+	int status;
+
+	ASSERT_EQ(0, shell("dm 0 32768 linear $a 0"));
+	ASSERT_EQ(0, open_array(&self->s, DM));
+	fill(self->s.system, PIECE, 61);
+	ASSERT_EQ((ssize_t)PIECE, pwrite(self->s.fd, self->s.system, PIECE, MiB));
+
+	ASSERT_EQ(0, shell("dm_load 0 32768 $crypt $a 0 && dmsetup suspend x0"));
+	fill(self->s.peer, PIECE, 62);
+	child = write_that_waits(&self->s);
+	EXPECT_LT(0, child);
+	ASSERT_EQ(0, shell("dmsetup resume x0"));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(EREMOTEIO, WEXITSTATUS(status));
+
+	EXPECT_EQ((ssize_t)PIECE, pread(self->s.fd, self->s.system, PIECE, MiB));
+	EXPECT_EQ(-1, first_wrong(self->s.system, PIECE, 61));
+}
+
+/* A disk that isn't NVMe comes while a write, which the queue has let in, waits. */
+TEST_F(live, leg_added_below_a_bio)
+{
+	pid_t child;
+	int status;
+
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
+	ASSERT_EQ(0, open_array(&self->s, MD));
+	fill(self->s.system, PIECE, 63);
+	ASSERT_EQ((ssize_t)PIECE, pwrite(self->s.fd, self->s.system, PIECE, MiB));
+
+	/* No write gets through to these sectors. */
+	ASSERT_EQ(0, shell("echo 8192 > /sys/block/md0/md/suspend_hi"));
+	fill(self->s.peer, PIECE, 64);
+	child = write_that_waits(&self->s);
+	EXPECT_LT(0, child);
+	EXPECT_EQ(0, shell("mdadm --grow --quiet " MD " -n 3 --add $other"));
+	EXPECT_TRUE(wait_for(queue_flag(MD) == 0, SECONDS));
+	ASSERT_EQ(0, shell("echo 0 > /sys/block/md0/md/suspend_hi"));
+	ASSERT_EQ(child, waitpid(child, &status, 0));
+	EXPECT_TRUE(WIFEXITED(status));
+	EXPECT_EQ(EREMOTEIO, WEXITSTATUS(status));
+
+	EXPECT_EQ((ssize_t)PIECE, pread(self->s.fd, self->s.system, PIECE, MiB));
+	EXPECT_EQ(-1, first_wrong(self->s.system, PIECE, 63));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+}
+
+/* A disk fails, and another one takes its place, without a refusal. */
+TEST_F(live, leg_rebuilt)
+{
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
+	race_start(&self->race, RACERS, transfer, MD);
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail $a --remove $a"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $c"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	end_race(false);
+}
+
+/* Levels whose CPU computes with data take over, and give back. */
+TEST_F(live, level_changed)
+{
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
+	race_start(&self->race, RACERS, transfer, MD);
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_EQ(0, shell("echo raid5 > /sys/block/md0/md/level"));
+	EXPECT_EQ(0, queue_flag(MD));
+	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	ASSERT_EQ(0, shell("echo raid1 > /sys/block/md0/md/level"));
+	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	end_race(true);
+}
+
+/* A stripe gets mirrors, without a refusal. */
+TEST_F(live, raid0_becomes_raid10)
+{
+	ASSERT_EQ(0, shell("md " MD " -l raid0 -n 2 -c 64 $a $b"));
+	race_start(&self->race, RACERS, transfer, MD);
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_EQ(0, shell("echo raid10 > /sys/block/md0/md/level"));
+	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $c $d"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	end_race(false);
+}
+
+/* Reads that wait for each other are spread over a mirror's disks. */
+TEST_F(live, reads_are_balanced)
+{
+	struct traffic traffic;
+
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
+	traffic_count(&traffic);
+	race_start(&self->race, MAX_RACERS, transfer, MD);
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	end_race(false);
+	traffic_since(&traffic);
+	EXPECT_LT(0, traffic.read[A]);
+	EXPECT_LT(0, traffic.read[B]);
+}
+
+/*
+ * A disk that is slow, where md lets writers go on once the other one is done: by a
+ * copy of the data, which peer memory isn't.
+ */
+TEST_F(live, write_behind)
+{
+	const char *most = "/sys/block/md0/md/bitmap/max_backlog_used";
+	const ssize_t length = 256 * KiB;
+	long long peer, other;
+	char answer[128];
+
+	ASSERT_EQ(0, shell("md " MD " -l raid1 -n 2 --assume-clean --size=15M \\\n"
+			   "	--bitmap=internal --bitmap-chunk=1M --delay=3600 \\\n"
+			   "	--write-behind=64 $a --write-mostly $b"));
+	ASSERT_EQ(0, open_array(&self->s, MD));
+	EXPECT_EQ(1, queue_flag(MD));
+	fill(self->s.system, length, 71);
+	ASSERT_EQ(length, pwrite(self->s.fd, self->s.system, length, MiB));
+	EXPECT_LT(0, file_number(most));
+
+	ASSERT_EQ(0, file_write(most, "0"));
+	fill(self->s.peer, length, 72);
+	ASSERT_EQ(0, lab(answer, sizeof(answer), "dma-begin"));
+	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, MiB));
+	ASSERT_EQ(0, traced(&peer, &other));
+	EXPECT_EQ(2 * length, peer);
+	EXPECT_EQ(0, other);
+	EXPECT_EQ(0, file_number(most));
+	EXPECT_EQ(length, pread(self->s.fd, self->s.system, length, MiB));
+	EXPECT_EQ(-1, first_wrong(self->s.system, length, 72));
+}
+
+/* Of the far half of a table, only that half is out of reach. */
+TEST_F(live, far_half_of_a_table)
+{
+	const ssize_t length = PIECE;
+
+	ASSERT_EQ(0, shell("dm 0 16384 linear $a 0, 16384 16384 linear $far 0"));
+	ASSERT_EQ(0, open_array(&self->s, DM));
+	EXPECT_EQ(1, queue_flag(DM));
+	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, 0));
+	EXPECT_EQ(length, pread(self->s.fd, self->s.peer, length, 0));
+	errno = 0;
+	EXPECT_EQ(-1, pwrite(self->s.fd, self->s.peer, length, self->s.middle));
+	EXPECT_EQ(EREMOTEIO, errno);
+	errno = 0;
+	EXPECT_EQ(-1, pread(self->s.fd, self->s.peer, length, self->s.middle));
+	EXPECT_EQ(EREMOTEIO, errno);
+}
+
+/* In a mirror that is used, a disk gives way to another one, and comes back. */
+FIXTURE(leg)
+{
+	struct setup s;
+	struct race race;
+};
+
+FIXTURE_VARIANT(leg)
+{
+	const char *create;
+	int disk;		/* the other one */
+	int flag;		/* of the array with that */
+};
+
+FIXTURE_VARIANT_ADD(leg, raid1_other)
+{
+	"mirror -l raid1 -n 2 $a $b", OTHER, 0
+};
+
+FIXTURE_VARIANT_ADD(leg, raid1_far)
+{
+	"mirror -l raid1 -n 2 $a $b", FAR, 1
+};
+
+FIXTURE_VARIANT_ADD(leg, raid10_other)
+{
+	"mirror -l raid10 -n 4 -c 64 $a $b $c $d", OTHER, 0
+};
+
+FIXTURE_VARIANT_ADD(leg, raid10_far)
+{
+	"mirror -l raid10 -n 4 -c 64 $a $b $c $d", FAR, 1
+};
+
+FIXTURE_SETUP(leg)
+{
+	const char *missing = set_up(&self->s);
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_NE(MAP_FAILED, (void *)self->s.peer);
+	ASSERT_EQ(0, shell("%s", variant->create));
+	race_start(&self->race, RACERS, transfer, MD);
+}
+
+FIXTURE_TEARDOWN(leg)
+{
+	if (self->race.nr)
+		race_stop(&self->race);
+	EXPECT_EQ(0, health());
+	clean_up(&self->s);
+	if (bdf)
+		EXPECT_EQ(self->s.available, p2pmem_number(bdf, "available"));
+}
+
+TEST_F(leg, exchanged)
+{
+	const char *disk = disks.path[variant->disk];
+	long had;
+
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail $b --remove $b"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+
+	/* From the first request on, not only once it is in sync */
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add %s", disk));
+	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	had = race_total(&self->race, RACE_HAD);
+	EXPECT_EQ(variant->flag, queue_flag(MD));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	EXPECT_EQ(0, health());
+	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	EXPECT_EQ(had, race_total(&self->race, RACE_HAD));
+
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail %s --remove %s", disk, disk));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $b"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	end_race(true);
+}
+
+/* As a spare, the disk doesn't matter; it does once it replaces another one. */
+TEST_F(leg, replaces)
+{
+	const char *disk = disks.path[variant->disk];
+
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add %s", disk));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_flag(MD));
+	EXPECT_EQ(0, race_total(&self->race, RACE_REFUSED));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --replace $b --with %s", disk));
+	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	EXPECT_EQ(variant->flag, queue_flag(MD));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --remove $b --fail %s --remove %s", disk, disk));
+	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $b"));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	end_race(true);
+}
+
+TEST_HARNESS_MAIN
