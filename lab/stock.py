@@ -14,7 +14,7 @@ import kunit
 import report
 
 KERNEL = "stock"
-MACHINES = ("switch", "registration", "hotplug")
+MACHINES = ("switch", "registration", "hotplug", "stacks")
 
 
 def tests_of(text):

@@ -1097,4 +1097,82 @@ TEST_F(leg, replaces)
 	end_race(true);
 }
 
+/*
+ * What the flag does to a mirror with a disk out of reach if md doesn't know of peer
+ * memory: I/O succeeds, and costs a disk that has no defect.
+ */
+FIXTURE(harm)
+{
+	struct setup s;
+};
+
+FIXTURE_SETUP(harm)
+{
+	const char *missing = set_up(&self->s);
+
+	if (missing)
+		SKIP(return, "%s", missing);
+	ASSERT_NE(MAP_FAILED, (void *)self->s.peer);
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $far $a"));
+	ASSERT_EQ(0, module_load_with("p2pdma_flag_test", "disk=" MD));
+	EXPECT_EQ(0, module_unload_named("p2pdma_flag_test"));
+	ASSERT_EQ(0, open_array(&self->s, MD));
+}
+
+FIXTURE_TEARDOWN(harm)
+{
+	clean_up(&self->s);
+}
+
+/* A file of md about the disk that is out of reach */
+static void far_file(const char *name, char *text, size_t size)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "/sys/block/md0/md/dev-%s/%s",
+		 strrchr(disks.path[FAR], '/') + 1, name);
+	file_read(path, text, size);
+}
+
+/* The disk gets bad blocks, a mark that it is to be replaced, and no data. */
+TEST_F(harm, write)
+{
+	const off_t on_disk = MiB + MiB;	/* behind md's own data */
+	long long bad = 0, length = 0;
+	char text[256];
+	int fd;
+
+	fill(self->s.peer, PIECE, 81);
+	EXPECT_EQ((ssize_t)PIECE, pwrite(self->s.fd, self->s.peer, PIECE, MiB));
+	far_file("bad_blocks", text, sizeof(text));
+	if (sscanf(text, "%lld %lld", &bad, &length) != 2)
+		TH_LOG("bad_blocks: '%s'", text);
+	EXPECT_EQ(on_disk / SECTOR, bad);
+	EXPECT_EQ(PIECE / SECTOR, length);
+	far_file("state", text, sizeof(text));
+	EXPECT_NE(NULL, strstr(text, "write_error"));
+	EXPECT_NE(NULL, strstr(text, "want_replacement"));
+
+	fd = open(disks.path[FAR], O_RDONLY | O_DIRECT | O_CLOEXEC);
+	ASSERT_LE(0, fd);
+	EXPECT_EQ((ssize_t)PIECE, pread(fd, self->s.system, PIECE, on_disk));
+	EXPECT_EQ(-1, first_nonzero(self->s.system, PIECE));
+	close(fd);
+}
+
+/* Reads are tried and "repaired" on the same disk, until that counts as failed. */
+TEST_F(harm, read)
+{
+	struct traffic traffic;
+	char text[256];
+
+	traffic_count(&traffic);
+	EXPECT_EQ((ssize_t)PIECE, pread(self->s.fd, self->s.peer, PIECE, MiB));
+	traffic_since(&traffic);
+	EXPECT_LT(2 * (long long)(PIECE / SECTOR), traffic.read[FAR]);
+	far_file("state", text, sizeof(text));
+	EXPECT_NE(NULL, strstr(text, "faulty")) TH_LOG("%s", text);
+	EXPECT_EQ(1, file_number("/sys/block/md0/md/degraded"));
+}
+
 TEST_HARNESS_MAIN
