@@ -139,12 +139,15 @@ int cmd_dump(struct machine *machine, int argc, char **argv)
 
 static int run(const struct command *command, int argc, char **argv)
 {
+	const char *root = getenv("LSP2P_ROOT");
 	struct machine *machine;
 	char error[512] = "";
 	int status;
 
 	if (options.from)
 		machine = machine_from_file(options.from, error, sizeof(error));
+	else if (root)
+		machine = machine_from_root(root, error, sizeof(error));
 	else
 		machine = machine_from_sysfs(error, sizeof(error));
 	if (!machine)

@@ -4,8 +4,9 @@
  * which of them let peer memory through.
  *
  * Programs read and write peer memory with O_DIRECT.  The kernel pins such memory
- * only for a block device whose queue has the feature PCI_P2PDMA.  Kernels that
- * show it do so in debugfs alone; for all others rules[] has what their code does.
+ * only for a block device whose queue has the feature PCI_P2PDMA.  Some kernels
+ * show it: then rules[] only tells why, and what to do.  Of all others it has what
+ * their code does.
  * Nothing here opens the file, reads a disk or asks whether devices reach each
  * other: `lsp2p why` does the latter, and verify moves data.
  */
@@ -31,20 +32,27 @@
 #define MAX_DEPTH	32
 #define FIRST	RELEASE(6, 2)	/* gives programs peer memory */
 #define LAST	RELEASE(6, 12)	/* whose code most rules are taken from */
+#define STACKS	RELEASE(7, 2)	/* the kernel's own md and NVMe multipath pass it on */
+#define LAST_STACKS	RELEASE(7, 3)	/* the last that was looked at for that */
 
 /*
- * Rules; the first that fits a layer holds.
+ * Rules; the first that fits a layer holds.  If the kernel shows what the layer's
+ * queue has, only rules fit that agree.
  * @type: pattern for the layer's type, NULL for all
  * @core: only in kernels with this core; CORE_UNKNOWN: in all
+ * @stacks: only in kernels that pass the feature on: these show it in sysfs
  * @since, @until: the first and the last release that it is true of; 0: FIRST, and
  *	no end
+ * @from_below: as in struct layer
  */
 struct rule {
 	enum layer_kind kind;
 	const char *type;
 	enum core core;
+	bool stacks;
 	unsigned int since, until;
 	enum answer passes;
+	bool from_below;
 	const char *why, *fix;
 };
 
@@ -52,6 +60,8 @@ struct rule {
 #define NET_FS	"@(nfs|nfs4|cifs|smb3|9p|ceph|afs|fuse|fuseblk|fuse.*|virtiofs)"
 #define OTHER_FS	"use ext4, xfs, or the block device itself"
 #define NO_FEATURE	"its queue doesn't have the feature PCI_P2PDMA"
+#define PASSING_LEVELS	"@(raid0|linear|raid1|raid10)"
+#define PASSING_TARGETS	"+(linear|striped|,)"
 
 static const struct rule rules[] = {
 	{ LAYER_FS, "@(ext3|ext4|xfs|f2fs|gfs2|zonefs)",
@@ -77,20 +87,61 @@ static const struct rule rules[] = {
 	  .why = "nothing is known of this file system" },
 
 	{ LAYER_PARTITION, NULL, .passes = YES, .why = "has its disk's queue" },
-	{ LAYER_DM, "*crypt*", .until = LAST, .passes = NO,
+	{ LAYER_DM, PASSING_TARGETS, .stacks = true, .passes = YES,
+	  .why = "its targets pass peer memory on" },
+	{ LAYER_DM, PASSING_TARGETS, .stacks = true, .passes = NO,
+	  .from_below = true,
+	  .why = "a device below it takes no peer memory, or took none when its table was loaded",
+	  .fix = "load its table again" },
+	{ LAYER_DM, "*crypt*", .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ", and the CPU encrypts",
 	  .fix = "none for encrypted data" },
-	{ LAYER_DM, NULL, .until = LAST, .passes = NO,
+	{ LAYER_DM, "", .stacks = true, .passes = NO, .from_below = true,
+	  .why = "one of its targets, or a device below it, takes no peer memory",
+	  .fix = "ask as root, who sees its targets" },
+	{ LAYER_DM, NULL, .stacks = true, .passes = NO,
+	  .why = NO_FEATURE ": only the targets linear and striped pass it on",
+	  .fix = "use these targets, or the block device below it" },
+	{ LAYER_DM, NULL, .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ": device mapper doesn't pass it on",
 	  .fix = "use the block device below it" },
-	{ LAYER_MD, NULL, .until = LAST, .passes = NO,
+	{ LAYER_MD, PASSING_LEVELS, .stacks = true, .passes = YES,
+	  .why = "all disks below it must reach the memory: otherwise none gets the request" },
+	{ LAYER_MD, PASSING_LEVELS, .stacks = true, .passes = NO,
+	  .from_below = true,
+	  .why = "a disk below it takes no peer memory, or took none when it was assembled",
+	  .fix = "assemble it again" },
+	{ LAYER_MD, "raid[456]", .stacks = true, .passes = NO,
+	  .why = NO_FEATURE ": the CPU reads the data, for parity",
+	  .fix = "use raid0, raid1, raid10 or linear" },
+	{ LAYER_MD, NULL, .stacks = true, .passes = NO,
+	  .why = NO_FEATURE ": it isn't raid0, raid1, raid10 or linear" },
+	{ LAYER_MD, "raid0", .since = STACKS, .passes = YES,
+	  .why = "each disk below it takes peer memory" },
+	{ LAYER_MD, "@(raid1|raid10)", .since = STACKS, .passes = YES,
+	  .why = "a disk that doesn't reach the memory misses writes, and nobody is told" },
+	{ LAYER_MD, NULL, .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ": md doesn't pass it on",
 	  .fix = "use the block devices below it" },
-	{ LAYER_MULTIPATH, NULL, .until = LAST, .passes = NO,
+	{ LAYER_MULTIPATH, NULL, .stacks = true, .passes = YES,
+	  .why = "requests take a path that reaches the memory" },
+	{ LAYER_MULTIPATH, NULL, .stacks = true, .passes = NO, .from_below = true,
+	  .why = "a path takes no peer memory",
+	  .fix = "disconnect paths that take none" },
+	{ LAYER_MULTIPATH, NULL, .since = STACKS, .passes = YES,
+	  .why = "it takes any path, and a request fails where that doesn't reach the memory" },
+	{ LAYER_MULTIPATH, NULL, .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ": NVMe multipath doesn't pass it on",
 	  .fix = "boot with nvme_core.multipath=N if there is one path" },
 	{ LAYER_NVME, "pcie", .passes = YES,
 	  .why = "the driver nvme sets the feature PCI_P2PDMA" },
+	{ LAYER_NVME, "pcie", .passes = NO,
+	  .why = NO_FEATURE ": its DMA operations don't map peer memory" },
+	{ LAYER_NVME, "rdma", .stacks = true, .passes = YES,
+	  .why = "the RDMA adapter takes peer memory; ask lsp2p why for it" },
+	{ LAYER_NVME, "rdma", .stacks = true, .passes = NO,
+	  .why = NO_FEATURE ": the RDMA adapter takes no peer memory",
+	  .fix = "use another RDMA adapter" },
 	{ LAYER_NVME, "rdma", CORE_OURS, .passes = UNKNOWN,
 	  .why = "the RDMA adapter's driver decides",
 	  .fix = "ask lsp2p why for the adapter" },
@@ -148,14 +199,14 @@ static __printf(1, 2) char *print(const char *format, ...)
 
 char *sysfs_path(const char *format, ...)
 {
-	const char *root = getenv("LSP2P_SYSFS");
+	const char *root = getenv("LSP2P_ROOT");
 	char *tail, *path;
 	va_list args;
 
 	va_start(args, format);
 	tail = vprint(format, args);
 	va_end(args);
-	path = print("%s/%s", root ? root : "/sys", tail);
+	path = print("%s/sys/%s", root ? root : "", tail);
 	free(tail);
 	return path;
 }
@@ -279,51 +330,74 @@ static void put_below(struct layer *layer, struct layer *below)
 	*last = below;
 }
 
-static void apply_rules(const struct machine *machine, struct layer *layer)
+/*
+ * Whether the kernel shows that a queue takes peer memory; UNKNOWN if it doesn't
+ * show that.  @stacks is set where it is in sysfs.
+ */
+static enum answer ask_queue(const struct machine *machine, const char *name,
+			     bool *stacks)
 {
-	unsigned int release = machine_release(machine);
-	const struct rule *rule = rules;
+	char *path = sysfs_path("class/block/%s/queue/pci_p2pdma", name);
+	char *text = first_line(path);
+	enum answer takes = UNKNOWN;
 
-	for (;; rule++) {
-		/* The last rule of a kind has no condition */
-		if (rule->kind != layer->kind ||
-		    (rule->type && fnmatch(rule->type, layer->type, FNM_EXTMATCH)) ||
-		    (rule->core != CORE_UNKNOWN &&
-		     rule->core != machine->core) ||
-		    (release && release < rule->since))
-			continue;
-		break;
+	free(path);
+	*stacks = text;
+	if (text) {
+		takes = !strcmp(text, "0") ? NO : YES;
+		free(text);
+		return takes;
 	}
-	layer->passes = rule->passes;
-	layer->why = rule->why;
-	layer->fix = rule->passes == YES ? NULL : rule->fix;
-	if (!release || (rule->until && release > rule->until)) {
-		layer->passes = UNKNOWN;
-		layer->why = release ?
-			"nothing is known of kernels after 6.12" :
-			"the kernel's version isn't known";
-		layer->fix = "try it: `lsp2p verify`";
-	}
+	/* Before Linux 6.11 it is in debugfs */
+	path = sysfs_path("kernel/debug/block/%s/state", name);
+	text = first_line(path);
+	if (text && strstr(text, "PCI_P2PDMA"))
+		takes = YES;
+	else if (text && machine_release(machine) < RELEASE(6, 11))
+		takes = NO;
+	free(text);
+	free(path);
+	return takes;
 }
 
-/* Before Linux 6.11 debugfs shows which queues take peer memory */
-static void ask_queue(const struct machine *machine, struct layer *layer)
+/* @shown, @stacks: as ask_queue() has it; of other layers UNKNOWN and false */
+static void apply_rules(const struct machine *machine, struct layer *layer,
+			enum answer shown, bool stacks)
 {
-	char *path = sysfs_path("kernel/debug/block/%s/state", layer->name);
-	char *flags = first_line(path);
+	unsigned int release = machine_release(machine);
+	const struct rule *rule;
 
-	if (flags && strstr(flags, "PCI_P2PDMA")) {
-		layer->passes = YES;
-		layer->proven = true;
-		layer->why = "its queue has the flag PCI_P2PDMA";
-		layer->fix = NULL;
-	} else if (flags && machine_release(machine) < RELEASE(6, 11)) {
-		layer->passes = NO;
-		layer->proven = true;
-		layer->why = "its queue doesn't have the flag PCI_P2PDMA";
+	for (rule = rules; rule < rules + ARRAY_SIZE(rules); rule++) {
+		if (rule->kind == layer->kind &&
+		    (!rule->type ||
+		     !fnmatch(rule->type, layer->type, FNM_EXTMATCH)) &&
+		    (rule->core == CORE_UNKNOWN ||
+		     rule->core == machine->core) &&
+		    (!rule->stacks || stacks) &&
+		    (!release || release >= rule->since) &&
+		    (shown == UNKNOWN || shown == rule->passes))
+			break;
 	}
-	free(flags);
-	free(path);
+	/* The last rule of a kind has no condition, unless the kernel shows it */
+	if (rule < rules + ARRAY_SIZE(rules)) {
+		layer->passes = rule->passes;
+		layer->from_below = rule->from_below;
+		layer->why = rule->why;
+		layer->fix = rule->passes == YES ? NULL : rule->fix;
+		if (shown == UNKNOWN &&
+		    (!release || (rule->until && release > rule->until))) {
+			layer->passes = UNKNOWN;
+			layer->why = release ?
+				"nothing is known of this kernel's release" :
+				"the kernel's version isn't known";
+			layer->fix = "try it: `lsp2p verify`";
+		}
+	} else {
+		layer->passes = shown;
+		layer->why = shown == YES ?
+			"its queue has the feature PCI_P2PDMA" : NO_FEATURE;
+	}
+	layer->proven = shown != UNKNOWN;
 }
 
 static struct layer *block_layer(const struct machine *machine,
@@ -358,10 +432,17 @@ static void add_slaves(const struct machine *machine, struct layer *layer,
 /* Appends a target's name to @types unless it is there */
 static char *add_target(char *types, const char *target)
 {
+	size_t length = strlen(target);
+	const char *at = types;
 	char *more;
 
-	if (strstr(types, target))
-		return types;
+	/* Names may be a part of others: striped and unstriped */
+	while ((at = strstr(at, target))) {
+		if ((at == types || at[-1] == ',') &&
+		    (!at[length] || at[length] == ','))
+			return types;
+		at += length;
+	}
 	more = print("%s%s%s", types, *types ? "," : "", target);
 	free(types);
 	return more;
@@ -387,7 +468,7 @@ static char *dm_targets(const char *folder)
 	struct dm_target_spec *spec;
 	int control = -1;
 
-	if (!getenv("LSP2P_SYSFS"))
+	if (!getenv("LSP2P_ROOT"))
 		control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
 	if (control >= 0 && number &&
 	    sscanf(number, "%u:%u", &major, &minor) == 2) {
@@ -507,7 +588,9 @@ static struct layer *block_layer(const struct machine *machine,
 				 const char *name, int depth)
 {
 	char *folder = block_folder(name), *text;
+	enum answer shown = UNKNOWN;
 	struct layer *layer;
+	bool stacks = false;
 	int nvme;
 
 	if (!folder || depth > MAX_DEPTH) {
@@ -545,9 +628,9 @@ static struct layer *block_layer(const struct machine *machine,
 		add_slaves(machine, layer, folder, depth + 1);
 		add_function(layer, folder);
 	}
-	apply_rules(machine, layer);
 	if (layer->kind != LAYER_PARTITION)
-		ask_queue(machine, layer);
+		shown = ask_queue(machine, name, &stacks);
+	apply_rules(machine, layer, shown, stacks);
 	free(folder);
 	return layer;
 }
@@ -647,11 +730,11 @@ static struct layer *fs_layer(const struct machine *machine,
 
 	if (!find_mount(file->stx_mnt_id, &mount)) {
 		layer = layer_new(LAYER_FS, "?", "");
-		apply_rules(machine, layer);
+		apply_rules(machine, layer, UNKNOWN, false);
 		return layer;
 	}
 	layer = layer_new(LAYER_FS, mount.source, mount.type);
-	apply_rules(machine, layer);
+	apply_rules(machine, layer, UNKNOWN, false);
 	/* Some file systems have a device number of their own */
 	if (file->stx_dev_major)
 		disk = block_name(file->stx_dev_major, file->stx_dev_minor);
@@ -749,24 +832,24 @@ struct layer *stack_of_path(const struct machine *machine, const char *path)
 enum answer stack_passes(const struct layer *layer,
 			 const struct layer **blocker)
 {
-	enum answer passes = YES, below;
+	enum answer passes = YES, here, below;
 	const struct layer *other;
 
 	for (; layer; layer = layer->next) {
-		if (layer->passes == NO ||
-		    (layer->passes == UNKNOWN && passes == YES)) {
-			passes = layer->passes;
-			*blocker = layer;
-		}
-		if (passes == NO)
-			return NO;
+		here = layer->passes;
 		below = stack_passes(layer->below, &other);
-		if (below == NO || (below == UNKNOWN && passes == YES)) {
-			passes = below;
-			*blocker = other;
-		}
-		if (passes == NO)
+		if (here == NO && !(below == NO && layer->from_below)) {
+			*blocker = layer;
 			return NO;
+		}
+		if (below == NO) {
+			*blocker = other;
+			return NO;
+		}
+		if (passes == YES && (here == UNKNOWN || below == UNKNOWN)) {
+			passes = UNKNOWN;
+			*blocker = here == UNKNOWN ? layer : other;
+		}
 	}
 	return passes;
 }
@@ -899,9 +982,10 @@ int cmd_file(struct machine *machine, int argc, char **argv)
 	} else if (blocker) {
 		why = blocker->why;
 		fix = blocker->fix;
-	} else if (!stack_find(stack, LAYER_PCI)) {
+	} else if (!stack_find(stack, LAYER_NVME) &&
+		   !stack_find(stack, LAYER_DISK)) {
 		passes = UNKNOWN;
-		why = "no PCI function was found below it";
+		why = "no disk was found below it";
 	} else if (machine->core == CORE_UNKNOWN) {
 		passes = UNKNOWN;
 		why = "whether this kernel has CONFIG_PCI_P2PDMA isn't known";

@@ -29,6 +29,7 @@ enum layer_kind {
  * @type: file system, dm targets, md level, transport of NVMe or driver; may be ""
  * @passes: does it let peer memory through?
  * @proven: the running kernel shows it; otherwise it is known of its version
+ * @from_below: it lets none through only since a layer below it doesn't
  * @why: a sentence, or NULL
  * @fix: what to do if it doesn't pass, or NULL
  * @below, @next: the first layer below it, and the next one below the same layer
@@ -38,7 +39,7 @@ struct layer {
 	char *name;
 	char *type;
 	enum answer passes;
-	bool proven;
+	bool proven, from_below;
 	const char *why, *fix;
 	struct layer *below, *next;
 };
@@ -53,13 +54,16 @@ void stack_free(struct layer *layer);
 /* The first layer of this kind, from the top down, or NULL */
 const struct layer *stack_find(const struct layer *layer, enum layer_kind kind);
 
-/* Of all layers; @blocker is the first that doesn't let peer memory through */
+/*
+ * Of all layers; @blocker is the first that doesn't let peer memory through, by
+ * itself if there is such a one.
+ */
 enum answer stack_passes(const struct layer *layer,
 			 const struct layer **blocker);
 
 /* Name of a block device, given the name or a path, in memory of its own, or NULL */
 char *block_named(const char *text);
-/* A path below /sys, in memory of its own; another root for tests is in LSP2P_SYSFS */
+/* A path below /sys, in memory of its own; for tests, LSP2P_ROOT has another root */
 __printf(1, 2) char *sysfs_path(const char *format, ...);
 /* The first line of a file, in memory of its own, or NULL */
 char *first_line(const char *path);

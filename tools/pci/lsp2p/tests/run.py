@@ -181,9 +181,13 @@ def golden_of(machine):
 
 
 def golden(machine):
-    file = HERE / "golden" / f"{machine}.txt"
     os.chdir(MACHINES)
-    now = golden_of(machine)
+    compare(machine, golden_of(machine))
+
+
+def compare(name, now):
+    """What was printed now, and the golden output of this name"""
+    file = HERE / "golden" / f"{name}.txt"
     if update:
         file.write_text(now)
         return
@@ -853,6 +857,186 @@ def monitor():
             process.terminate()
 
 
+# ---- Storage stacks, on roots that are made up
+
+# Kernels, from left to right in DISKS: the release, files that tell which core it has, and where
+# it shows which queues take peer memory
+OURS = {"dev/p2pdma": ""}
+KERNELS = {
+    "ours": ("6.12.117", OURS, "sysfs"),
+    "ours, without stacks": ("6.12.90", OURS, None),
+    "stock": ("6.12.117", {"boot/config-6.12.117": "CONFIG_PCI_P2PDMA=y\n"}, None),
+    "no core": ("6.12.117", {"boot/config-6.12.117": "CONFIG_PCI=y\n"}, None),
+    "patched 6.10": ("6.10.14", {"boot/config-6.10.14": "CONFIG_PCI_P2PDMA=y\n"}, "debugfs"),
+    "7.1": ("7.1.3", {"boot/config-7.1.3": "CONFIG_PCI_P2PDMA=y\n"}, None),
+    "7.2": ("7.2.0", {"boot/config-7.2.0": "CONFIG_PCI_P2PDMA=y\n"}, None),
+    "7.9": ("7.9.0", {"boot/config-7.9.0": "CONFIG_PCI_P2PDMA=y\n"}, None),
+}
+
+# Disks: the answers on these kernels (yes, no, ? unknown), whether the kernel shows that the queue
+# takes peer memory, and what the disk is: files of its folder, with contents, and what is below it
+DISKS = {
+    "nvme0n1":   ("yyynyyyy", 1, {}, []),
+    "nvme0n1p1": ("yyynyyyy", 1, {"partition": "1"}, []),
+    "nvme1n1":   ("yyynyyyy", 1, {}, []),
+    "nvme2n1":   ("nyynnyyy", 0, {}, []),
+    # By TCP and by RDMA
+    "nvme7n1":   ("nnnnn???", 0, {}, []),
+    "nvme8n1":   ("y?nny???", 1, {}, []),
+    "nvme9n1":   ("n?nnn???", 0, {}, []),
+    "sda":       ("nnnnn???", 0, {}, []),
+    "zram0":     ("nnnnn???", 0, {}, []),
+    "loop0":     ("nnnnn???", 0, {"loop/backing_file": "/nonexistent"}, []),
+    # A disk with a driver of its own that takes peer memory
+    "other0":    ("ynnny???", 1, {}, []),
+    "dm-0":      ("ynnnynn?", 1, {"dm/uuid": "LVM-a"}, ["nvme0n1p1"]),
+    "dm-1":      ("nnnnnnn?", 0, {"dm/uuid": "CRYPT-LUKS2-b"}, ["dm-0"]),
+    "dm-2":      ("nnnnnnn?", 0, {"dm/uuid": "LVM-c"}, ["nvme0n1", "sda"]),
+    "dm-3":      ("nnnnnnn?", 0, {"dm/uuid": "LVM-d"}, ["nvme0n1"]),
+    "dm-4":      ("ynnnynn?", 1, {"dm/uuid": "LVM-e"}, ["md1"]),
+    "dm-5":      ("nnnnnnn?", 0, {"dm/uuid": "mpath-f"}, ["nvme0n1", "nvme1n1"]),
+    "md0":       ("nnnnnn??", 0, {"md/level": "raid1"}, ["nvme0n1p1", "sda"]),
+    "md1":       ("ynnnynyy", 1, {"md/level": "raid1"}, ["nvme0n1", "nvme1n1"]),
+    "md2":       ("ynnnynyy", 1, {"md/level": "raid0"}, ["nvme0n1", "nvme1n1"]),
+    "md3":       ("ynnnynyy", 1, {"md/level": "raid10"}, ["nvme0n1", "nvme1n1"]),
+    "md4":       ("ynnnynn?", 1, {"md/level": "linear"}, ["nvme0n1", "nvme1n1"]),
+    "md5":       ("nnnnnnn?", 0, {"md/level": "raid5"}, ["nvme0n1", "nvme1n1"]),
+    "md8":       ("ynnnynn?", 1, {"md/level": "linear"}, ["nvme0n1", "nvme8n1"]),
+    "md9":       ("ynnnyn??", 1, {"md/level": "raid1"}, ["nvme0n1", "nvme10n1"]),
+    "md10":      ("ynnnyn??", 1, {"md/level": "raid0"}, ["nvme0n1", "other0"]),
+    # Not assembled
+    "md7":       ("nnnnnnn?", 0, {"md/level": ""}, []),
+    # The array was assembled while a disk below it took none
+    "md6":       ("nnnnnnn?", 0, {"md/level": "raid0"}, ["dm-0", "nvme1n1"]),
+    # Heads of NVMe multipath: with two paths on PCI, and with one of them by TCP, or by RDMA
+    "nvme3n1":   ("ynnnynyy", 1, {}, ["nvme3c4n1", "nvme3c5n1"]),
+    "nvme6n1":   ("nnnnnn??", 0, {}, ["nvme6c4n1", "nvme6c7n1"]),
+    "nvme10n1":  ("ynnnyn??", 1, {}, ["nvme10c5n1", "nvme10c8n1"]),
+}
+
+# Controllers and the PCI functions they are on, or their transport
+CONTROLLERS = {0: "0000:01:00.0", 1: "0000:02:00.0", 2: "0000:03:00.0", 4: "0000:04:00.0", 5: "0000:05:00.0",
+               7: "tcp", 8: "rdma", 9: "rdma"}
+
+
+class Root:
+    """The folder with sys, dev and boot of a machine with DISKS, for LSP2P_ROOT"""
+
+    def __init__(self, folder, kernel):
+        self.root = pathlib.Path(folder)
+        release, files, self.shown = KERNELS[kernel]
+        self.write("proc/sys/kernel/osrelease", release)
+        for file, text in files.items():
+            self.write(file, text)
+        for number, place in CONTROLLERS.items():
+            self.write(f"{self.controller(number)}/transport", "pcie" if ":" in place else place)
+            if ":" in place:
+                # Vendor, device, and the class of NVMe
+                config = struct.pack("<HH4xI", 0x1b36, 0x10, 0x01080200).ljust(64, b"\0")
+                (self.root / f"sys/devices/pci0000:00/{place}/config").write_bytes(config)
+                self.link(f"sys/bus/pci/devices/{place}", f"sys/devices/pci0000:00/{place}")
+        for name, (_, takes, files, below) in DISKS.items():
+            self.add_disk(name, takes, files, below)
+
+    def write(self, name, text):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / name).write_text(text + "\n")
+
+    def link(self, name, target):
+        (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (self.root / target).mkdir(parents=True, exist_ok=True)
+        (self.root / name).symlink_to(self.root / target)
+
+    @staticmethod
+    def controller(number):
+        place = CONTROLLERS[number]
+        above = f"pci0000:00/{place}/nvme" if ":" in place else "virtual/nvme-fabrics/ctl"
+        return f"sys/devices/{above}/nvme{number}"
+
+    def add_disk(self, name, takes, files, below):
+        nvme = re.fullmatch(r"nvme(\d+)(?:c(\d+))?n1(p1)?", name)
+        if nvme and below:
+            folder = f"sys/devices/virtual/nvme-subsystem/nvme-subsys{nvme[1]}/{name}"
+            self.link(f"{folder}/device", folder.rpartition("/")[0])
+            for path in below:
+                controller = int(re.search(r"c(\d+)", path)[1])
+                self.link(f"{folder}/device/nvme{controller}", self.controller(controller))
+                self.add_disk(path, int(CONTROLLERS[controller] != "tcp"), {}, [])
+        elif nvme:
+            controller = self.controller(int(nvme[2] or nvme[1]))
+            folder = f"{controller}/{name.removesuffix('p1')}" + (f"/{name}" if nvme[3] else "")
+            if not nvme[3]:
+                self.link(f"{folder}/device", controller)
+        elif name == "sda":
+            folder = "sys/devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda"
+            self.link("sys/bus/pci/devices/0000:00:1f.2/driver", "sys/bus/pci/drivers/ahci")
+            (self.root / "sys/bus/pci/devices/0000:00:1f.2/config").write_bytes(
+                struct.pack("<HH4xI", 0x8086, 0x2922, 0x01060100).ljust(64, b"\0"))
+        else:
+            folder = f"sys/devices/virtual/block/{name}"
+        self.link(f"sys/class/block/{name}", folder)
+        for file, text in files.items():
+            self.write(f"{folder}/{file}", text)
+        if not nvme:
+            for disk in below:
+                self.write(f"{folder}/slaves/{disk}", "")
+        if self.shown == "sysfs" and "partition" not in files:
+            self.write(f"{folder}/queue/pci_p2pdma", str(takes))
+        if self.shown == "debugfs":
+            flags = ["SAME_COMP", *(["PCI_P2PDMA"] if takes else []), "STATS"]
+            self.write(f"sys/kernel/debug/block/{name}/state", "|".join(flags))
+
+
+def blocker_is(kernel, disk, blocker):
+    with tempfile.TemporaryDirectory() as folder:
+        Root(folder, kernel)
+        out = run("file", disk, env={"LSP2P_ROOT": folder})[1]
+        check(f"\nno: {blocker}: " in out, kernel, disk, "said", out)
+
+
+@test
+def stacks():
+    """What lsp2p file says of each of DISKS on each of KERNELS"""
+    parts = []
+    for index, kernel in enumerate(KERNELS):
+        with tempfile.TemporaryDirectory() as folder:
+            Root(folder, kernel)
+            for disk, (expected, *_) in DISKS.items():
+                status, out, err = run("file", disk, env={"LSP2P_ROOT": folder})
+                check(not err and status == "yn?".index(expected[index]), kernel, disk, "gave", status, out, err)
+                status_, json_, _ = run("--json", "file", disk, env={"LSP2P_ROOT": folder})
+                value = json.loads(json_)
+                validate(value, SCHEMA, "")
+                check(status_ == status and value["passes"] == ("yes", "no", "unknown")[status], json_)
+                # Of one kernel all words, of the others those on this layer and the end
+                if kernel != "ours":
+                    out = re.search(rf"^{disk}: .*\n", out, re.M)[0] + out.rpartition("\n\n")[2]
+                parts.append(f"{kernel}$ lsp2p file {disk}\n{out}[{status}]\n")
+    compare("stacks", "\n".join(parts))
+
+
+@test
+def stacks_shown_by_a_later_kernel():
+    """What a kernel shows holds for any release."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Root(folder, "ours")
+        for disk in DISKS:
+            now = run("file", disk, env={"LSP2P_ROOT": folder})
+            root.write("proc/sys/kernel/osrelease", "7.9.0")
+            later = run("file", disk, env={"LSP2P_ROOT": folder})
+            root.write("proc/sys/kernel/osrelease", KERNELS["ours"][0])
+            check(now == later, disk, now, later)
+
+
+@test
+def stacks_name_the_layer_to_mend():
+    for disk, blocker in (("md0", "sda"), ("dm-2", "sda"), ("nvme6n1", "nvme6c7n1"), ("dm-1", "dm-1"), ("md5", "md5"),
+                          ("md6", "md6"), ("dm-3", "dm-3"), ("nvme2n1", "nvme2n1")):
+        blocker_is("ours", disk, blocker)
+    for disk in "md0", "md1", "dm-0", "nvme3n1":
+        blocker_is("stock", disk, disk)
+
+
 # ---- What is wrong is said in one line
 
 def refused(pattern, *arguments, env=None):
@@ -893,26 +1077,10 @@ def errors_in_names_of_disks():
 @test
 def multipath_of_two_functions():
     """Which of them data takes isn't known, so verify asks for another disk."""
-    devices = sorted(path.name for path in pathlib.Path("/sys/bus/pci/devices").glob("*"))
-    if not devices:
-        raise Skip("this machine has no PCI devices")
     with tempfile.TemporaryDirectory() as folder:
-        root = pathlib.Path(folder)
-        subsystem, blocks = root / "devices/nvme-subsys0", root / "class/block"
-        (subsystem / "nvme0n1").mkdir(parents=True)
-        blocks.mkdir(parents=True)
-        (subsystem / "nvme0n1/device").symlink_to(subsystem)
-        (blocks / "nvme0n1").symlink_to(subsystem / "nvme0n1")
-        for number in range(2):
-            controller = root / f"devices/pci0000:00/0000:0{number + 1}:00.0/nvme/nvme{number}"
-            path = controller / f"nvme0c{number}n1"
-            path.mkdir(parents=True)
-            (controller / "transport").write_text("pcie\n")
-            (path / "device").symlink_to(controller)
-            (blocks / path.name).symlink_to(path)
-            (subsystem / controller.name).symlink_to(controller)
-        refused(r"any of 2 PCI functions, 0000:01:00.0 0000:02:00.0; name a disk", "verify", devices[0], "nvme0n1",
-                env={"LSP2P_SYSFS": folder})
+        Root(folder, "stock")
+        refused(r"any of 2 PCI functions, 0000:04:00.0 0000:05:00.0; name a disk", "verify", "01:00.0", "nvme3n1",
+                env={"LSP2P_ROOT": folder})
 
 
 @test

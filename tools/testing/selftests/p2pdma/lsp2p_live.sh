@@ -4,12 +4,12 @@
 # Prints TAP.
 #
 # Destroys what is on the first disk in P2PDMA_SCRATCH. Needs root. What file says
-# of dm, md, multipath and others is tested on files made to look like /sys.
+# of dm, md, multipath and others is tested by tools/pci/lsp2p/tests/run.py.
 # Options are in tap.sh.
 
 all="verify_read verify_write verify_interrupted verify_not_root verify_refused
 	verify_no_memory verify_other_disk verify_in_use verify_not_empty
-	file_disk file_partition file_ext4 file_not_on_pci file_stacked
+	file_disk file_partition file_ext4 file_not_on_pci
 	monitor_driver monitor_published"
 
 . "${0%/*}/tap.sh"
@@ -211,83 +211,6 @@ file_ext4() {
 file_not_on_pci() {
 	lsp2p 1 file "$dir" && says out "file system tmpfs *no" "^no: tmpfs: files are in system memory" &&
 		lsp2p 1 file /etc/passwd && says out "file system 9p *no" "^no: "
-}
-
-# file_in BELOW FILE [TEXT]: a file of the fake /sys
-fake() {
-	mkdir -p "$sys/$1"
-	[ -z "$2" ] || echo "$3" > "$sys/$1/$2"
-}
-
-# fake_link FOLDER NAME TARGET
-fake_link() {
-	mkdir -p "$sys/$1" "$sys/$3"
-	ln -s "$sys/$3" "$sys/$1/$2"
-}
-
-# fake_block FOLDER: a block device
-fake_block() {
-	fake "$1"
-	fake_link class/block "${1##*/}" "$1"
-}
-
-file_stacked() {
-	sys=$dir/sys
-	nvme=devices/pci0000:00/0000:00:01.0/0000:01:00.0/nvme/nvme0
-	fake $nvme transport pcie
-	fake_block $nvme/nvme0n1
-	fake_link $nvme/nvme0n1 device $nvme
-	fake_block $nvme/nvme0n1/nvme0n1p1
-	fake $nvme/nvme0n1/nvme0n1p1 partition 1
-	tcp=devices/virtual/nvme-fabrics/ctl/nvme7
-	fake $tcp transport tcp
-	fake_block $tcp/nvme7n1
-	fake_link $tcp/nvme7n1 device $tcp
-	ata=devices/pci0000:00/0000:00:1f.2/ata1/host0/target0:0:0/0:0:0:0/block/sda
-	fake_block $ata
-	fake_link bus/pci/devices/0000:00:1f.2 driver bus/pci/drivers/ahci
-	subsystem=devices/virtual/nvme-subsystem/nvme-subsys3
-	for path in 4 5; do
-		nvme=devices/pci0000:00/0000:0$path:00.0/nvme/nvme$path
-		fake $nvme transport pcie
-		fake_block $nvme/nvme3c${path}n1
-		fake_link $nvme/nvme3c${path}n1 device $nvme
-		fake_link $subsystem nvme$path $nvme
-	done
-	fake_block $subsystem/nvme3n1
-	fake_link $subsystem/nvme3n1 device $subsystem
-	virtual=devices/virtual/block
-	fake_block $virtual/dm-0
-	fake $virtual/dm-0/dm uuid LVM-abc
-	fake_link $virtual/dm-0/slaves nvme0n1p1 class/block/nvme0n1p1
-	fake_block $virtual/dm-1
-	fake $virtual/dm-1/dm uuid CRYPT-LUKS2-abc
-	fake_link $virtual/dm-1/slaves dm-0 class/block/dm-0
-	# What a kernel shows that passes the feature on
-	fake_block $virtual/dm-2
-	fake $virtual/dm-2/dm uuid LVM-def
-	fake_link $virtual/dm-2/slaves nvme0n1 class/block/nvme0n1
-	fake kernel/debug/block/dm-2 state "SAME_COMP|PCI_P2PDMA|SQ_SCHED"
-	fake_block $virtual/md0
-	fake $virtual/md0/md level raid1
-	fake_link $virtual/md0/slaves nvme0n1p1 class/block/nvme0n1p1
-	fake_link $virtual/md0/slaves sda class/block/sda
-	fake_block $virtual/loop0
-	fake $virtual/loop0/loop backing_file "$dir/log"
-	fake_block $virtual/zram0
-
-	export LSP2P_SYSFS="$sys"
-	lsp2p 1 file dm-1 && says out "dm-1 *dm crypt *no" "-dm-0 *dm  *no" "-nvme0n1p1 *partition *yes" \
-		"-0000:01:00.0 *PCI" "^no: dm-1: .*the CPU encrypts" "^fix: " &&
-	lsp2p 0 file dm-2 && says out "yes, shown by the kernel" &&
-	lsp2p 1 file md0 && says out "md raid1 *no" "^  |-nvme0n1p1\|^|-nvme0n1p1" "-sda *disk ahci *no" "0000:00:1f.2" &&
-	lsp2p 1 file nvme3n1 && says out "NVMe multipath *no" "-nvme3c4n1" "-nvme3c5n1" "0000:05:00.0" "multipath=N" &&
-	lsp2p 1 file nvme7n1 && says out "NVMe tcp *no" &&
-	lsp2p 1 file loop0 && says out "loop0 *loop *no" "$dir/log" &&
-	lsp2p 1 file zram0 && says out "zram0 *disk *no"
-	result=$?
-	unset LSP2P_SYSFS
-	return $result
 }
 
 # watch NAME COMMAND...: runs `COMMAND... lsp2p monitor`, and waits until it watches
