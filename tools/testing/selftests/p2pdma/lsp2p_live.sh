@@ -3,13 +3,13 @@
 # lsp2p's commands that work on the running machine alone: verify, file and monitor.
 # Prints TAP.
 #
-# Destroys what is on the first disk in P2PDMA_SCRATCH. Needs root. What file says
-# of dm, md, multipath and others is tested by tools/pci/lsp2p/tests/run.py.
+# Destroys what is on the disks in P2PDMA_SCRATCH. Needs root. What file says of
+# other stacks and kernels is tested without them, by tools/pci/lsp2p/tests/run.py.
 # Options are in tap.sh.
 
 all="verify_read verify_write verify_interrupted verify_not_root verify_refused
 	verify_no_memory verify_other_disk verify_in_use verify_not_empty
-	file_disk file_partition file_ext4 file_not_on_pci
+	file_disk file_partition file_ext4 file_not_on_pci file_dm file_md file_changed
 	monitor_driver monitor_published"
 
 . "${0%/*}/tap.sh"
@@ -213,6 +213,133 @@ file_not_on_pci() {
 		lsp2p 1 file /etc/passwd && says out "file system 9p *no" "^no: "
 }
 
+# Writes peer memory to both ends of a block device, reads it back by way of system memory and
+# of peer memory, and prints "ok", or the errno
+peer_io() {
+	python3 -c 'import errno, mmap, os, sys
+size = 65536
+memory = os.open("/sys/bus/pci/devices/%s/p2pmem/allocate" % sys.argv[1], os.O_RDWR)
+peer, system = mmap.mmap(memory, size), mmap.mmap(-1, size)
+disk = os.open(sys.argv[2], os.O_RDWR | os.O_DIRECT)
+try:
+    for at in 0, os.lseek(disk, 0, os.SEEK_END) - size:
+        data = os.urandom(size)
+        peer[:] = data
+        os.pwritev(disk, [peer], at)
+        os.preadv(disk, [system], at)
+        peer[:] = bytes(size)
+        os.preadv(disk, [peer], at)
+        if data != system[:] or data != peer[:]:
+            sys.exit("wrong data at %d" % at)
+    print("ok")
+except OSError as error:
+    print(errno.errorcode[error.errno])' "$provider" "$1"
+}
+
+# stack STATUS PATH PATTERN...: lsp2p ends with STATUS, says this, and peer memory fares accordingly
+stack() {
+	status=$1 path=$2
+	shift 2
+	lsp2p "$status" file "$path" && says out "$@" || return 1
+	io=$(peer_io "$path")
+	echo "peer memory: $io"
+	case $status/$io in
+	0/ok | 1/EREMOTEIO) return 0 ;;
+	*) return 1 ;;
+	esac
+}
+
+# Partitions of two disks
+add_legs() {
+	modprobe -d "$P2PDMA_MODULES" -a "$@" &&
+		addpart "$disk" 1 2048 8192 && addpart "$disk" 2 10240 8192 && addpart "$disk" 3 18432 8192 &&
+		addpart "$second" 1 2048 8192
+}
+
+delete_legs() {
+	delpart "$disk" 1
+	delpart "$disk" 2
+	delpart "$disk" 3
+	delpart "$second" 1
+}
+
+# Whether or not there is udev, dmsetup makes its nodes itself
+export DM_DISABLE_UDEV=1
+
+# delete_dm NAME...
+delete_dm() {
+	for made in "$@"; do
+		[ ! -e "/dev/mapper/$made" ] || dmsetup remove "$made"
+	done
+}
+
+file_dm() {
+	add_legs dm-mod dm-crypt dm-snapshot crypto_null ecb &&
+		dmsetup create passes --table "0 8192 linear ${disk}p1 0
+8192 16384 striped 2 128 ${disk}p2 0 ${second}p1 0" &&
+		stack 0 /dev/mapper/passes "dm linear,striped *yes, shown by the kernel" &&
+		dmsetup create crypt --table "0 8192 crypt cipher_null-ecb - 0 ${disk}p3 0" &&
+		stack 1 /dev/mapper/crypt "dm crypt *no, shown by the kernel" "^no: dm-[0-9]*: .*encrypts" &&
+		dmsetup create on_crypt --table "0 8192 linear /dev/mapper/crypt 0" &&
+		stack 1 /dev/mapper/on_crypt "dm linear *no, shown by the kernel" "^no: dm-[0-9]*: .*encrypts" &&
+		dmsetup create both --table "0 8192 linear /dev/mapper/passes 0
+8192 8192 snapshot-origin ${disk}p1
+16384 8192 snapshot ${second}p1 ${disk}p2 N 8" &&
+		stack 1 /dev/mapper/both "dm linear,snapshot-origin,snapshot *no" \
+			"^no: .*only the targets linear and striped"
+	result=$?
+	delete_dm both on_crypt crypt passes
+	delete_legs
+	return $result
+}
+
+# array LEVEL DISK...
+array() {
+	level=$1
+	shift
+	mdadm --create /dev/md0 --run --assume-clean --level="$level" --raid-devices=$# "$@"
+}
+
+file_md() {
+	add_legs raid0 linear raid1 raid10 raid456
+	result=$?
+	for level in raid0 linear raid1 raid10; do
+		[ $result -ne 0 ] ||
+			{ array $level "${disk}p1" "${second}p1" &&
+			stack 0 /dev/md0 "md $level *yes, shown by the kernel" &&
+			mdadm --stop /dev/md0; } || result=1
+	done
+	[ $result -eq 0 ] && array raid5 "${disk}p1" "${second}p1" &&
+		stack 1 /dev/md0 "md raid5 *no, shown by the kernel" "^no: md0: .*parity"
+	result=$?
+	mdadm --stop /dev/md0
+	delete_legs
+	fill_disk
+	return $result
+}
+
+# A mirror loses the disk that takes no peer memory; what stands on it doesn't notice
+file_changed() {
+	add_legs raid1 dm-mod dm-delay &&
+		dmsetup create delay --table "0 8192 delay ${disk}p2 0 0" &&
+		array raid1 /dev/mapper/delay "${second}p1" &&
+		dmsetup create on_md --table "0 4096 linear /dev/md0 0" &&
+		stack 1 /dev/md0 "md raid1 *no, shown by the kernel" "^no: dm-[0-9]*: .*only the targets" &&
+		stack 1 /dev/mapper/on_md "md raid1 *no" "^no: dm-[0-9]*: .*only the targets" &&
+		mdadm /dev/md0 --fail /dev/mapper/delay --remove /dev/mapper/delay &&
+		stack 0 /dev/md0 "md raid1 *yes, shown by the kernel" &&
+		stack 1 /dev/mapper/on_md "md raid1 *yes" "^no: .*when its table was loaded" "^fix: load its table again" &&
+		dmsetup reload on_md --table "0 4096 linear /dev/md0 0" && dmsetup resume on_md &&
+		stack 0 /dev/mapper/on_md "dm linear *yes, shown by the kernel"
+	result=$?
+	delete_dm on_md
+	mdadm --stop /dev/md0
+	delete_dm delay
+	delete_legs
+	fill_disk
+	return $result
+}
+
 # watch NAME COMMAND...: runs `COMMAND... lsp2p monitor`, and waits until it watches
 watch() {
 	watched=$dir/$1
@@ -309,11 +436,14 @@ monitor_published() {
 [ -x "$here/lsp2p" ] || skip_all "lsp2p isn't built"
 provider=${P2PDMA_PROVIDER%% *}
 disk=${P2PDMA_SCRATCH%% *}
+second=$(echo "$P2PDMA_SCRATCH" | cut -s -d ' ' -f 2)
 client=
 [ -z "$disk" ] || client=$(cat "/sys/block/${disk#/dev/}/device/address")
 for name in $tests; do
 	case $name in
 	verify_*)		needed=${provider:+$disk} ;;
+	file_[dm][md] | file_changed)
+				needed=${provider:+$second} ;;
 	file_*)			needed=$disk ;;
 	monitor_driver)		needed=${provider:+$disk} ;;
 	monitor_published)	needed=$P2PDMA_TEST_PROVIDERS ;;
