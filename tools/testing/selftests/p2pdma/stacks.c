@@ -1065,10 +1065,10 @@ TEST_F(leg, exchanged)
 	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
 	EXPECT_EQ(had, race_total(&self->race, RACE_HAD));
 
-	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail %s --remove %s", disk, disk));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail %s", disk));
+	EXPECT_TRUE(wait_for(queue_flag(MD) == 1, SECONDS));
 	ASSERT_TRUE(each(&self->race, RACE_HAD));
-	EXPECT_EQ(1, queue_flag(MD));
-	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $b"));
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --remove %s --add $b", disk));
 	ASSERT_TRUE(each(&self->race, RACE_HAD));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
 	ASSERT_TRUE(each(&self->race, RACE_HAD));
