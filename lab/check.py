@@ -14,11 +14,12 @@ import kunit
 import machine as machines
 import report
 import stock
+import upstream
 
 # Approximate seconds of each part on two CPUs
 SECONDS = {
     "tree": 20, "tree-stock": 20, "lint": 300, "docs": 90, "lsp2p": 30, "cases": 1, "demo": 40, "demo-nvmet": 30,
-    "stock": 900, "bench": 900,
+    "stock": 900, "bench": 900, "upstream": 15,
     "kernel-plain": 400, "kernel-debug": 500, "kernel-kcsan": 300, "kernel-gcov": 500, "kernel-stock": 400,
     "kernel-stock-debug": 500,
     "selftests-plain": 20, "selftests-debug": 20, "selftests-gcov": 20, "selftests-stock": 20,
@@ -91,7 +92,8 @@ def command_check(args):
     to_do += [job("cases", (cases.all_run, [(name, kernel, run.tests) for name, kernel, run in runs]),
                   *(f"selftests-{kernel}" for kernel in RANDOM)),
               job("demo", jobs.command("demo", "lab/lab.py", "demo"), "kernel-plain"),
-              job("demo-nvmet", jobs.command("demo-nvmet", "lab/lab.py", "demo", "--demo", "nvmet"), "selftests-plain")]
+              job("demo-nvmet", jobs.command("demo-nvmet", "lab/lab.py", "demo", "--demo", "nvmet"), "selftests-plain"),
+              job("upstream", (upstream.run,), "selftests-plain")]
     to = report.Report(len(to_do))
     jobs.run(to, to_do)
     to.save(guest.BUILD / "logs", "check")
