@@ -27,6 +27,11 @@ class Error(Exception):
     """Something to tell the user, without a traceback."""
 
 
+def make_environment():
+    """The environment without the options of our make."""
+    return {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
+
+
 def build(kernel):
     """Builds the module for one kernel; returns its path."""
     if not (BUILD / kernel / "Module.symvers").exists():
@@ -36,12 +41,26 @@ def build(kernel):
     for path in (HERE / "Makefile", *HERE.glob("*.[ch]")):
         shutil.copy(path, folder)
     log = BUILD / "logs" / f"bench-{kernel}.build.log"
-    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES")}
     with open(log, "w") as out:
         if subprocess.run(["nice", "make", "-C", str(BUILD / kernel), f"M={folder}", "modules"],
-                          env=env, stdout=out, stderr=out).returncode:
+                          env=make_environment(), stdout=out, stderr=out).returncode:
             raise Error(f"the module does not build for kernel '{kernel}'; see {log.relative_to(HERE.parent)}")
     return folder / "p2pdma_bench.ko"
+
+
+def modules(kernel):
+    """The folder of the kernel's own modules, for modprobe -d."""
+    return BUILD / "bench" / f"modules-{kernel}"
+
+
+def install_modules(kernel):
+    """Installs them there."""
+    shutil.rmtree(modules(kernel), ignore_errors=True)
+    made = subprocess.run(["make", "-s", "-C", str(BUILD / kernel), f"INSTALL_MOD_PATH={modules(kernel)}",
+                           "modules_install"],
+                          env=make_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise Error(f"the modules of kernel '{kernel}' can't be installed:\n{made.stderr}")
 
 
 def address(kernel, symbol):
@@ -68,8 +87,11 @@ def qemu_command(kernel, name, command, machine="count"):
             "-serial", f"file:{console(kernel, name)}"]
 
 
-def guest(kernel, name, command, **options):
-    """Boots a kernel that runs a command; returns {figure: value per call, or None for "none"}. See qemu_command()."""
+def guest(kernel, name, command, wanted=(), **options):
+    """Boots a kernel that runs a command; returns {figure: value per call, or None for "none"}.
+
+    wanted: figures that must be among them; options: of qemu_command()
+    """
     log = console(kernel, name)
     try:
         subprocess.run(qemu_command(kernel, name, command, **options), stdin=subprocess.DEVNULL, timeout=TIMEOUT, check=True)
@@ -81,11 +103,16 @@ def guest(kernel, name, command, **options):
     lines = log.read_text(errors="replace").splitlines()
     bad = report.splats(log)
     if bad or not any(line.endswith("bench: done") for line in lines):
-        ours = [line for line in lines if "p2pdma_bench: " in line or "insmod: " in line or line.startswith("stopped ")]
+        ours = [line for line in lines if line.startswith("stopped ") or
+                any(name in line for name in ("p2pdma_bench: ", "insmod: ", "io_path: "))]
         raise Error("\n  ".join([f"kernel '{kernel}' did not come to the end; see {log.relative_to(HERE.parent)}",
                                  *(bad or ours[-5:] or lines[-5:])]))
-    figures = filter(None, map(FIGURE.search, lines))
-    return {match[1]: int(match[2]) / int(match[3]) if match[2] else None for match in figures}
+    matches = filter(None, map(FIGURE.search, lines))
+    figures = {match[1]: int(match[2]) / int(match[3]) if match[2] else None for match in matches}
+    missing = [figure for figure in wanted if figure not in figures]
+    if missing:
+        raise Error(f"kernel '{kernel}' has not counted {', '.join(missing)}")
+    return figures
 
 
 def insmod(kernel, part, *parameters):

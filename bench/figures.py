@@ -91,6 +91,8 @@ def over(operation):
     return tuple(f"{operation}_{size}_{fill}_{percent}" for size in POOLS for fill, percent in STATES)
 
 
+STACKS = {"raid0": "md raid0, half from each of two disks", "linear": "dm-linear", "multipath": "NVMe multipath"}
+
 BUSY = "not judged, the host has no two free CPUs"
 
 # A string is a heading
@@ -149,6 +151,12 @@ ROWS = [
     Row("into memory of another one, beside system memory", "io_peer", beside="io_system", of="ours", most=1.0),
     Row("into memory of another one, beside contiguous system memory", "io_peer", beside="io_system_adjacent",
         of="ours"),
+    "Reading 128 KiB from what stands on such disks, O_DIRECT, with this core alone, beside system memory",
+    *(Row(f"{title}, into memory of another disk", f"{stack}_peer", beside=f"{stack}_system", of="ours",
+          most=1.0)
+      for stack, title in STACKS.items()),
+    "The same, into system memory, beside stock",
+    *(Row(title, f"{stack}_system") for stack, title in STACKS.items()),
     "128 KiB by the NVMe target over RDMA, whose host is the same machine, the whole path, beside stock",
     Row("write, the target's buffer in another SSD's memory", "nvmet_write_on"),
     Row("write, the target's buffer in system memory", "nvmet_write_off"),

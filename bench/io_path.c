@@ -8,9 +8,9 @@
  *
  * The guest has a disk whose serial number is DISK, and whose bytes are those of
  * the file IMAGE, one device with p2pmem/allocate, and one CPU, whose time stamp
- * counter counts instructions.  DEVICE is another way to the same disk, to be
- * used instead.  Reads are from the second half of the disk, writes go to the
- * first.  With -f it repeats the first FIGURE forever and counts nothing, for
+ * counter counts instructions.  DEVICE is another way to the same disk, or to the
+ * same bytes, to be used instead.  Reads are from the second half, writes go to
+ * the first.  With -f it repeats the first FIGURE forever and counts nothing, for
  * bench/where.
  *
  * The time that the disk takes must not count, and the counter also advances on
@@ -269,6 +269,13 @@ static const struct {
 	{ "io_peer",		IOCB_CMD_PREAD,		map_peer },
 	{ "io_system",		IOCB_CMD_PREAD,		map_system },
 	{ "io_system_adjacent",	IOCB_CMD_PREAD,		map_adjacent },
+	/* From a device of the caller that stands on disks */
+	{ "raid0_peer",		IOCB_CMD_PREAD,		map_peer },
+	{ "raid0_system",	IOCB_CMD_PREAD,		map_system },
+	{ "linear_peer",	IOCB_CMD_PREAD,		map_peer },
+	{ "linear_system",	IOCB_CMD_PREAD,		map_system },
+	{ "multipath_peer",	IOCB_CMD_PREAD,		map_peer },
+	{ "multipath_system",	IOCB_CMD_PREAD,		map_system },
 	/* By a target that the caller has set up */
 	{ "nvmet_read_on",	IOCB_CMD_PREAD,		map_scattered },
 	{ "nvmet_read_off",	IOCB_CMD_PREAD,		map_scattered },
