@@ -139,8 +139,8 @@ TEST_F(nvmet, loop_io)
 	if (!is_refused())
 		ASSERT_EQ(0, set_p2pmem("1"));
 	ASSERT_EQ(0, file_write(NVMET_NAMESPACE "enable", "1"));
-	ASSERT_EQ(0, nvmet_port_add("loop"));
-	ASSERT_EQ(0, nvmet_port_link());
+	ASSERT_EQ(0, nvmet_port_add(1, "loop"));
+	ASSERT_EQ(0, nvmet_port_link(1));
 
 	self->controller = nvmet_connect("transport=loop");
 	ASSERT_LE(0, self->controller);

@@ -20,6 +20,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <libaio.h>
 #include <linux/nvme_ioctl.h>
 #include <stdlib.h>
@@ -32,10 +33,8 @@
 #include "p2pdma_util.h"
 
 #define KiB		1024UL
-#define ENGINE		"p2pdma_lsi"
-#define ADAPTER		"p2pdma_rnic"
 #define SERIAL		"p2pdmafabric"
-#define ADAPTERS	2
+#define PORT		1		/* of the target */
 #define SECONDS		120
 
 /* What the tests use of the disk */
@@ -49,9 +48,6 @@
 
 #define QUEUE		16
 #define ROUNDS		2
-
-static const char * const netdevs[ADAPTERS] = { "dummy0", "dummy1" };
-static const char * const addresses[ADAPTERS] = { "10.0.0.1", "10.0.0.2" };
 
 /* How target and host are set up */
 struct how {
@@ -76,42 +72,21 @@ struct setup {
 
 /* ---- Adapters ---- */
 
-static int netdevs_up(void)
-{
-	int i, error;
-
-	/* There may be fewer, from another test. */
-	module_unload_named("dummy");
-	error = module_probe("", "dummy numdummies=2") ?: netdev_up("lo", NULL);
-	for (i = 0; i < ADAPTERS && !error; i++)
-		error = netdev_up(netdevs[i], addresses[i]);
-	return error;
-}
-
 static int adapters_load(const struct setup *s)
 {
-	char text[256];
-
-	if (s->how.adapters < 2)
-		snprintf(text, sizeof(text), ADAPTER " netdev=%s engine=%s",
-			 netdevs[0], s->engines.name[0]);
-	else
-		snprintf(text, sizeof(text),
-			 ADAPTER " netdev=%s,%s engine=%s,%s", netdevs[0],
-			 netdevs[1], s->engines.name[0], s->engines.name[1]);
-	return module_probe("", text);
+	return rnic_load(&s->engines, s->how.adapters ?: 1);
 }
 
 /* ---- Target and host ---- */
 
 static const char *target_address(const struct setup *s)
 {
-	return addresses[s->how.adapters == 2 && !s->how.first_has_target];
+	return rnic_addresses[s->how.adapters == 2 && !s->how.first_has_target];
 }
 
 static const char *host_address(const struct setup *s)
 {
-	return addresses[s->how.adapters == 2 && s->how.first_has_target];
+	return rnic_addresses[s->how.adapters == 2 && s->how.first_has_target];
 }
 
 static int target_start(const struct setup *s)
@@ -120,13 +95,13 @@ static int target_start(const struct setup *s)
 	       file_write(NVMET_SUBSYSTEM "attr_serial", SERIAL) ?:
 	       file_write(NVMET_NAMESPACE "p2pmem", s->how.p2pmem) ?:
 	       file_write(NVMET_NAMESPACE "enable", "1") ?:
-	       nvmet_port_add("rdma") ?:
-	       file_write(NVMET_PORT "addr_adrfam", "ipv4") ?:
-	       file_write(NVMET_PORT "addr_traddr", target_address(s)) ?:
-	       file_write(NVMET_PORT "addr_trsvcid", "4420") ?:
+	       nvmet_port_add(PORT, "rdma") ?:
+	       nvmet_port_set(PORT, "addr_adrfam", "ipv4") ?:
+	       nvmet_port_set(PORT, "addr_traddr", target_address(s)) ?:
+	       nvmet_port_set(PORT, "addr_trsvcid", "4420") ?:
 	       (s->how.in_capsule ? 0 :
-		file_write(NVMET_PORT "param_inline_data_size", "0")) ?:
-	       nvmet_port_link();
+		nvmet_port_set(PORT, "param_inline_data_size", "0")) ?:
+	       nvmet_port_link(PORT);
 }
 
 /*
@@ -179,31 +154,31 @@ static bool host_open(struct setup *s)
 	return s->fabric >= 0;
 }
 
-static int host_set(const char *file, const char *value)
+/*
+ * A file of the queue that makes commands, as a number, or -errno; @value: sets it.
+ * With several paths, that is the queue of the path.
+ */
+static long long host_queue(const struct setup *s, const char *file,
+			    const char *value)
 {
-	char disk[NAME_MAX], path[PATH_MAX];
+	char pattern[PATH_MAX];
+	long long number;
+	glob_t found;
 
-	if (disk_with_serial(SERIAL, disk))
+	snprintf(pattern, sizeof(pattern), "/sys/class/nvme/nvme%d/nvme*/queue/%s",
+		 s->controller, file);
+	if (glob(pattern, 0, NULL, &found))
 		return -ENODEV;
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/%s", disk + 5, file);
-	return file_write(path, value);
+	number = value ? file_write(found.gl_pathv[0], value) :
+			 file_number(found.gl_pathv[0]);
+	globfree(&found);
+	return number;
 }
 
 /* Of one command of the host, in bytes */
-static size_t most_of_command(void)
+static size_t most_of_command(const struct setup *s)
 {
-	char disk[NAME_MAX], path[PATH_MAX];
-
-	if (disk_with_serial(SERIAL, disk))
-		return 0;
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/max_sectors_kb",
-		 disk + 5);
-	return file_number(path) * KiB;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(a, b);
+	return host_queue(s, "max_sectors_kb", NULL) * KiB;
 }
 
 /* NULL, or what is missing */
@@ -226,20 +201,9 @@ static const char *find(struct setup *s)
 	if (!disks.nr || disk_bdf(disks.path[0], s->disk_bdf))
 		return "no disk in P2PDMA_SCRATCH";
 	snprintf(s->disk, sizeof(s->disk), "%s", disks.path[0]);
-	if (module_probe("-n -q", ADAPTER) || module_probe("-n -q", ENGINE))
-		return "no module " ADAPTER " (CONFIG_SAMPLE_P2PDMA_RNIC)";
 	if (module_probe("-a", "nvme-rdma nvmet-rdma"))
 		return "no NVMe over RDMA (CONFIG_NVME_RDMA, CONFIG_NVME_TARGET_RDMA)";
-
-	module_unload_named(ADAPTER);
-	module_unload_named(ENGINE);
-	if (module_probe("", ENGINE))
-		return "module " ENGINE " doesn't load";
-	find_bound(ENGINE, &s->engines);
-	if (!s->engines.nr)
-		return "no LSI 53C895A";
-	qsort(s->engines.name, s->engines.nr, BDF_LEN, by_name);
-	return NULL;
+	return rnic_find(&s->engines);
 }
 
 /* NULL, or what failed */
@@ -251,10 +215,10 @@ static const char *start(struct setup *s, const struct how *how)
 			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (s->system == MAP_FAILED)
 		return "memory";
-	if (netdevs_up())
+	if (rnic_netdevs_up())
 		return "network interfaces";
 	if (adapters_load(s))
-		return "module " ADAPTER;
+		return "module " RNIC;
 	if (target_start(s))
 		return "target";
 	if (host_connect(s))
@@ -262,7 +226,7 @@ static const char *start(struct setup *s, const struct how *how)
 	if (!wait_for(host_open(s), SECONDS))
 		return "the host's disk";
 	/* A command for each request, so that they can be counted */
-	if (host_set("nomerges", "2"))
+	if (host_queue(s, "nomerges", "2"))
 		return "nomerges";
 	return NULL;
 }
@@ -491,7 +455,7 @@ static void check_shape(struct __test_metadata *_metadata, struct setup *s,
 			const struct shape *shape, char *buffer, bool host_peer,
 			bool target_peer, __u64 seed)
 {
-	size_t bytes = shape->size * shape->nr, most = most_of_command();
+	size_t bytes = shape->size * shape->nr, most = most_of_command(s);
 	int write, hops = s->how.adapters == 2 ? 2 : 1;
 	int commands = shape->nr * ((shape->size + most - 1) / most);
 	const struct accesses accesses = {
@@ -598,10 +562,10 @@ static void tear_down(struct __test_metadata *_metadata, struct setup *s)
 			TH_LOG("%lld of %lld available",
 			       p2pmem_number(s->bdf, "available"),
 			       s->available);
-		EXPECT_EQ(0, module_unload_named(ADAPTER));
+		EXPECT_EQ(0, module_unload_named(RNIC));
 	}
 	if (s->engines.nr)
-		EXPECT_EQ(0, module_unload_named(ENGINE));
+		EXPECT_EQ(0, module_unload_named(RNIC_ENGINE));
 }
 
 FIXTURE_SETUP(blocks)
@@ -898,7 +862,7 @@ TEST_F(rdma, fio)
 	if (system("command -v fio >/dev/null"))
 		SKIP(return, "fio isn't installed");
 	ASSERT_EQ(0, disk_with_serial(SERIAL, disk));
-	ASSERT_EQ(0, host_set("nomerges", "0"));
+	ASSERT_EQ(0, host_queue(&self->s, "nomerges", "0"));
 	for (i = 0; i < ARRAY_SIZE(jobs); i++) {
 		snprintf(command, sizeof(command),
 			 "cd /tmp && fio " FIO_OPTIONS " --filename=%s %s >" FIO_LOG " 2>&1",
@@ -1053,7 +1017,7 @@ TEST_F(refused, by_one_adapter)
 				    false, !hows[i].first_has_target,
 				    800 + 10 * j);
 		stop(s);
-		ASSERT_EQ(0, module_unload_named(ADAPTER));
+		ASSERT_EQ(0, module_unload_named(RNIC));
 	}
 }
 
@@ -1124,13 +1088,13 @@ static int engine_unbind(struct setup *s)
 static int adapter_again(struct setup *s)
 {
 	nvmet_disconnect(s->controller);
-	return module_unload_named(ADAPTER) ?: adapters_load(s) ?:
-	       nvmet_port_unlink() ?: nvmet_port_link() ?: host_connect(s);
+	return module_unload_named(RNIC) ?: adapters_load(s) ?:
+	       nvmet_port_unlink(PORT) ?: nvmet_port_link(PORT) ?: host_connect(s);
 }
 
 static int engine_bind(struct setup *s)
 {
-	return pci_bind(s->engines.name[0], ENGINE) ?: adapter_again(s);
+	return pci_bind(s->engines.name[0], RNIC_ENGINE) ?: adapter_again(s);
 }
 
 static int netdev_remove(struct setup *s)
@@ -1140,7 +1104,7 @@ static int netdev_remove(struct setup *s)
 
 static int netdev_add(struct setup *s)
 {
-	return netdevs_up() ?: adapter_again(s);
+	return rnic_netdevs_up() ?: adapter_again(s);
 }
 
 static int namespace_disable(struct setup *s)
@@ -1167,12 +1131,12 @@ static int host_wait(struct setup *s, const char *wanted)
 /* The host tries to connect again until there is a port. */
 static int port_remove(struct setup *s)
 {
-	return nvmet_port_unlink() ?: host_wait(s, "connecting");
+	return nvmet_port_unlink(PORT) ?: host_wait(s, "connecting");
 }
 
 static int port_add(struct setup *s)
 {
-	return nvmet_port_link();
+	return nvmet_port_link(PORT);
 }
 
 static int controller_reset(struct setup *s)
@@ -1417,7 +1381,7 @@ TEST_F_TIMEOUT(going, under_load, 1500)
 	/* The host may be about to remove its disk, and to add it again. */
 	ASSERT_TRUE(wait_for(is_idle(), SECONDS));
 	ASSERT_TRUE(wait_for(host_open(s), SECONDS));
-	ASSERT_EQ(0, host_set("nomerges", "2"));
+	ASSERT_EQ(0, host_queue(s, "nomerges", "2"));
 	for (i = 0; i < ARRAY_SIZE(some_shapes); i++)
 		check_shape(_metadata, s, &some_shapes[i], s->system, false,
 			    true, 950 + 10 * i);

@@ -953,6 +953,58 @@ int test_add(const char *bdf, int bar, __u64 size, __u64 offset)
 			 (unsigned long long)size, (unsigned long long)offset);
 }
 
+const char * const rnic_addresses[RNICS] = { "10.0.0.1", "10.0.0.2", "10.0.0.3" };
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+const char *rnic_find(struct devices *engines)
+{
+	if (module_probe("-n -q", RNIC) || module_probe("-n -q", RNIC_ENGINE))
+		return "no module " RNIC " (CONFIG_SAMPLE_P2PDMA_RNIC)";
+	module_unload_named(RNIC);
+	module_unload_named(RNIC_ENGINE);
+	if (module_probe("", RNIC_ENGINE))
+		return "module " RNIC_ENGINE " doesn't load";
+	find_bound(RNIC_ENGINE, engines);
+	if (!engines->nr)
+		return "no LSI 53C895A";
+	qsort(engines->name, engines->nr, BDF_LEN, by_name);
+	return NULL;
+}
+
+int rnic_netdevs_up(void)
+{
+	char name[32];
+	int i, error;
+
+	/* There may be fewer, from another test. */
+	module_unload_named("dummy");
+	snprintf(name, sizeof(name), "dummy numdummies=%d", RNICS);
+	error = module_probe("", name) ?: netdev_up("lo", NULL);
+	for (i = 0; i < RNICS && !error; i++) {
+		snprintf(name, sizeof(name), "dummy%d", i);
+		error = netdev_up(name, rnic_addresses[i]);
+	}
+	return error;
+}
+
+int rnic_load(const struct devices *engines, int nr)
+{
+	char text[256] = RNIC " netdev=", *end = text + sizeof(text);
+	char *at = text + strlen(text);
+	int i;
+
+	for (i = 0; i < nr; i++)
+		at += snprintf(at, end - at, "%sdummy%d", i ? "," : "", i);
+	for (i = 0; i < nr; i++)
+		at += snprintf(at, end - at, "%s%s", i ? "," : " engine=",
+			       engines->name[i]);
+	return module_probe("", text);
+}
+
 int nvmet_add(const char *disk)
 {
 	if (mkdir(NVMET_SUBSYSTEM, 0755) || mkdir(NVMET_NAMESPACE, 0755))
@@ -961,28 +1013,45 @@ int nvmet_add(const char *disk)
 	       file_write(NVMET_NAMESPACE "device_path", disk);
 }
 
-int nvmet_port_add(const char *transport)
+static const char *nvmet_port(int port, const char *file)
 {
-	if (mkdir(NVMET_PORT, 0755))
+	static char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), NVMET "ports/%d/%s", port, file);
+	return path;
+}
+
+int nvmet_port_add(int port, const char *transport)
+{
+	if (mkdir(nvmet_port(port, ""), 0755))
 		return -errno;
-	return file_write(NVMET_PORT "addr_trtype", transport);
+	return nvmet_port_set(port, "addr_trtype", transport);
 }
 
-int nvmet_port_link(void)
+int nvmet_port_set(int port, const char *attribute, const char *value)
 {
-	return symlink(NVMET_SUBSYSTEM, NVMET_PORT "subsystems/" NVMET_NQN) ?
-		-errno : 0;
+	return file_write(nvmet_port(port, attribute), value);
 }
 
-int nvmet_port_unlink(void)
+int nvmet_port_link(int port)
 {
-	return unlink(NVMET_PORT "subsystems/" NVMET_NQN) ? -errno : 0;
+	return symlink(NVMET_SUBSYSTEM,
+		       nvmet_port(port, "subsystems/" NVMET_NQN)) ? -errno : 0;
+}
+
+int nvmet_port_unlink(int port)
+{
+	return unlink(nvmet_port(port, "subsystems/" NVMET_NQN)) ? -errno : 0;
 }
 
 void nvmet_remove(void)
 {
-	nvmet_port_unlink();
-	rmdir(NVMET_PORT);
+	int port;
+
+	for (port = 1; port <= NVMET_PORTS; port++) {
+		nvmet_port_unlink(port);
+		rmdir(nvmet_port(port, ""));
+	}
 	file_write(NVMET_NAMESPACE "enable", "0");
 	rmdir(NVMET_NAMESPACE);
 	rmdir(NVMET_SUBSYSTEM);

@@ -248,20 +248,37 @@ int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
 int netdev_up(const char *name, const char *address);
 
 /*
+ * The sample adapters p2pdma_rnic, each with a network interface, an address, and
+ * one of the engines that their driver has found, in the order of their places.
+ */
+#define RNIC		"p2pdma_rnic"
+#define RNIC_ENGINE	"p2pdma_lsi"
+#define RNICS		3
+
+extern const char * const rnic_addresses[RNICS];
+
+/* Loads the engines' driver: NULL, or what is missing */
+const char *rnic_find(struct devices *engines);
+int rnic_netdevs_up(void);
+/* Of the first @nr engines; the interfaces have to be up. */
+int rnic_load(const struct devices *engines, int nr);
+
+/*
  * The NVMe target: one subsystem, with one namespace that isn't enabled yet, and
- * one port; and its host.
+ * ports, whose numbers begin with 1; and its host.
  */
 #define NVMET		"/sys/kernel/config/nvmet/"
 #define NVMET_NQN	"nqn.2026-11.org.p2pdma:selftest"
 #define NVMET_SUBSYSTEM	NVMET "subsystems/" NVMET_NQN "/"
 #define NVMET_NAMESPACE	NVMET_SUBSYSTEM "namespaces/1/"
-#define NVMET_PORT	NVMET "ports/9/"
+#define NVMET_PORTS	4
 
 int nvmet_add(const char *disk);
-/* Attributes that the transport needs must be set before that. */
-int nvmet_port_add(const char *transport);
-int nvmet_port_link(void);	/* hosts can connect from now on */
-int nvmet_port_unlink(void);
+int nvmet_port_add(int port, const char *transport);
+int nvmet_port_set(int port, const char *attribute, const char *value);
+/* Hosts can connect from now on; the transport's attributes must be set by then. */
+int nvmet_port_link(int port);
+int nvmet_port_unlink(int port);
 void nvmet_remove(void);
 /* Options as of nvme-fabrics: the number of the new controller, or -errno */
 int nvmet_connect(const char *options);
