@@ -131,7 +131,7 @@ class Guest:
             "LAB_SCRATCH": " ".join(self.machine.scratch),
             "LAB_FAR": " ".join(self.machine.far),
             "LAB_NEAREST": " ".join(map("=".join, self.machine.nearest.items())),
-            "LAB_DISKS": " ".join(self.machine.disks()),
+            "LAB_SERIALS": " ".join(self.machine.serials()),
             "LAB_INTERACTIVE": "1" if self.interactive else "",
             "LAB_PATIENCE": str(max(int(self.timeout) - 30, 10)),
             "LAB_NAME": f"{self.machine.name}-{self.kernel}",

@@ -20,13 +20,15 @@ A machine file has (only the description is required):
   objects      -object strings, such as the memory behind an ivshmem-plain; a
                file named by mem-path is created, filled with ones
   devices      -device strings in order; an nvme or virtio-blk-pci with id=X gets
-               its own disk image and the serial number X
+               its own disk image and the serial number X. An nvme with subsys=S is
+               one of several controllers of the nvme-subsys S, and gets the serial
+               number S; the subsystem's nvme-ns get the disk images
   disk_mb      size of those images
   slow         ids of the nvme devices whose disks do no more than 100 requests
                in a second, and so have requests in flight
   cmdline      more kernel parameters
   provider     ids of the nvme devices whose published memory tests use
-  scratch      ids of the nvme devices that tests may overwrite
+  scratch      ids of the nvme devices that tests may overwrite, and of nvme-subsys
   far          likewise, but the first provider and these devices don't reach each
                other
   nearest      client = provider, as ids of nvme devices: the provider that is
@@ -65,7 +67,7 @@ ROUTES = ("bus-address", "host-bridge", "iova", "refused")
 MEMORY_BARS = {"nvme": (2,), "ivshmem-plain": (2,), "bochs-display": (0,), "pci-testdev": (0, 2), "qxl": (0, 1)}
 
 # Device models with a disk image
-DISKS = ("nvme", "virtio-blk-pci")
+DISKS = ("nvme", "nvme-ns", "virtio-blk-pci")
 
 
 class Error(Exception):
@@ -157,6 +159,8 @@ class Machine:
             "display": "bochs-display" in models,
             # Devices may be unplugged, and BARs may move or stop decoding: see machines/hotplug.toml
             "unplug": "thread=single" in self.accel,
+            # One disk, several controllers
+            "paths": any(model(self.device(ident)) == "nvme-subsys" for ident in self.scratch),
             # Routes
             self.route: self.route,
             "route": self.route in ("bus-address", "host-bridge", "iova"),
@@ -176,22 +180,25 @@ class Machine:
         files = {text["mem-path"]: b"\xff" * size(text["size"]) for text in found if "mem-path" in text}
         return files | ({"hmat": hmat.table(self.hmat)} if self.hmat else {})
 
-    def disks(self):
-        return [properties(text)["id"] for text in self.devices if model(text) == "nvme"]
+    def serials(self):
+        """Serial numbers of the NVMe controllers, one for each."""
+        return [serial(text) for text in self.devices if model(text) == "nvme"]
 
     def images(self):
         """ids of the devices that have a disk image."""
-        return [properties(text)["id"] for text in self.devices if model(text) in DISKS]
+        return [properties(text)["id"] for text in self.devices
+                if model(text) in DISKS and "subsys" not in properties(text)]
 
     def engines(self):
         return [properties(text)["id"] for text in self.devices if model(text) == "lsi53c895a"]
 
     def full_device(self, text):
         """A -device string for QEMU, with a disk's drive and serial number."""
-        if model(text) not in DISKS:
-            return text
-        ident = properties(text)["id"]
-        return f"{text},drive=disk-{ident},serial={ident}"
+        if properties(text).get("id") in self.images():
+            text += f",drive=disk-{properties(text)['id']}"
+        if model(text) in DISKS and model(text) != "nvme-ns":
+            text += f",serial={serial(text)}"
+        return text
 
     def memory_bars(self):
         """{device id: BAR numbers} of everything that can be a provider."""
@@ -237,6 +244,11 @@ def model(text):
 
 def properties(text):
     return dict(part.split("=", 1) for part in text.split(",")[1:] if "=" in part)
+
+
+def serial(text):
+    """The serial number of an nvme or virtio-blk-pci."""
+    return properties(text).get("subsys") or properties(text)["id"]
 
 
 def names():

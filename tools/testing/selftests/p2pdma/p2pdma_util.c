@@ -335,37 +335,17 @@ static bool any_entry(const char *dir, bool (*found)(const char *, void *),
 
 struct serial_match {
 	const char *serial;
-	char bdf[BDF_LEN];
 	char disk[NAME_MAX];
 };
-
-static bool controller_has_serial(const char *path, void *data)
-{
-	struct serial_match *match = data;
-	char file[PATH_MAX + 16], text[64];
-
-	snprintf(file, sizeof(file), "%s/serial", path);
-	if (file_line(file, text, sizeof(text)))
-		return false;
-	text[strcspn(text, " ")] = '\0';
-	if (strcmp(text, match->serial))
-		return false;
-
-	/* Only controllers on PCI have a BDF; others have a transport address. */
-	snprintf(file, sizeof(file), "%s/transport", path);
-	if (file_line(file, text, sizeof(text)) || strcmp(text, "pcie"))
-		return false;
-
-	snprintf(file, sizeof(file), "%s/address", path);
-	return !file_line(file, match->bdf, sizeof(match->bdf));
-}
 
 static bool disk_has_serial(const char *path, void *data)
 {
 	struct serial_match *match = data;
-	char serial[64];
+	char file[PATH_MAX + 16], serial[64];
 
-	if (strncmp(strrchr(path, '/') + 1, "nvme", 4) ||
+	/* A path of a disk that has several is hidden. */
+	snprintf(file, sizeof(file), "%s/hidden", path);
+	if (strncmp(strrchr(path, '/') + 1, "nvme", 4) || file_number(file) ||
 	    disk_serial(path, serial, sizeof(serial)) ||
 	    strcmp(serial, match->serial))
 		return false;
@@ -377,18 +357,17 @@ static bool disk_has_serial(const char *path, void *data)
 
 int disk_bdf(const char *path, char bdf[BDF_LEN])
 {
-	struct serial_match match = {};
-	char serial[64];
+	char file[PATH_MAX], transport[16];
 
-	if (disk_serial(path, serial, sizeof(serial)))
+	/* Other controllers have another address; a disk with several paths has none. */
+	snprintf(file, sizeof(file), "/sys/block/%s/device/transport",
+		 strrchr(path, '/') + 1);
+	if (file_line(file, transport, sizeof(transport)) ||
+	    strcmp(transport, "pcie"))
 		return -ENODEV;
-
-	match.serial = serial;
-	if (!any_entry("/sys/class/nvme", controller_has_serial, &match))
-		return -ENODEV;
-
-	snprintf(bdf, BDF_LEN, "%s", match.bdf);
-	return 0;
+	snprintf(file, sizeof(file), "/sys/block/%s/device/address",
+		 strrchr(path, '/') + 1);
+	return file_line(file, bdf, BDF_LEN) ? -ENODEV : 0;
 }
 
 int disk_with_serial(const char *serial, char path[NAME_MAX])
