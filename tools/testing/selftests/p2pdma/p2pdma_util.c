@@ -573,26 +573,32 @@ void race_stop(struct race *race)
 
 #define DEBUG		"/sys/kernel/debug/"
 
+/* The address of a symbol of the kernel, or the next one after @after; 0: none */
+static unsigned long kernel_symbol(const char *name, unsigned long after)
+{
+	FILE *all = fopen("/proc/kallsyms", "r");
+	unsigned long at, found = 0;
+	char line[512], symbol[256];
+
+	/* Those of modules aren't in order. */
+	while (all && fgets(line, sizeof(line), all)) {
+		if (sscanf(line, "%lx %*c %255s", &at, symbol) != 2)
+			continue;
+		if (name ? !strcmp(symbol, name) :
+			   at > after && (!found || at < found))
+			found = at;
+	}
+	if (all)
+		fclose(all);
+	return found;
+}
+
 /* Where a function of the kernel begins and ends */
 static int kernel_function(const char *name, unsigned long *start,
 			   unsigned long *end)
 {
-	FILE *all = fopen("/proc/kallsyms", "r");
-	char line[512], symbol[256];
-	unsigned long at;
-
-	*start = 0;
-	*end = 0;
-	while (all && !*end && fgets(line, sizeof(line), all)) {
-		if (sscanf(line, "%lx %*c %255s", &at, symbol) != 2)
-			continue;
-		if (!strcmp(symbol, name))
-			*start = at;
-		else if (*start && at > *start)
-			*end = at;
-	}
-	if (all)
-		fclose(all);
+	*start = kernel_symbol(name, 0);
+	*end = *start ? kernel_symbol(NULL, *start) : 0;
 	return *end ? 0 : -ENOENT;
 }
 
@@ -627,6 +633,28 @@ bool inject_faults(bool pages)
 	       !file_write(DEBUG "failslab/verbose", "0") &&
 	       !spare_dma_debug("failslab") &&
 	       !access("/proc/thread-self/fail-nth", F_OK);
+}
+
+int fail_allocations_of(const char *function)
+{
+	unsigned long start, end;
+	char first[32], last[32];
+	int error;
+
+	if (!function)
+		return file_write(DEBUG "failslab/probability", "0") ?:
+		       file_write(DEBUG "failslab/require-start", "0") ?:
+		       file_write(DEBUG "failslab/require-end", "0xffffffffffffffff");
+	error = kernel_function(function, &start, &end);
+	if (error)
+		return error;
+	snprintf(first, sizeof(first), "%#lx", start);
+	snprintf(last, sizeof(last), "%#lx", end);
+	return file_write(DEBUG "failslab/require-start", first) ?:
+	       file_write(DEBUG "failslab/require-end", last) ?:
+	       file_write(DEBUG "failslab/stacktrace-depth", "32") ?:
+	       file_write(DEBUG "failslab/times", "-1") ?:
+	       file_write(DEBUG "failslab/probability", "100");
 }
 
 int call_failing(int nth, int (*call)(void *data), void *data, bool *failed)

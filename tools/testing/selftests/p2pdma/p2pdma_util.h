@@ -132,6 +132,11 @@ int write_after_protection(void *at, size_t length);
  */
 bool inject_faults(bool pages);
 /*
+ * After that: lets each slab allocation of one function of the kernel fail, in any
+ * process; NULL: of none. 0 or -errno
+ */
+int fail_allocations_of(const char *function);
+/*
  * What @call(@data) returns with its @nth allocation failing; @failed tells
  * whether there was such an allocation. -ENODEV if faults can't be injected.
  */
