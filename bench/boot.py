@@ -82,8 +82,9 @@ def qemu_command(kernel, name, command, machine="count"):
 
     name: of the log; machine: a machine file in this folder
     """
-    words = qemu.parameters("count", "printk.devkmsg=on", "--", *command)
-    return [*qemu.command(machines.read(HERE / f"{machine}.toml"), BUILD / "bench", kernel, words),
+    box = machines.read(HERE / f"{machine}.toml")
+    words = qemu.parameters("count", "printk.devkmsg=on", "nvme_core.multipath=0", box.cmdline, "--", *command)
+    return [*qemu.command(box, BUILD / "bench", kernel, words),
             "-serial", f"file:{console(kernel, name)}"]
 
 

@@ -4,8 +4,8 @@
  *
  * The feature BLK_FEAT_PCI_P2PDMA of a queue says that it takes peer memory, and
  * nothing of routes: a disk learns only when it maps the memory whether it reaches
- * it.  Who sends a bio to several disks must know before it sends the first one.
- * So the question is passed down, by @reaches_p2pdma of struct
+ * it.  A stacking driver that sends a bio to several disks must know before it sends
+ * it to the first one.  So the question is passed down, by @reaches_p2pdma of struct
  * block_device_operations, to those disks that do DMA; they ask by
  * bio_p2pdma_reachable().  A disk without this operation counts as out of reach.
  *

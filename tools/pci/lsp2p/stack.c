@@ -40,7 +40,7 @@
  * queue has, only rules fit that agree.
  * @type: pattern for the layer's type, NULL for all
  * @core: only in kernels with this core; CORE_UNKNOWN: in all
- * @stacks: only in kernels that pass the feature on: these show it in sysfs
+ * @stacks: only in kernels that show the feature in sysfs: their stacks pass it on
  * @since, @until: the first and the last release that it is true of; 0: FIRST, and
  *	no end
  * @from_below: as in struct layer
@@ -116,9 +116,11 @@ static const struct rule rules[] = {
 	  .fix = "use raid0, raid1, raid10 or linear" },
 	{ LAYER_MD, NULL, .stacks = true, .passes = NO,
 	  .why = NO_FEATURE ": it isn't raid0, raid1, raid10 or linear" },
-	{ LAYER_MD, "raid0", .since = STACKS, .passes = YES,
+	{ LAYER_MD, "raid0", .since = STACKS, .until = LAST_STACKS,
+	  .passes = YES,
 	  .why = "each disk below it takes peer memory" },
-	{ LAYER_MD, "@(raid1|raid10)", .since = STACKS, .passes = YES,
+	{ LAYER_MD, "@(raid1|raid10)", .since = STACKS, .until = LAST_STACKS,
+	  .passes = YES,
 	  .why = "a disk that doesn't reach the memory misses writes, and nobody is told" },
 	{ LAYER_MD, NULL, .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ": md doesn't pass it on",
@@ -128,7 +130,8 @@ static const struct rule rules[] = {
 	{ LAYER_MULTIPATH, NULL, .stacks = true, .passes = NO, .from_below = true,
 	  .why = "a path takes no peer memory",
 	  .fix = "disconnect paths that take none" },
-	{ LAYER_MULTIPATH, NULL, .since = STACKS, .passes = YES,
+	{ LAYER_MULTIPATH, NULL, .since = STACKS, .until = LAST_STACKS,
+	  .passes = YES,
 	  .why = "it takes any path, and a request fails where that doesn't reach the memory" },
 	{ LAYER_MULTIPATH, NULL, .until = LAST_STACKS, .passes = NO,
 	  .why = NO_FEATURE ": NVMe multipath doesn't pass it on",

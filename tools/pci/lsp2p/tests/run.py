@@ -896,9 +896,9 @@ DISKS = {
     "dm-4":      ("ynnnynn?", 1, {"dm/uuid": "LVM-e"}, ["md1"]),
     "dm-5":      ("nnnnnnn?", 0, {"dm/uuid": "mpath-f"}, ["nvme0n1", "nvme1n1"]),
     "md0":       ("nnnnnn??", 0, {"md/level": "raid1"}, ["nvme0n1p1", "sda"]),
-    "md1":       ("ynnnynyy", 1, {"md/level": "raid1"}, ["nvme0n1", "nvme1n1"]),
-    "md2":       ("ynnnynyy", 1, {"md/level": "raid0"}, ["nvme0n1", "nvme1n1"]),
-    "md3":       ("ynnnynyy", 1, {"md/level": "raid10"}, ["nvme0n1", "nvme1n1"]),
+    "md1":       ("ynnnyny?", 1, {"md/level": "raid1"}, ["nvme0n1", "nvme1n1"]),
+    "md2":       ("ynnnyny?", 1, {"md/level": "raid0"}, ["nvme0n1", "nvme1n1"]),
+    "md3":       ("ynnnyny?", 1, {"md/level": "raid10"}, ["nvme0n1", "nvme1n1"]),
     "md4":       ("ynnnynn?", 1, {"md/level": "linear"}, ["nvme0n1", "nvme1n1"]),
     "md5":       ("nnnnnnn?", 0, {"md/level": "raid5"}, ["nvme0n1", "nvme1n1"]),
     "md8":       ("ynnnynn?", 1, {"md/level": "linear"}, ["nvme0n1", "nvme8n1"]),
@@ -909,7 +909,7 @@ DISKS = {
     # The array was assembled while a disk below it took none
     "md6":       ("nnnnnnn?", 0, {"md/level": "raid0"}, ["dm-0", "nvme1n1"]),
     # Heads of NVMe multipath: with two paths on PCI, and with one of them by TCP, or by RDMA
-    "nvme3n1":   ("ynnnynyy", 1, {}, ["nvme3c4n1", "nvme3c5n1"]),
+    "nvme3n1":   ("ynnnyny?", 1, {}, ["nvme3c4n1", "nvme3c5n1"]),
     "nvme6n1":   ("nnnnnn??", 0, {}, ["nvme6c4n1", "nvme6c7n1"]),
     "nvme10n1":  ("ynnnyn??", 1, {}, ["nvme10c5n1", "nvme10c8n1"]),
 }
