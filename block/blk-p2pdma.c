@@ -53,8 +53,9 @@ EXPORT_SYMBOL_GPL(bio_p2pdma_reachable);
  * @bio: the bio; is for another device, and isn't sent
  *
  * Context: any; never sleeps.  The caller holds @bdev.
- * Return: true if @bdev, and each device that it may pass @bio to, takes peer memory
- * and reaches that in @bio; false also if this isn't known.
+ * Return: true if @bdev takes peer memory, and for each part of it a device below that
+ * reaches the memory in @bio (all copies of a mirror, one path of several); false also
+ * if this isn't known.
  */
 bool bdev_reaches_p2pdma(struct block_device *bdev, struct bio *bio)
 {

@@ -102,7 +102,10 @@ TRACE_EVENT(p2pdma_map,
 		  __entry->size, p2pdma_show_map_type(__entry->map_type))
 );
 
-/* A part of a BAR isn't mapped; of several reasons the one to mend first */
+/*
+ * A part of a BAR isn't mapped, or couldn't be if that was tried; of several reasons
+ * the one to mend first
+ */
 TRACE_EVENT(p2pdma_refuse,
 	TP_PROTO(const struct p2pdma_bar *bar, struct device *client,
 		 unsigned int tlp, unsigned int needs,
