@@ -361,7 +361,7 @@ TEST_F(disk, discard)
 TEST_F(disk, fio)
 {
 	const char *how = "--direct=1 --rw=randwrite --ioengine=libaio --iodepth=16";
-	const char *verify = "--bsrange=4k-256k --size=8m --verify=crc32c --verify_fatal=1 --do_verify=1";
+	const char *verify = "--bsrange=4k-256k --size=8m --verify=crc32c --verify_fatal=1";
 	char name[NAME_MAX], command[PATH_MAX];
 
 	if (system("command -v fio >/dev/null"))
@@ -732,7 +732,7 @@ TEST_F(engine, below_md)
 	ASSERT_EQ(0, add("%s 8M", self->bdf));
 	ASSERT_EQ(0, disk_of(self->bdf, name));
 	snprintf(command, sizeof(command),
-		 "mdadm --build " ARRAY " --level=linear --raid-devices=1 --force /dev/%s >/dev/null 2>&1",
+		 "mdadm --build " ARRAY " -l linear -n 1 --force /dev/%s >/dev/null 2>&1",
 		 name);
 	ASSERT_EQ(0, system(command));
 	fd = open(ARRAY, O_RDWR | O_DIRECT);
