@@ -50,6 +50,9 @@ MANY_SECONDS = 20000
 # Factor for 20,000 random questions to /dev/p2pdma
 MILLION = 50
 
+# Factor for 5 unplugged and 10 unbound providers of disks made of peer memory
+HUNDRED = 20
+
 # Factor for the repetitions of programs in `make soak`, unless a machine has its own
 TIMES = {"plain": 3, "debug": 2}
 
@@ -127,7 +130,9 @@ def command_soak(args):
     to_do += [job("tree-stock", jobs.command("tree-stock", "make", "-s", "tree", "KERNEL=stock"), "tree"),
               job("stock", (stock.run,), "selftests-stock")]
     to_do += [jobs.Job("questions-debug", (cases.run, "switch", "debug", ["query: query.random"], MILLION, "questions-debug"),
-                       600, ("selftests-debug",))]
+                       600, ("selftests-debug",)),
+              jobs.Job("disks-plain", (cases.run, "hotplug", "plain", ["disk: cmb.*"], HUNDRED, "disks-plain"),
+                       900, ("selftests-plain",))]
     for kernel in ("stock", "stock-debug"):
         name = f"field-{kernel}"
         to_do += [job(f"kernel-{kernel}", jobs.command(f"kernel-{kernel}", "base/6.12/kernel", kernel), "tree-stock"),

@@ -24,9 +24,9 @@
  * for that, so disks make progress when the system writes to them to free memory.
  *
  * A disk must not outlive the driver of the device that has the memory, nor use
- * an engine whose driver has left.  The drivers know nothing of disks, so this
- * one is told by the bus, before their remove().  device_lock() is held then, and
- * also held here where a disk takes hold of the memory or of an engine: neither
+ * an engine whose driver has left.  The drivers know nothing of disks, so a
+ * notifier of the bus removes the disks before remove() of a driver.  device_lock() is
+ * held then, and also held here where a disk takes hold of the memory or of an engine: neither
  * can leave unnoticed.
  */
 
@@ -122,6 +122,8 @@ static struct workqueue_struct *disk_wq;
  */
 static bool disk_answers(struct disk *disk)
 {
+	/* Writes may be combined first, if the device's driver maps the memory so. */
+	wmb();
 	return readl(disk->mem) != U32_MAX || pci_device_is_present(disk->owner);
 }
 
@@ -604,14 +606,13 @@ static struct gendisk *disk_alloc_gendisk(struct disk *disk)
 	return gd;
 }
 
-/* Take hold of the memory, and make a disk of it */
-static int disk_make(struct disk *disk)
+/* Take hold of the memory, and make a disk of it; on an error disk_remove() cleans up */
+static int disk_complete(struct disk *disk)
 {
 	struct pci_dev *owner = disk->owner;
 	int ret;
 
-	guard(device)(&owner->dev);
-	guard(mutex)(&disks_lock);
+	lockdep_assert_held(&disks_lock);
 
 	if (!owner->dev.driver) {
 		pci_err(owner, "p2pdma_disk: it has no driver that provides memory\n");
@@ -668,6 +669,23 @@ static void disk_remove(struct disk *disk, bool dead)
 	}
 	mutex_destroy(&disk->engine_lock);
 	kfree(disk);
+}
+
+/*
+ * The disk, or nothing of it.  The locks are held to the end, so that the notifier
+ * finds no disk that is half removed.
+ */
+static int disk_make(struct disk *disk)
+{
+	struct pci_dev *owner __free(pci_dev_put) = pci_dev_get(disk->owner);
+	int ret;
+
+	guard(device)(&owner->dev);
+	guard(mutex)(&disks_lock);
+	ret = disk_complete(disk);
+	if (ret)
+		disk_remove(disk, true);
+	return ret;
 }
 
 /* A disk that isn't complete, and not listed; the caller gives @owner away */
@@ -750,12 +768,7 @@ static ssize_t add_store(const struct class *class,
 		list_add_tail(&disk->node, &disks);
 	disk_find_engine(disk);
 	ret = disk_make(disk);
-	if (!ret)
-		return count;
-
-	guard(mutex)(&disks_lock);
-	disk_remove(disk, true);
-	return ret;
+	return ret ?: count;
 }
 static CLASS_ATTR_WO(add);
 

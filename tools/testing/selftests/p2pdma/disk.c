@@ -970,7 +970,7 @@ static void cmb_goes(struct __test_metadata *_metadata,
 	}
 }
 
-TEST_F(cmb, unbound)
+TEST_F_TIMEOUT(cmb, unbound, 1500)
 {
 	cmb_goes(_metadata, self, times(10), pci_unbind, cmb_bind);
 }
