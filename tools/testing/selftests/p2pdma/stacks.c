@@ -878,6 +878,36 @@ TEST_F(live, leg_added_below_a_bio)
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
 }
 
+/* The array below a table gets such a disk; what lets bios in is the table's flag. */
+TEST_F(live, leg_added_below_a_table)
+{
+	const ssize_t length = PIECE;
+	struct traffic traffic;
+	int i;
+
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b; dm 0 30720 linear " MD " 0"));
+	ASSERT_EQ(0, open_array(&self->s, DM));
+	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, MiB));
+	ASSERT_EQ(0, shell("mdadm --grow --quiet " MD " -n 3 --add $other"));
+	EXPECT_TRUE(wait_for(queue_flag(MD) == 0, SECONDS));
+	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
+	EXPECT_EQ(0, health());
+
+	EXPECT_EQ(1, queue_flag(DM));
+	traffic_count(&traffic);
+	errno = 0;
+	EXPECT_EQ(-1, pwrite(self->s.fd, self->s.peer, length, MiB));
+	EXPECT_EQ(EREMOTEIO, errno);
+	errno = 0;
+	EXPECT_EQ(-1, pread(self->s.fd, self->s.peer, length, MiB));
+	EXPECT_EQ(EREMOTEIO, errno);
+	traffic_since(&traffic);
+	for (i = 0; i < NR_DISKS; i++) {
+		EXPECT_EQ(0, traffic.read[i]) TH_LOG("%s", disks.path[i]);
+		EXPECT_EQ(0, traffic.written[i]) TH_LOG("%s", disks.path[i]);
+	}
+}
+
 /* A disk fails, and another one takes its place, without a refusal. */
 TEST_F(live, leg_rebuilt)
 {
