@@ -37,6 +37,7 @@
 #include <linux/sched.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/string_choices.h>
 #include <linux/tracepoint.h>
 #include <net/net_namespace.h>
 #include <rdma/ib_verbs.h>
@@ -1293,7 +1294,7 @@ static const struct way all_ways[] = {
 static void way_name(const struct way *way, char *desc)
 {
 	snprintf(desc, KUNIT_PARAM_DESC_SIZE, "%s_%s_%u", kind_names[way->kind],
-		 way->dir == RDMA_WRITE ? "write" : "read", way->pages);
+		 str_write_read(way->dir == RDMA_WRITE), way->pages);
 }
 
 KUNIT_ARRAY_PARAM(ways, all_ways, way_name);
