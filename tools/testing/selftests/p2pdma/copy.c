@@ -30,7 +30,6 @@
 #include "p2pdma_util.h"
 
 #define KiB		1024UL
-#define ENGINE		"p2pdma_lsi"
 #define CLIENT		"p2pdma_copy"
 #define PROVIDER	"p2pdma_ivshmem"
 #define OTHER_ENGINE	"p2pdma_engine_test"

@@ -28,7 +28,6 @@
 #include "p2pdma_util.h"
 
 #define KiB		1024UL
-#define ENGINE		"p2pdma_lsi"
 #define PROVIDER	"p2pdma_ivshmem"
 #define DISK		"p2pdma_disk"
 #define FILES		"/sys/class/" DISK "/"

@@ -173,11 +173,6 @@ static void add_controller(struct setup *s, const char *bdf)
 		snprintf(to->name[to->nr++], BDF_LEN, "%s", bdf);
 }
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
 static void find_controllers(struct setup *s)
 {
 	char pattern[SYSFS_LEN], bdf[BDF_LEN];
@@ -195,7 +190,7 @@ static void find_controllers(struct setup *s)
 		add_controller(s, bdf);
 	}
 	globfree(&found);
-	qsort(s->near.name, s->near.nr, BDF_LEN, by_name);
+	sort_devices(&s->near);
 }
 
 /* All disks of the subsystem of a disk in P2PDMA_SCRATCH */
@@ -1109,7 +1104,7 @@ FIXTURE_TEARDOWN(fabric)
 	EXPECT_TRUE(wait_for(p2pmem_number(s->bdf, "available") == s->available,
 			     SECONDS));
 	EXPECT_EQ(0, module_unload_named(RNIC));
-	EXPECT_EQ(0, module_unload_named(RNIC_ENGINE));
+	EXPECT_EQ(0, module_unload_named(ENGINE));
 }
 
 /* Each path is the only one that the target lets the host use, in turn. */

@@ -565,7 +565,7 @@ static void tear_down(struct __test_metadata *_metadata, struct setup *s)
 		EXPECT_EQ(0, module_unload_named(RNIC));
 	}
 	if (s->engines.nr)
-		EXPECT_EQ(0, module_unload_named(RNIC_ENGINE));
+		EXPECT_EQ(0, module_unload_named(ENGINE));
 }
 
 FIXTURE_SETUP(blocks)
@@ -1094,7 +1094,7 @@ static int adapter_again(struct setup *s)
 
 static int engine_bind(struct setup *s)
 {
-	return pci_bind(s->engines.name[0], RNIC_ENGINE) ?: adapter_again(s);
+	return pci_bind(s->engines.name[0], ENGINE) ?: adapter_again(s);
 }
 
 static int netdev_remove(struct setup *s)

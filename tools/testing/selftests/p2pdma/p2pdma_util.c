@@ -127,6 +127,16 @@ void find_providers(struct devices *found)
 	closedir(dir);
 }
 
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(a, b);
+}
+
+void sort_devices(struct devices *devices)
+{
+	qsort(devices->name, devices->nr, BDF_LEN, by_name);
+}
+
 const char *provider(void)
 {
 	static struct devices found;
@@ -962,23 +972,18 @@ int test_add(const char *bdf, int bar, __u64 size, __u64 offset)
 
 const char * const rnic_addresses[RNICS] = { "10.0.0.1", "10.0.0.2", "10.0.0.3" };
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
 const char *rnic_find(struct devices *engines)
 {
-	if (module_probe("-n -q", RNIC) || module_probe("-n -q", RNIC_ENGINE))
+	if (module_probe("-n -q", RNIC) || module_probe("-n -q", ENGINE))
 		return "no module " RNIC " (CONFIG_SAMPLE_P2PDMA_RNIC)";
 	module_unload_named(RNIC);
-	module_unload_named(RNIC_ENGINE);
-	if (module_probe("", RNIC_ENGINE))
-		return "module " RNIC_ENGINE " doesn't load";
-	find_bound(RNIC_ENGINE, engines);
+	module_unload_named(ENGINE);
+	if (module_probe("", ENGINE))
+		return "module " ENGINE " doesn't load";
+	find_bound(ENGINE, engines);
 	if (!engines->nr)
 		return "no LSI 53C895A";
-	qsort(engines->name, engines->nr, BDF_LEN, by_name);
+	sort_devices(engines);
 	return NULL;
 }
 
@@ -1004,9 +1009,11 @@ int rnic_load(const struct devices *engines, int nr)
 	char *at = text + strlen(text);
 	int i;
 
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr && at < end; i++)
 		at += snprintf(at, end - at, "%sdummy%d", i ? "," : "", i);
-	for (i = 0; i < nr; i++)
+	if (nr > RNICS)
+		nr = RNICS;
+	for (i = 0; i < nr && at < end; i++)
 		at += snprintf(at, end - at, "%s%s", i ? "," : " engine=",
 			       engines->name[i]);
 	return module_probe("", text);

@@ -65,6 +65,7 @@ struct devices {
 	char name[MAX_DEVS][BDF_LEN];
 };
 
+void sort_devices(struct devices *devices);	/* by their places */
 void find_providers(struct devices *found);
 const char *provider(void);	/* the one to test with, or NULL */
 long long p2pmem_number(const char *bdf, const char *file);
@@ -254,10 +255,12 @@ int netdev_up(const char *name, const char *address);
 
 /*
  * The sample adapters p2pdma_rnic, each with a network interface, an address, and
+/* The sample engine: a driver of the LSI 53C895A */
+#define ENGINE		"p2pdma_lsi"
+
  * one of the engines that their driver has found, in the order of their places.
  */
 #define RNIC		"p2pdma_rnic"
-#define RNIC_ENGINE	"p2pdma_lsi"
 #define RNICS		3
 
 extern const char * const rnic_addresses[RNICS];
@@ -265,7 +268,7 @@ extern const char * const rnic_addresses[RNICS];
 /* Loads the engines' driver: NULL, or what is missing */
 const char *rnic_find(struct devices *engines);
 int rnic_netdevs_up(void);
-/* Of the first @nr engines; the interfaces have to be up. */
+/* Of the first @nr engines, at most RNICS; the interfaces have to be up. */
 int rnic_load(const struct devices *engines, int nr);
 
 /*

@@ -34,7 +34,6 @@
 #include "p2pdma_util.h"
 
 #define KiB		1024UL
-#define ENGINE		"p2pdma_lsi"
 #define ADAPTER		"p2pdma_rnic"
 #define NETDEV		"dummy0"
 #define ADDRESS		"10.0.0.1"
@@ -619,11 +618,6 @@ struct machine {
 	long long available;		/* before anything was allocated */
 };
 
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(a, b);
-}
-
 /* NULL, or what is missing */
 static const char *machine_find(struct machine *m)
 {
@@ -646,7 +640,7 @@ static const char *machine_find(struct machine *m)
 	find_bound(ENGINE, &m->engines);
 	if (!m->engines.nr)
 		return "no LSI 53C895A";
-	qsort(m->engines.name, m->engines.nr, BDF_LEN, by_name);
+	sort_devices(&m->engines);
 	m->available = p2pmem_number(m->provider, "available");
 	return NULL;
 }

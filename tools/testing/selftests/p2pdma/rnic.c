@@ -15,7 +15,6 @@
 #include "../kselftest_harness.h"
 #include "p2pdma_util.h"
 
-#define ENGINE		"p2pdma_lsi"
 #define ADAPTER		"p2pdma_rnic"
 #define TESTS		"p2pdma_rnic_test"
 #define NETDEV		"dummy0"
