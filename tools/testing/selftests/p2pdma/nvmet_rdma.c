@@ -1262,11 +1262,6 @@ FIXTURE_TEARDOWN(going)
 	tear_down(_metadata, &self->s);
 }
 
-/* Counts of the load, in terms of a race */
-#define LOAD_RIGHT	RACE_HAD
-#define LOAD_FAILED	RACE_REFUSED
-#define LOAD_WRONG	RACE_LOST
-
 /*
  * Writes and reads until a request fails, and then opens the disk anew. That the
  * host has removed its disk counts as a failed request.
@@ -1281,7 +1276,7 @@ static void load(struct racer *racer)
 
 	fd = fabric_open();
 	if (fd < 0) {
-		racer->count[LOAD_FAILED]++;
+		racer->count[RACE_REFUSED]++;
 		usleep(10000);
 		return;
 	}
@@ -1296,11 +1291,11 @@ static void load(struct racer *racer)
 		if (pread(fd, data, size, at) != (ssize_t)size)
 			break;
 		if (first_wrong(data, size, seed + (racer->nr << 20)) == -1)
-			racer->count[LOAD_RIGHT]++;
+			racer->count[RACE_HAD]++;
 		else
-			racer->count[LOAD_WRONG]++;
+			racer->count[RACE_WRONG]++;
 	}
-	racer->count[LOAD_FAILED]++;
+	racer->count[RACE_REFUSED]++;
 	munmap(data, LOAD_MOST);
 	close(fd);
 }
@@ -1352,30 +1347,30 @@ TEST_F_TIMEOUT(going, under_load, 1500)
 	host_close(s);
 	race_start(&race, MAX_RACERS, load, NULL);
 	for (round = 0; round < rounds; round++) {
-		ASSERT_TRUE(wait_for(race_each(&race, LOAD_RIGHT), SECONDS))
+		ASSERT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS))
 			TH_LOG("round %d: no load", round);
 		host_close(s);
 		usleep(rand() % 5000);
-		failed_before = race_total(&race, LOAD_FAILED);
+		failed_before = race_total(&race, RACE_REFUSED);
 		ASSERT_EQ(0, variant->go(s)) TH_LOG("round %d", round);
 		if (variant->failing == ALL_FAIL)
-			ASSERT_TRUE(wait_for(race_total(&race, LOAD_FAILED) >
+			ASSERT_TRUE(wait_for(race_total(&race, RACE_REFUSED) >
 					     failed_before, SECONDS))
 				TH_LOG("round %d: no request fails", round);
 		if (variant->failing == ALL_SUCCEED)
-			ASSERT_TRUE(wait_for(race_each(&race, LOAD_RIGHT),
+			ASSERT_TRUE(wait_for(race_each(&race, RACE_HAD),
 					     SECONDS))
 				TH_LOG("round %d: no load without it", round);
 		usleep(rand() % 50000);
 		ASSERT_EQ(0, variant->come(s)) TH_LOG("round %d", round);
 		ASSERT_EQ(0, host_again(s)) TH_LOG("round %d", round);
 	}
-	ASSERT_TRUE(wait_for(race_each(&race, LOAD_RIGHT), SECONDS));
+	ASSERT_TRUE(wait_for(race_each(&race, RACE_HAD), SECONDS));
 	TH_LOG("%d rounds, %ld transfers, %ld failed", round,
-	       race_total(&race, LOAD_RIGHT), race_total(&race, LOAD_FAILED));
-	EXPECT_EQ(0, race_total(&race, LOAD_WRONG));
+	       race_total(&race, RACE_HAD), race_total(&race, RACE_REFUSED));
+	EXPECT_EQ(0, race_total(&race, RACE_WRONG));
 	if (variant->failing <= NONE_FAILS)
-		EXPECT_EQ(0, race_total(&race, LOAD_FAILED));
+		EXPECT_EQ(0, race_total(&race, RACE_REFUSED));
 	race_stop(&race);
 
 	/* The host may be about to remove its disk, and to add it again. */

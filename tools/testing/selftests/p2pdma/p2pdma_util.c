@@ -560,6 +560,14 @@ bool race_each(struct race *race, enum race_count count)
 	return true;
 }
 
+bool race_all(struct race *race, enum race_count count, int seconds)
+{
+	memcpy(race->last, race->racer, sizeof(race->last));
+	/* What is counted first may have been done before. */
+	return wait_for(race_each(race, count), seconds) &&
+	       wait_for(race_each(race, count), seconds);
+}
+
 long race_total(const struct race *race, enum race_count count)
 {
 	long total = 0;

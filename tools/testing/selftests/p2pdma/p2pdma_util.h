@@ -181,6 +181,11 @@ void race_start(struct race *race, int nr, void (*run)(struct racer *racer),
 bool race_touch(struct racer *racer, const void *at);
 /* Has each racer counted @count since this was last true? */
 bool race_each(struct race *race, enum race_count count);
+/*
+ * Does each racer do from now on what @count counts? Waits up to that many seconds,
+ * twice.
+ */
+bool race_all(struct race *race, enum race_count count, int seconds);
 long race_total(const struct race *race, enum race_count count);
 void race_stop(struct race *race);
 
