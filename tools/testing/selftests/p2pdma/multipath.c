@@ -16,7 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/nvme_ioctl.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -35,6 +37,7 @@
 #define LOAD_AT		(8 * MiB)	/* of each process of the load */
 #define LOAD_MOST	(256 * KiB)
 #define SYSFS_LEN	96
+#define NAMESPACE_ATTACHMENT 0x15	/* an admin command */
 
 struct setup {
 	const char *bdf;		/* of the provider */
@@ -681,10 +684,10 @@ static void load(struct racer *racer)
 
 	data = p2pmem_map(provider(), LOAD_MOST);
 	while (data != MAP_FAILED) {
+		errno = 0;
 		size = LOAD_MOST >> (seed % 8);
 		fill(data, size, ++seed + (racer->nr << 20));
 		if (pwrite(fd, data, size, at) != (ssize_t)size)
-		errno = 0;
 			break;
 		clear(data, size);
 		if (pread(fd, data, size, at) != (ssize_t)size)
@@ -734,6 +737,60 @@ TEST_F_TIMEOUT(going, under_load, 900)
 	       race_total(&race, RACE_HAD),
 	       race_total(&race, RACE_REFUSED) + race_total(&race, RACE_WRONG));
 	race_stop(&race);
+}
+
+/* Attaches the first head's namespace to a controller, or detaches it: 0 or -errno */
+static int attach(const struct setup *s, const char *bdf, bool attached)
+{
+	/* A list with one controller: their number, and its */
+	static __u16 list[2048] = { 1 };
+	struct nvme_admin_cmd command = {
+		.opcode = NAMESPACE_ATTACHMENT,
+		.addr = (uintptr_t)list,
+		.data_len = sizeof(list),
+		.cdw10 = !attached,
+	};
+	int controller = controller_of(bdf), fd, status;
+	char path[SYSFS_LEN];
+
+	snprintf(path, sizeof(path), "/sys/block/%s/nsid",
+		 disk_name(s->heads.path[0]));
+	command.nsid = file_number(path);
+	snprintf(path, sizeof(path), "/sys/class/nvme/nvme%d/cntlid", controller);
+	list[1] = file_number(path);
+	snprintf(path, sizeof(path), "/dev/nvme%d", controller);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	status = ioctl(fd, NVME_IOCTL_ADMIN_CMD, &command);
+	status = status < 0 ? -errno : status ? -EIO : 0;
+	close(fd);
+	return status;
+}
+
+/* The only path that reaches the memory goes, its controller stays. */
+TEST_F(paths, detached)
+{
+	struct setup *s = &self->s;
+	const char *near = s->near.name[0], *wrong;
+	struct race race;
+	long failed;
+
+	ASSERT_EQ(0, pci_unbind(s->near.name[1]));
+	race_start(&race, 2, load, s->heads.path[0]);
+	EXPECT_TRUE(all_transfer(&race));
+	EXPECT_EQ(0, attach(s, near, false));
+	EXPECT_TRUE(wait_for(carried_by(s, near) == -1, SECONDS));
+	EXPECT_TRUE(race_all(&race, RACE_REFUSED, SECONDS));
+	/* The controller fails requests until the host knows. */
+	failed = race_total(&race, RACE_WRONG);
+	wrong = refuse(s, s->fd, 40);
+	EXPECT_EQ(NULL, wrong) TH_LOG("%s (%m)", wrong);
+	EXPECT_EQ(0, attach(s, near, true));
+	EXPECT_TRUE(race_all(&race, RACE_HAD, SECONDS));
+	EXPECT_EQ(failed, race_total(&race, RACE_WRONG));
+	race_stop(&race);
+	ASSERT_EQ(0, path_bind(s, s->near.name[1]));
 }
 
 /* ---- On a head ---- */
@@ -990,10 +1047,30 @@ static bool path_is(struct fabric *f, int port, const char *state)
 	       !strncmp(text, state, strlen(state));
 }
 
+static bool is_connecting(struct fabric *f, int port)
+{
+	char file[SYSFS_LEN], text[32];
+
+	snprintf(file, sizeof(file), "/sys/class/nvme/nvme%d/state",
+		 f->controller[port]);
+	return file_read(file, text, sizeof(text)) > 0 &&
+	       !strcmp(text, "connecting\n");
+}
+
 static int set_path(struct fabric *f, int port, const char *state)
 {
 	return port_state(port, state) ?:
 	       (wait_for(path_is(f, port, state), SECONDS) ? 0 : -ETIMEDOUT);
+}
+
+/*
+ * Removes a port of the target: the host tries to connect again until there is one.
+ * 0 or -errno
+ */
+static int reconnects(struct fabric *f, int port)
+{
+	return nvmet_port_unlink(port) ?:
+	       (wait_for(is_connecting(f, port), SECONDS) ? 0 : -ETIMEDOUT);
 }
 
 static bool disk_takes_peer_memory(struct fabric *f, bool takes)
@@ -1047,32 +1124,12 @@ static const char *fabric_start(struct fabric *f)
 	s->peer = p2pmem_map(s->bdf, BUFFER);
 	s->system = system_map(BUFFER);
 	if (s->peer == MAP_FAILED || s->system == MAP_FAILED)
-static bool is_connecting(struct fabric *f, int port)
-{
-	char file[SYSFS_LEN], text[32];
-
-	snprintf(file, sizeof(file), "/sys/class/nvme/nvme%d/state",
-		 f->controller[port]);
-	return file_read(file, text, sizeof(text)) > 0 &&
-	       !strcmp(text, "connecting\n");
-}
-
 		return "memory";
 	if (rnic_netdevs_up())
 		return "network interfaces";
 	if (rnic_load(&f->engines, f->engines.nr))
 		return "module " RNIC;
 	if (nvmet_add(f->disk) ||
-/*
- * Removes a port of the target: the host tries to connect again until there is one.
- * 0 or -errno
- */
-static int reconnects(struct fabric *f, int port)
-{
-	return nvmet_port_unlink(port) ?:
-	       (wait_for(is_connecting(f, port), SECONDS) ? 0 : -ETIMEDOUT);
-}
-
 	    file_write(NVMET_SUBSYSTEM "attr_serial", SERIAL) ||
 	    file_write(NVMET_NAMESPACE "enable", "1") ||
 	    port_start(1, "rdma") || port_start(2, "rdma") ||
@@ -1166,6 +1223,16 @@ TEST_F(fabric, loop_comes_and_goes)
 	}
 }
 
+/* A path over the third adapter, which doesn't reach the memory: 0 or -errno */
+static int add_far(struct fabric *f)
+{
+	int error = port_start(3, "rdma") ?: path_connect(f, 3);
+
+	if (!error && !wait_for(path_is(f, 3, "optimized"), SECONDS))
+		error = -ETIMEDOUT;
+	return error;
+}
+
 /*
  * The third adapter doesn't reach the memory: its path isn't used for it as long as
  * there is another one, and alone it is refused.
@@ -1180,9 +1247,7 @@ TEST_F(fabric, far_adapter)
 
 	if (f->engines.nr < 3)
 		SKIP(return, "two LSI 53C895A, three are needed");
-	ASSERT_EQ(0, port_start(3, "rdma"));
-	ASSERT_EQ(0, path_connect(f, 3));
-	ASSERT_TRUE(wait_for(path_is(f, 3, "optimized"), SECONDS));
+	ASSERT_EQ(0, add_far(f));
 	EXPECT_EQ(1, queue_takes_peer_memory(disk));
 	ASSERT_EQ(0, set_policy(s, "round-robin"));
 
@@ -1201,6 +1266,88 @@ TEST_F(fabric, far_adapter)
 	ASSERT_TRUE(wait_for(path_is(f, 1, "optimized"), SECONDS));
 	wrong = compare(s, s->fd, BUFFER, AT, 91, 0);
 	EXPECT_EQ(NULL, wrong) TH_LOG("%s (%m)", wrong);
+}
+
+/* Are all processes asleep in the kernel? */
+static bool all_sleep(const struct race *race)
+{
+	char file[32], text[128], state;
+	int i;
+
+	for (i = 0; i < race->nr; i++) {
+		snprintf(file, sizeof(file), "/proc/%d/stat", race->pid[i]);
+		if (file_read(file, text, sizeof(text)) <= 0 ||
+		    sscanf(text, "%*d (%*[^)]) %c", &state) != 1 ||
+		    state != 'D')
+			return false;
+	}
+	return true;
+}
+
+/*
+ * While another path is live that doesn't reach the memory, requests for it wait for
+ * one that does only if that is soon usable.
+ */
+TEST_F(fabric, far_and_states)
+{
+	static const char * const next[] = { "optimized", "inaccessible" };
+	static const enum race_count counts[] = { RACE_HAD, RACE_REFUSED };
+	struct fabric *f = &self->f;
+	const char *disk = fabric_disk(f), *wrong;
+	struct setup *s = &f->s;
+	struct race race;
+	long long before;
+	int i;
+
+	if (f->engines.nr < 3)
+		SKIP(return, "two LSI 53C895A, three are needed");
+	ASSERT_EQ(0, add_far(f));
+	ASSERT_EQ(0, set_path(f, 1, "inaccessible"));
+	ASSERT_EQ(0, set_path(f, 2, "inaccessible"));
+	wrong = refuse(s, s->fd, 92);
+	EXPECT_EQ(NULL, wrong) TH_LOG("%s (%m)", wrong);
+
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, set_path(f, 2, "change"));
+		before = carried(disk, f->controller[3]);
+		race_start(&race, 2, load, disk);
+		EXPECT_TRUE(wait_for(all_sleep(&race), SECONDS));
+		EXPECT_EQ(0, transfer(s->fd, s->system));
+		EXPECT_EQ(before + 2 * PIECES * (long long)PIECE,
+			  carried(disk, f->controller[3]));
+		EXPECT_EQ(0, race_total(&race, RACE_HAD));
+		EXPECT_EQ(0, race_total(&race, RACE_REFUSED));
+
+		EXPECT_EQ(0, set_path(f, 2, next[i]));
+		EXPECT_TRUE(race_all(&race, counts[i], SECONDS)) TH_LOG("%s", next[i]);
+		EXPECT_EQ(0, race_total(&race, counts[!i]));
+		EXPECT_EQ(0, race_total(&race, RACE_WRONG));
+		race_stop(&race);
+	}
+}
+
+/* A path that comes again, but doesn't reach the memory, isn't waited for. */
+TEST_F(fabric, far_reconnects)
+{
+	struct fabric *f = &self->f;
+	struct setup *s = &f->s;
+	struct race race;
+	int port;
+
+	if (f->engines.nr < 3)
+		SKIP(return, "two LSI 53C895A, three are needed");
+	ASSERT_EQ(0, add_far(f));
+	for (port = 1; port <= 2; port++)
+		path_disconnect(f, port);
+	ASSERT_EQ(0, reconnects(f, 3));
+	race_start(&race, 2, load, fabric_disk(f));
+	EXPECT_TRUE(race_all(&race, RACE_REFUSED, SECONDS));
+	EXPECT_EQ(0, race_total(&race, RACE_HAD));
+	EXPECT_EQ(0, race_total(&race, RACE_WRONG));
+	EXPECT_TRUE(is_connecting(f, 3));
+	race_stop(&race);
+	ASSERT_EQ(0, nvmet_port_link(3));
+	EXPECT_EQ(0, transfer(s->fd, s->system));
 }
 
 static int change_states(struct fabric *f, int port,
@@ -1228,6 +1375,7 @@ static int cut(struct fabric *f, int port, struct race *race)
 	return all_transfer(race) ? path_connect(f, port) : -EIO;
 }
 
+/* The path is back when this returns: shows only that requests in flight don't fail */
 static int reset_path(struct fabric *f, int port, struct race *race)
 {
 	char file[SYSFS_LEN];
@@ -1277,4 +1425,3 @@ TEST_F_TIMEOUT(fabric, under_load, 900)
 }
 
 TEST_HARNESS_MAIN
-/* The path is back when this returns: shows only that requests in flight don't fail */

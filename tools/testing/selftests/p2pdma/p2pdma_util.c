@@ -1017,10 +1017,10 @@ int rnic_load(const struct devices *engines, int nr)
 	char *at = text + strlen(text);
 	int i;
 
-	for (i = 0; i < nr && at < end; i++)
-		at += snprintf(at, end - at, "%sdummy%d", i ? "," : "", i);
 	if (nr > RNICS)
 		nr = RNICS;
+	for (i = 0; i < nr && at < end; i++)
+		at += snprintf(at, end - at, "%sdummy%d", i ? "," : "", i);
 	for (i = 0; i < nr && at < end; i++)
 		at += snprintf(at, end - at, "%s%s", i ? "," : " engine=",
 			       engines->name[i]);

@@ -255,14 +255,14 @@ int test_call(const char *bdf, const char *command, const char *format, ...)
 	__printf(3, 4);
 int test_add(const char *bdf, int bar, __u64 size, __u64 offset);
 
+/* The sample engine: a driver of the LSI 53C895A */
+#define ENGINE		"p2pdma_lsi"
+
 /* A network interface gets an address, unless that is NULL: 0 or -errno */
 int netdev_up(const char *name, const char *address);
 
 /*
  * The sample adapters p2pdma_rnic, each with a network interface, an address, and
-/* The sample engine: a driver of the LSI 53C895A */
-#define ENGINE		"p2pdma_lsi"
-
  * one of the engines that their driver has found, in the order of their places.
  */
 #define RNIC		"p2pdma_rnic"
