@@ -95,8 +95,8 @@ static int takes_peer_memory(const char *bdf)
 	char name[NAME_MAX], path[PATH_MAX];
 	int error = disk_of(bdf, name);
 
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/pci_p2pdma", name);
-	return error ?: file_number(path);
+	snprintf(path, sizeof(path), "/dev/%s", name);
+	return error ?: queue_takes_peer_memory(path);
 }
 
 static char *system_memory(size_t length)

@@ -56,15 +56,6 @@ static const char *disk_name(const char *path)
 	return strrchr(path, '/') + 1;
 }
 
-static long long queue_takes_peer_memory(const char *path)
-{
-	char file[SYSFS_LEN];
-
-	snprintf(file, sizeof(file), "/sys/block/%s/queue/pci_p2pdma",
-		 disk_name(path));
-	return file_number(file);
-}
-
 static int set_policy(const struct setup *s, const char *policy)
 {
 	char file[SYSFS_LEN];
@@ -109,10 +100,14 @@ static int path_read(const char *head, int controller, const char *file,
 static long long carried(const char *head, int controller)
 {
 	long long read, written;
-	char text[256];
+	int subsystem, disk;
+	char path[NAME_MAX];
 
-	if (path_read(head, controller, "stat", text, sizeof(text)) <= 0 ||
-	    sscanf(text, "%*d %*d %lld %*d %*d %*d %lld", &read, &written) != 2)
+	if (sscanf(disk_name(head), "nvme%dn%d", &subsystem, &disk) != 2)
+		return -1;
+	snprintf(path, sizeof(path), "/dev/nvme%dc%dn%d", subsystem, controller,
+		 disk);
+	if (disk_traffic(path, &read, &written))
 		return -1;
 	return (read + written) * SECTOR;
 }

@@ -122,10 +122,9 @@ static int host_connect(struct setup *s)
 /* The kernel reads a new disk for partitions; opening it waits until it has. */
 static bool has_been_read(const char *path)
 {
-	char file[PATH_MAX], text[256];
+	long long read, written;
 
-	snprintf(file, sizeof(file), "/sys/block/%s/stat", path + 5);
-	return file_read(file, text, sizeof(text)) > 0 && atol(text) > 0;
+	return !disk_traffic(path, &read, &written) && read > 0;
 }
 
 /* The host's disk, or -errno */

@@ -398,6 +398,28 @@ int disk_with_serial(const char *serial, char path[NAME_MAX])
 	return 0;
 }
 
+long long queue_takes_peer_memory(const char *path)
+{
+	char file[PATH_MAX];
+
+	snprintf(file, sizeof(file), "/sys/block/%s/queue/pci_p2pdma",
+		 strrchr(path, '/') + 1);
+	return file_number(file);
+}
+
+int disk_traffic(const char *path, long long *read, long long *written)
+{
+	char file[PATH_MAX], text[256];
+	int n;
+
+	snprintf(file, sizeof(file), "/sys/block/%s/stat", strrchr(path, '/') + 1);
+	n = file_read(file, text, sizeof(text));
+	if (n < 0)
+		return n;
+	return sscanf(text, "%*d %*d %lld %*d %*d %*d %lld", read, written) == 2 ?
+		0 : -EIO;
+}
+
 const char *expected_route(void)
 {
 	return getenv("P2PDMA_ROUTE") ?: "";

@@ -108,6 +108,10 @@ void scratch_disks(struct disks *found);
 int disk_serial(const char *path, char *serial, size_t size);
 int disk_bdf(const char *path, char bdf[BDF_LEN]);
 int disk_with_serial(const char *serial, char path[NAME_MAX]);
+/* Of a block device: 0, 1 or -errno */
+long long queue_takes_peer_memory(const char *path);
+/* Sectors that a block device was sent requests for: 0 or -errno */
+int disk_traffic(const char *path, long long *read, long long *written);
 const char *expected_route(void);	/* or "" */
 bool is_refused(void);
 

@@ -110,15 +110,6 @@ struct setup {
 	long long available;		/* before peer was mapped */
 };
 
-static long long queue_flag(const char *disk)
-{
-	char path[PATH_MAX];
-
-	snprintf(path, sizeof(path), "/sys/block/%s/queue/pci_p2pdma",
-		 strrchr(disk, '/') + 1);
-	return file_number(path);
-}
-
 static void take_down(void)
 {
 	/* Twice, since an array may lie on another one of either kind */
@@ -227,18 +218,11 @@ struct traffic {
 
 static void traffic_count(struct traffic *t)
 {
-	char path[PATH_MAX], text[256];
 	int i;
 
-	for (i = 0; i < NR_DISKS; i++) {
-		snprintf(path, sizeof(path), "/sys/block/%s/stat",
-			 strrchr(disks.path[i], '/') + 1);
-		t->read[i] = -1;
-		if (file_read(path, text, sizeof(text)) < 0 ||
-		    sscanf(text, "%*d %*d %lld %*d %*d %*d %lld", &t->read[i],
-			   &t->written[i]) != 2)
-			t->written[i] = -1;
-	}
+	for (i = 0; i < NR_DISKS; i++)
+		if (disk_traffic(disks.path[i], &t->read[i], &t->written[i]))
+			t->read[i] = -1;
 }
 
 /* What was added to @t since it was counted */
@@ -249,7 +233,7 @@ static void traffic_since(struct traffic *t)
 
 	traffic_count(&now);
 	for (i = 0; i < NR_DISKS; i++) {
-		t->read[i] = now.read[i] - t->read[i];
+		t->read[i] = now.read[i] < 0 ? -1 : now.read[i] - t->read[i];
 		t->written[i] = now.written[i] - t->written[i];
 	}
 }
@@ -451,7 +435,7 @@ TEST_F(stack, compared)
 	size_t i, j, seed = 0;
 	off_t pos[3];
 
-	EXPECT_EQ(1, queue_flag(self->s.path));
+	EXPECT_EQ(1, queue_takes_peer_memory(self->s.path));
 	for (i = 0; i < ARRAY_SIZE(sizes); i++) {
 		pos[0] = self->s.middle - (sizes[i] / 2 & ~(SECTOR - 1));
 		pos[1] = self->s.middle + SECTOR;
@@ -644,7 +628,7 @@ TEST_F(refused, untouched)
 	struct traffic traffic;
 	size_t i;
 
-	EXPECT_EQ(variant->flag, queue_flag(self->s.path));
+	EXPECT_EQ(variant->flag, queue_takes_peer_memory(self->s.path));
 	fill(self->s.system, length, 41);
 	ASSERT_EQ(length, pwrite(self->s.fd, self->s.system, length, at));
 
@@ -759,13 +743,6 @@ static void transfer(struct racer *racer)
 
 #define RACERS	2
 
-/* Does each racer count this from now on? */
-static bool each(struct race *race, enum race_count count)
-{
-	memcpy(race->last, race->racer, sizeof(race->last));
-	return wait_for(race_each(race, count), SECONDS);
-}
-
 /* Ends the race; @refused: was I/O to be refused at times? */
 #define end_race(refused) do {						\
 	EXPECT_EQ(0, race_total(&self->race, RACE_WRONG));		\
@@ -784,17 +761,17 @@ TEST_F(live, table_swapped)
 
 	ASSERT_EQ(0, shell("dm 0 32768 linear $a 0"));
 	race_start(&self->race, RACERS, transfer, DM);
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	for (round = 0; round < times(3); round++) {
 		ASSERT_EQ(0, shell("dm_load 0 32768 $crypt $a 0 && dmsetup resume x0"));
-		EXPECT_EQ(0, queue_flag(DM));
-		ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+		EXPECT_EQ(0, queue_takes_peer_memory(DM));
+		ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 		had = race_total(&self->race, RACE_HAD);
-		ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+		ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 		EXPECT_EQ(had, race_total(&self->race, RACE_HAD));
 		ASSERT_EQ(0, shell("dm_load 0 32768 linear $a 0 && dmsetup resume x0"));
-		EXPECT_EQ(1, queue_flag(DM));
-		ASSERT_TRUE(each(&self->race, RACE_HAD));
+		EXPECT_EQ(1, queue_takes_peer_memory(DM));
+		ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	}
 	end_race(true);
 }
@@ -867,7 +844,7 @@ TEST_F(live, leg_added_below_a_bio)
 	child = write_that_waits(&self->s);
 	EXPECT_LT(0, child);
 	EXPECT_EQ(0, shell("mdadm --grow --quiet " MD " -n 3 --add $other"));
-	EXPECT_TRUE(wait_for(queue_flag(MD) == 0, SECONDS));
+	EXPECT_TRUE(wait_for(queue_takes_peer_memory(MD) == 0, SECONDS));
 	ASSERT_EQ(0, shell("echo 0 > /sys/block/md0/md/suspend_hi"));
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFEXITED(status));
@@ -889,11 +866,11 @@ TEST_F(live, leg_added_below_a_table)
 	ASSERT_EQ(0, open_array(&self->s, DM));
 	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, MiB));
 	ASSERT_EQ(0, shell("mdadm --grow --quiet " MD " -n 3 --add $other"));
-	EXPECT_TRUE(wait_for(queue_flag(MD) == 0, SECONDS));
+	EXPECT_TRUE(wait_for(queue_takes_peer_memory(MD) == 0, SECONDS));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
 	EXPECT_EQ(0, health());
 
-	EXPECT_EQ(1, queue_flag(DM));
+	EXPECT_EQ(1, queue_takes_peer_memory(DM));
 	traffic_count(&traffic);
 	errno = 0;
 	EXPECT_EQ(-1, pwrite(self->s.fd, self->s.peer, length, MiB));
@@ -913,13 +890,13 @@ TEST_F(live, leg_rebuilt)
 {
 	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
 	race_start(&self->race, RACERS, transfer, MD);
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail $a --remove $a"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $c"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	end_race(false);
 }
 
@@ -928,13 +905,13 @@ TEST_F(live, level_changed)
 {
 	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
 	race_start(&self->race, RACERS, transfer, MD);
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("echo raid5 > /sys/block/md0/md/level"));
-	EXPECT_EQ(0, queue_flag(MD));
-	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	EXPECT_EQ(0, queue_takes_peer_memory(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 	ASSERT_EQ(0, shell("echo raid1 > /sys/block/md0/md/level"));
-	EXPECT_EQ(1, queue_flag(MD));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	end_race(true);
 }
 
@@ -943,14 +920,14 @@ TEST_F(live, raid0_becomes_raid10)
 {
 	ASSERT_EQ(0, shell("md " MD " -l raid0 -n 2 -c 64 $a $b"));
 	race_start(&self->race, RACERS, transfer, MD);
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("echo raid10 > /sys/block/md0/md/level"));
-	EXPECT_EQ(1, queue_flag(MD));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $c $d"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	end_race(false);
 }
 
@@ -962,8 +939,8 @@ TEST_F(live, reads_are_balanced)
 	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 $a $b"));
 	traffic_count(&traffic);
 	race_start(&self->race, MAX_RACERS, transfer, MD);
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	end_race(false);
 	traffic_since(&traffic);
 	EXPECT_LT(0, traffic.read[A]);
@@ -985,7 +962,7 @@ TEST_F(live, write_behind)
 			   "	--bitmap=internal --bitmap-chunk=1M --delay=3600 \\\n"
 			   "	--write-behind=64 $a --write-mostly $b"));
 	ASSERT_EQ(0, open_array(&self->s, MD));
-	EXPECT_EQ(1, queue_flag(MD));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
 	fill(self->s.system, length, 71);
 	ASSERT_EQ(length, pwrite(self->s.fd, self->s.system, length, MiB));
 	EXPECT_LT(0, file_number(most));
@@ -1009,7 +986,7 @@ TEST_F(live, far_half_of_a_table)
 
 	ASSERT_EQ(0, shell("dm 0 16384 linear $a 0, 16384 16384 linear $far 0"));
 	ASSERT_EQ(0, open_array(&self->s, DM));
-	EXPECT_EQ(1, queue_flag(DM));
+	EXPECT_EQ(1, queue_takes_peer_memory(DM));
 	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, 0));
 	EXPECT_EQ(length, pread(self->s.fd, self->s.peer, length, 0));
 	errno = 0;
@@ -1080,28 +1057,28 @@ TEST_F(leg, exchanged)
 	const char *disk = disks.path[variant->disk];
 	long had;
 
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
-	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail $b --remove $b"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 
 	/* From the first request on, not only once it is in sync */
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add %s", disk));
-	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 	had = race_total(&self->race, RACE_HAD);
-	EXPECT_EQ(variant->flag, queue_flag(MD));
+	EXPECT_EQ(variant->flag, queue_takes_peer_memory(MD));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
 	EXPECT_EQ(0, health());
-	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 	EXPECT_EQ(had, race_total(&self->race, RACE_HAD));
 
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --fail %s", disk));
-	EXPECT_TRUE(wait_for(queue_flag(MD) == 1, SECONDS));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	EXPECT_TRUE(wait_for(queue_takes_peer_memory(MD) == 1, SECONDS));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --remove %s --add $b", disk));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
 	end_race(true);
 }
 
@@ -1111,17 +1088,17 @@ TEST_F(leg, replaces)
 	const char *disk = disks.path[variant->disk];
 
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add %s", disk));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
-	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
 	EXPECT_EQ(0, race_total(&self->race, RACE_REFUSED));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --replace $b --with %s", disk));
-	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
-	EXPECT_EQ(variant->flag, queue_flag(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
+	EXPECT_EQ(variant->flag, queue_takes_peer_memory(MD));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
-	ASSERT_TRUE(each(&self->race, RACE_REFUSED));
+	ASSERT_TRUE(race_all(&self->race, RACE_REFUSED, SECONDS));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --remove $b --fail %s --remove %s", disk, disk));
-	ASSERT_TRUE(each(&self->race, RACE_HAD));
-	EXPECT_EQ(1, queue_flag(MD));
+	ASSERT_TRUE(race_all(&self->race, RACE_HAD, SECONDS));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
 	ASSERT_EQ(0, shell("mdadm --quiet " MD " --add $b"));
 	EXPECT_EQ(0, shell("mdadm --wait --quiet " MD "; true"));
 	end_race(true);
