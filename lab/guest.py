@@ -130,6 +130,7 @@ class Guest:
             "LAB_PROVIDER": " ".join(self.machine.provider),
             "LAB_SCRATCH": " ".join(self.machine.scratch),
             "LAB_FAR": " ".join(self.machine.far),
+            "LAB_OTHER": " ".join(self.machine.others()),
             "LAB_NEAREST": " ".join(map("=".join, self.machine.nearest.items())),
             "LAB_SERIALS": " ".join(self.machine.serials()),
             "LAB_INTERACTIVE": "1" if self.interactive else "",

@@ -134,7 +134,7 @@ class Machine:
             "disk": self.scratch,
             "disks": len(self.scratch) > 1,
             # For arrays: four disks, one out of reach, one that isn't NVMe
-            "stacks": len(self.scratch) > 3 and self.far and "virtio-blk-pci" in models,
+            "stacks": len(self.scratch) > 3 and self.far and self.others(),
             # What the test module may register, and how much
             "memory": memory,
             "ivshmem": "ivshmem-plain" in models,
@@ -183,6 +183,10 @@ class Machine:
     def serials(self):
         """Serial numbers of the NVMe controllers, one for each."""
         return [serial(text) for text in self.devices if model(text) == "nvme"]
+
+    def others(self):
+        """Serial numbers of the disks that aren't NVMe."""
+        return [serial(text) for text in self.devices if model(text) == "virtio-blk-pci"]
 
     def images(self):
         """ids of the devices that have a disk image."""

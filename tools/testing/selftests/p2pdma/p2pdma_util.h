@@ -8,6 +8,8 @@
  * The lab tells by environment variables what a test may use:
  *   P2PDMA_PROVIDER        device(s) with published memory; default: look
  *   P2PDMA_SCRATCH         block devices whose content may be destroyed
+ *   P2PDMA_FAR             likewise, but they don't reach the provider
+ *   P2PDMA_OTHER           likewise, but they aren't NVMe
  *   P2PDMA_ROUTE           bus-address, host-bridge, iova or refused: how the
  *                          provider and every scratch disk reach each other
  *   P2PDMA_ENGINE_ROUTE    likewise, the provider and the first DMA engine
