@@ -835,19 +835,33 @@ static bool is_waiting(pid_t child)
 }
 
 /* One write by a child, which is to wait for the array: the child, or -1 */
-static pid_t write_that_waits(struct setup *s)
+static pid_t write_that_waits(struct setup *s, __u64 seed)
 {
-	pid_t child = fork();
+	int ready[2];
+	pid_t child;
+	char byte;
 
+	if (pipe(ready))
+		return -1;
+	child = fork();
 	if (!child) {
+		/* With the memory mapped, a child that waits doesn't do so for a page. */
+		fill(s->peer, PIECE, seed);
+		if (write(ready[1], "", 1) != 1)
+			_exit(errno);
 		errno = 0;
 		pwrite(s->fd, s->peer, PIECE, MiB);
 		_exit(errno);
 	}
-	if (wait_for(is_waiting(child), 10))
+	close(ready[1]);
+	if (read(ready[0], &byte, 1) == 1 &&
+	    wait_for(is_waiting(child), SECONDS)) {
+		close(ready[0]);
 		return child;
+	}
+	/* It can't be waited for as long as the array lets it wait. */
 	kill(child, SIGKILL);
-	waitpid(child, NULL, 0);
+	close(ready[0]);
 	return -1;
 }
 
@@ -863,10 +877,9 @@ TEST_F(live, table_swapped_below_a_bio)
 	ASSERT_EQ((ssize_t)PIECE, pwrite(self->s.fd, self->s.system, PIECE, MiB));
 
 	ASSERT_EQ(0, shell("dm_load 0 32768 $crypt $a 0 && dmsetup suspend p2pdma0"));
-	fill(self->s.peer, PIECE, 62);
-	child = write_that_waits(&self->s);
-	EXPECT_LT(0, child);
+	child = write_that_waits(&self->s, 62);
 	ASSERT_EQ(0, shell("dmsetup resume p2pdma0"));
+	ASSERT_LT(0, child);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(EREMOTEIO, WEXITSTATUS(status));
@@ -888,12 +901,11 @@ TEST_F(live, leg_added_below_a_bio)
 
 	/* No write gets through to these sectors. */
 	ASSERT_EQ(0, shell("echo 8192 > " MD_FILES "suspend_hi"));
-	fill(self->s.peer, PIECE, 64);
-	child = write_that_waits(&self->s);
-	EXPECT_LT(0, child);
+	child = write_that_waits(&self->s, 64);
 	EXPECT_EQ(0, shell("mdadm --grow --quiet " MD " -n 3 --add $other"));
 	EXPECT_TRUE(wait_for(queue_takes_peer_memory(MD) == 0, SECONDS));
 	ASSERT_EQ(0, shell("echo 0 > " MD_FILES "suspend_hi"));
+	ASSERT_LT(0, child);
 	ASSERT_EQ(child, waitpid(child, &status, 0));
 	EXPECT_TRUE(WIFEXITED(status));
 	EXPECT_EQ(EREMOTEIO, WEXITSTATUS(status));
