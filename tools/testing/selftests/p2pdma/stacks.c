@@ -1085,22 +1085,56 @@ TEST_F(live, write_behind)
 	EXPECT_EQ(-1, first_wrong(self->s.system, length, 72));
 }
 
-/* Of the far half of a table, only that half is out of reach. */
-TEST_F(live, far_half_of_a_table)
+/* A spare takes no part, so it doesn't matter that it isn't NVMe. */
+TEST_F(live, spare_from_the_start)
+{
+	const char *wrong;
+
+	ASSERT_EQ(0, shell("mirror -l raid1 -n 2 --spare-devices=1 $a $b $other"));
+	ASSERT_EQ(0, open_array(&self->s, MD));
+	ASSERT_TRUE(disk_is(OTHER, "spare"));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
+	wrong = both_ways(&self->s, PIECE, 0, MiB, 73);
+	EXPECT_EQ(NULL, wrong) TH_LOG("%s (%m)", wrong);
+	ASSERT_EQ(0, shell("mdadm --quiet " MD " --remove $other"));
+	EXPECT_EQ(1, queue_takes_peer_memory(MD));
+	wrong = both_ways(&self->s, PIECE, 0, MiB, 74);
+	EXPECT_EQ(NULL, wrong) TH_LOG("without the spare: %s (%m)", wrong);
+}
+
+/* Of a table, only what lies on a far disk is out of reach: from @far on. */
+static void expect_far_from(struct __test_metadata *_metadata, struct setup *s,
+			    off_t far)
 {
 	const ssize_t length = PIECE;
+	const off_t refused[] = { far, far - length / 2 };	/* behind, across */
+	size_t i;
 
+	EXPECT_EQ(1, queue_takes_peer_memory(DM));
+	EXPECT_EQ(length, pwrite(s->fd, s->peer, length, far - length));
+	EXPECT_EQ(length, pread(s->fd, s->peer, length, far - length));
+	for (i = 0; i < ARRAY_SIZE(refused); i++) {
+		errno = 0;
+		EXPECT_EQ(-1, pwrite(s->fd, s->peer, length, refused[i]));
+		EXPECT_EQ(EREMOTEIO, errno) TH_LOG("write at %ld: %m", refused[i]);
+		errno = 0;
+		EXPECT_EQ(-1, pread(s->fd, s->peer, length, refused[i]));
+		EXPECT_EQ(EREMOTEIO, errno) TH_LOG("read at %ld: %m", refused[i]);
+	}
+}
+
+TEST_F(live, far_half_of_a_table)
+{
 	ASSERT_EQ(0, shell("dm 0 16384 linear $a 0, 16384 16384 linear $far 0"));
 	ASSERT_EQ(0, open_array(&self->s, DM));
-	EXPECT_EQ(1, queue_takes_peer_memory(DM));
-	EXPECT_EQ(length, pwrite(self->s.fd, self->s.peer, length, 0));
-	EXPECT_EQ(length, pread(self->s.fd, self->s.peer, length, 0));
-	errno = 0;
-	EXPECT_EQ(-1, pwrite(self->s.fd, self->s.peer, length, self->s.middle));
-	EXPECT_EQ(EREMOTEIO, errno);
-	errno = 0;
-	EXPECT_EQ(-1, pread(self->s.fd, self->s.peer, length, self->s.middle));
-	EXPECT_EQ(EREMOTEIO, errno);
+	expect_far_from(_metadata, &self->s, self->s.middle);
+}
+
+TEST_F(live, far_stripe)
+{
+	ASSERT_EQ(0, shell("dm 0 32768 striped 2 128 $a 0 $far 0"));
+	ASSERT_EQ(0, open_array(&self->s, DM));
+	expect_far_from(_metadata, &self->s, PIECE);
 }
 
 /* In a mirror that is used, a disk gives way to another one, and comes back. */
