@@ -14,7 +14,7 @@ import kunit
 import report
 
 KERNEL = "stock"
-MACHINES = ("switch", "registration", "hotplug", "stacks")
+MACHINES = ("switch", "registration", "hotplug", "stacks", "multipath")
 
 
 def tests_of(text):
