@@ -273,10 +273,10 @@ static int health(void)
 		     "	[ \"$line\" = \"$2\" ] && return\n"
 		     "	echo \"$1 is '$line', not '$2'\"; exit 1\n"
 		     "}\n"
-		     "md=" MD_FILES "\n"
-		     "[ -e $md/sync_action ] || exit 0\n"
-		     "is $md/degraded 0\n"
-		     "for disk in $md/rd*; do\n"
+		     "[ -e " MD_FILES "sync_action ] || exit 0\n"
+		     "cd " MD_FILES " || exit\n"
+		     "is degraded 0\n"
+		     "for disk in rd*; do\n"
 		     "	read -r state < $disk/state\n"
 		     "	case ,$state, in\n"
 		     "	*,faulty,* | *,write_error,*) echo $disk: $state; exit 1 ;;\n"
@@ -287,11 +287,11 @@ static int health(void)
 		     "	is $disk/bad_blocks ''\n"
 		     "	is $disk/unacknowledged_bad_blocks ''\n"
 		     "done\n"
-		     "echo check > $md/sync_action || exit\n"
+		     "echo check > sync_action || exit\n"
 		     "mdadm --wait --quiet " MD "\n"
-		     "is $md/sync_action idle\n"
-		     "is $md/last_sync_action check\n"
-		     "is $md/mismatch_cnt 0");
+		     "is sync_action idle\n"
+		     "is last_sync_action check\n"
+		     "is mismatch_cnt 0");
 }
 
 /* What md says of a disk */
