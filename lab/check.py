@@ -50,8 +50,8 @@ MANY_SECONDS = 20000
 # Factor for 20,000 random questions to /dev/p2pdma
 MILLION = 50
 
-# Factor for 5 unplugged and 10 unbound providers of disks made of peer memory
-HUNDRED = 20
+# Factor for 2 unplugged and 4 unbound providers of disks made of peer memory
+HUNDRED = 50
 
 # Factor for the repetitions of programs in `make soak`, unless a machine has its own
 TIMES = {"plain": 3, "debug": 2}

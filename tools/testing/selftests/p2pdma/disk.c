@@ -636,7 +636,7 @@ TEST_F(disk, provider_unbound)
 	int round;
 
 	close(self->fd);
-	for (round = 0; round < times(10); round++) {
+	for (round = 0; round < times(3); round++) {
 		workers_start(&workers, self->bdf);
 		ASSERT_TRUE(wait_for(workers_work(&workers, 2), SECONDS));
 		ASSERT_EQ(0, pci_unbind(self->bdf));
@@ -687,7 +687,7 @@ TEST_F(engine, unbound)
 	int round;
 	long done;
 
-	for (round = 0; round < times(10); round++) {
+	for (round = 0; round < times(3); round++) {
 		ASSERT_EQ(0, add("%s 8M", self->bdf));
 		EXPECT_EQ(1, takes_peer_memory(self->bdf));
 		workers_start(&workers, self->bdf);
@@ -971,13 +971,13 @@ static void cmb_goes(struct __test_metadata *_metadata,
 
 TEST_F_TIMEOUT(cmb, unbound, 1500)
 {
-	cmb_goes(_metadata, self, times(10), pci_unbind, cmb_bind);
+	cmb_goes(_metadata, self, times(4), pci_unbind, cmb_bind);
 }
 
 /* A slot takes seconds each time. */
 TEST_F_TIMEOUT(cmb, unplugged, 1500)
 {
-	cmb_goes(_metadata, self, times(5), cmb_unplug, cmb_plug);
+	cmb_goes(_metadata, self, times(2), cmb_unplug, cmb_plug);
 }
 
 TEST_HARNESS_MAIN

@@ -410,6 +410,7 @@ static const char *both_ways(struct setup *s, size_t length, size_t offset,
 			     off_t pos, __u64 seed)
 {
 	ssize_t around = length + 2 * SECTOR, n = length;
+	size_t before = offset < SECTOR ? offset : SECTOR;
 	char *at = s->peer + offset;
 
 	fill(s->system, around, ~seed);
@@ -431,14 +432,14 @@ static const char *both_ways(struct setup *s, size_t length, size_t offset,
 	if (first_wrong(s->system, around, ~seed) != -1)
 		return "sectors around were written";
 
-	clear(s->peer, BUFFER);
+	clear(at - before, before + length + SECTOR);
 	errno = 0;
 	if (pread(s->fd, at, length, pos) != n)
 		return "peer memory isn't read";
 	if (first_wrong(at, length, seed) != -1)
 		return "peer memory has other data";
-	if (first_nonzero(s->peer, offset) != -1 ||
-	    first_nonzero(at + length, BUFFER - offset - length) != -1)
+	if (first_nonzero(at - before, before) != -1 ||
+	    first_nonzero(at + length, SECTOR) != -1)
 		return "memory around was written";
 	return NULL;
 }
