@@ -315,33 +315,13 @@ static bool copier_start(struct copier *copier)
 	return wait_for(word_of(first) == wanted, 60);
 }
 
-/* ---- What the lab saw ---- */
-
-static int trace_begin(void)
-{
-	char answer[512];
-
-	return have_lab() ? lab(answer, sizeof(answer), "dma-begin") : 0;
-}
-
 /* Did the engine access @bytes of source and destination, and nothing else? */
-static bool trace_is(const struct place *source, const struct place *destination,
-		     size_t bytes, char answer[512])
+static bool moved(const struct place *source, const struct place *destination,
+		  size_t bytes, char answer[LAB_ANSWER])
 {
-	char want[128];
-
-	if (!have_lab())
-		return true;
-	if (lab(answer, 512, "dma-end"))
-		return false;
-	if (!bytes)
-		return !strstr(answer, "read:") && !strstr(answer, "written:");
-
-	snprintf(want, sizeof(want), " read:%s=%zu written:%s=%zu",
-		 *source->bdf ? source->bdf : "other", bytes,
-		 *destination->bdf ? destination->bdf : "other", bytes);
-	return strstr(answer, want) &&
-	       !strcmp(strstr(answer, want), want);
+	return engine_moved(*source->bdf ? source->bdf : "other",
+			    *destination->bdf ? destination->bdf : "other",
+			    bytes, answer);
 }
 
 /* ---- Tests ---- */
@@ -444,7 +424,7 @@ static void copy_pair(struct __test_metadata *_metadata, int client,
 		      const struct place *from, const struct place *to)
 {
 	struct memory source, destination;
-	char answer[512] = "";
+	char answer[LAB_ANSWER] = "";
 	size_t i, bytes = 0;
 
 	ASSERT_EQ(0, memory_get(from, SMALL, 0, &source))
@@ -452,7 +432,7 @@ static void copy_pair(struct __test_metadata *_metadata, int client,
 	ASSERT_EQ(0, memory_get(to, SMALL, SMALL, &destination))
 		TH_LOG("%s", to->path);
 
-	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, engine_trace_begin());
 	for (i = 0; i < ARRAY_SIZE(parts); i++) {
 		memory_fill(&source, 10 + i);
 		memory_fill(&destination, 30 + i);
@@ -468,7 +448,7 @@ static void copy_pair(struct __test_metadata *_metadata, int client,
 			       parts[i].length);
 		bytes += parts[i].length;
 	}
-	EXPECT_TRUE(trace_is(from, to, bytes, answer))
+	EXPECT_TRUE(moved(from, to, bytes, answer))
 		TH_LOG("%s to %s: %zu bytes, but:%s", from->path, to->path,
 		       bytes, answer);
 
@@ -517,7 +497,7 @@ TEST_F(copy, refused)
 {
 	struct memory source, destination;
 	struct place *from, *to;
-	char answer[512] = "";
+	char answer[LAB_ANSWER] = "";
 	int i, j;
 
 	if (!self->refused)
@@ -534,11 +514,11 @@ TEST_F(copy, refused)
 						&destination));
 			memory_fill(&source, 60);
 			memory_fill(&destination, 61);
-			ASSERT_EQ(0, trace_begin());
+			ASSERT_EQ(0, engine_trace_begin());
 			EXPECT_EQ(-EREMOTEIO, copy_all(self->client, &source,
 						       &destination))
 				TH_LOG("%s to %s", from->path, to->path);
-			EXPECT_TRUE(trace_is(from, to, 0, answer))
+			EXPECT_TRUE(moved(from, to, 0, answer))
 				TH_LOG("%s", answer);
 			EXPECT_EQ(-1, memory_wrong(&source));
 			EXPECT_EQ(-1, memory_wrong(&destination));
@@ -916,7 +896,7 @@ TEST_F(copy, provider_unplugged_while_copying)
 	struct copier copier = { .client = self->client };
 	struct memory victim, other;
 	struct place *peer = NULL;
-	char answer[512];
+	char answer[LAB_ANSWER];
 	int i;
 
 	if (!have_lab() || !provider() || self->refused)

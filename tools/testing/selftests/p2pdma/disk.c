@@ -107,41 +107,12 @@ static char *system_memory(size_t length)
 
 static int drivers_unload(void)
 {
-	int error = 0;
+	int error = module_unload_named(DISK);
 
-	error = module_unload_named(DISK);
 	error = error == -ENOENT ? 0 : error;
 	module_unload_named(PROVIDER);
 	module_unload_named(ENGINE);
 	return error;
-}
-
-/* ---- What the lab saw of the engine ---- */
-
-static int trace_begin(void)
-{
-	char answer[512];
-
-	return have_lab() ? lab(answer, sizeof(answer), "dma-begin") : 0;
-}
-
-/* Did the engine move @bytes between these, "other" being system memory? */
-static bool trace_is(const char *from, const char *to, size_t bytes,
-		     char answer[512])
-{
-	char want[128];
-
-	answer[0] = '\0';
-	if (!have_lab())
-		return true;
-	if (lab(answer, 512, "dma-end"))
-		return false;
-	if (!bytes)
-		return !strstr(answer, "read:") && !strstr(answer, "written:");
-	snprintf(want, sizeof(want), " read:%s=%zu written:%s=%zu", from, bytes,
-		 to, bytes);
-	return strstr(answer, want) &&
-	       strlen(strstr(answer, want)) == strlen(want);
 }
 
 /* ---- A disk on an ivshmem ---- */
@@ -182,6 +153,8 @@ FIXTURE_VARIANT_ADD(disk, without_pages_by_cpu)
 /* Loads the drivers: NULL, or why that can't be done */
 static const char *drivers_load(bool pages, bool engine, char bdf[BDF_LEN])
 {
+	struct devices bound;
+
 	if (getuid())
 		return "needs root";
 	drivers_unload();
@@ -192,6 +165,11 @@ static const char *drivers_load(bool pages, bool engine, char bdf[BDF_LEN])
 	if (module_probe("", pages ? PROVIDER : PROVIDER " pages=0") ||
 	    (engine && module_probe("", ENGINE)) || module_probe("", DISK))
 		return "can't load the drivers";
+	find_bound(ENGINE, &bound);
+	if (engine && !bound.nr)
+		return "no LSI 53C895A";
+	if (!provider() || !strcmp(provider(), bdf))
+		return "no other device with published memory";
 	return NULL;
 }
 
@@ -202,8 +180,6 @@ FIXTURE_SETUP(disk)
 
 	if (missing)
 		SKIP(return, "%s", missing);
-	if (!provider() || !strcmp(provider(), self->bdf))
-		SKIP(return, "no other device with published memory");
 	if (variant->pages)
 		snprintf(self->text, sizeof(self->text), "%s 8M", self->bdf);
 	else
@@ -243,7 +219,7 @@ static void transfer_all(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(disk) * self, char *memory,
 			 const char *from, bool engine)
 {
-	char answer[512], *want = system_memory(2 * SIZE), *have = want + SIZE;
+	char answer[LAB_ANSWER], *want = system_memory(2 * SIZE), *have = want + SIZE;
 	size_t i, length, at, bytes = 0;
 	char *here;
 	int fd;
@@ -254,7 +230,7 @@ static void transfer_all(struct __test_metadata *_metadata,
 	fill(want, SIZE, 1);
 	ASSERT_EQ((ssize_t)SIZE, pwrite(self->fd, want, SIZE, 0));
 
-	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, engine_trace_begin());
 	for (i = 0; i < ARRAY_SIZE(transfers); i++) {
 		length = transfers[i].length;
 		at = transfers[i].at;
@@ -265,13 +241,13 @@ static void transfer_all(struct __test_metadata *_metadata,
 			TH_LOG("%zu bytes: %m", length);
 		bytes += length;
 	}
-	EXPECT_TRUE(trace_is(from, self->bdf, engine ? bytes : 0, answer))
+	EXPECT_TRUE(engine_moved(from, self->bdf, engine ? bytes : 0, answer))
 		TH_LOG("%zu bytes, but:%s", bytes, answer);
 	/* Through the page cache, which has nothing of it yet */
 	EXPECT_EQ((ssize_t)SIZE, pread(fd, have, SIZE, 0));
 	EXPECT_EQ(0, memcmp(have, want, SIZE));
 
-	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, engine_trace_begin());
 	for (i = 0; i < ARRAY_SIZE(transfers); i++) {
 		length = transfers[i].length;
 		at = transfers[i].at;
@@ -282,7 +258,7 @@ static void transfer_all(struct __test_metadata *_metadata,
 		EXPECT_EQ(-1, first_wrong(here, length, 10 + i))
 			TH_LOG("%zu bytes", length);
 	}
-	EXPECT_TRUE(trace_is(self->bdf, from, engine ? bytes : 0, answer))
+	EXPECT_TRUE(engine_moved(self->bdf, from, engine ? bytes : 0, answer))
 		TH_LOG("%zu bytes, but:%s", bytes, answer);
 	close(fd);
 	munmap(want, 2 * SIZE);
@@ -378,7 +354,7 @@ TEST_F(disk, ext4)
 	const ssize_t length = 3 * MiB + 8 * KiB;
 	char name[NAME_MAX], disk[PATH_MAX], command[2 * PATH_MAX];
 	char *memory = variant->engine ? self->peer : self->system;
-	char answer[512];
+	char answer[LAB_ANSWER];
 	int file;
 
 	if (system("command -v mkfs.ext4 >/dev/null"))
@@ -400,9 +376,9 @@ TEST_F(disk, ext4)
 	EXPECT_EQ(0, fsync(file));
 	if (variant->engine) {
 		/* Now that the blocks are allocated, nothing else is written */
-		ASSERT_EQ(0, trace_begin());
+		ASSERT_EQ(0, engine_trace_begin());
 		EXPECT_EQ(length, pread(file, memory, length, 0));
-		EXPECT_TRUE(trace_is(self->bdf, provider(), length, answer))
+		EXPECT_TRUE(engine_moved(self->bdf, provider(), length, answer))
 			TH_LOG("%zu bytes, but:%s", length, answer);
 	}
 	close(file);
@@ -670,8 +646,6 @@ FIXTURE_SETUP(engine)
 	if (missing)
 		SKIP(return, "%s", missing);
 	find_bound(ENGINE, &bound);
-	if (!bound.nr)
-		SKIP(return, "no LSI 53C895A");
 	snprintf(self->lsi, BDF_LEN, "%s", bound.name[0]);
 }
 
@@ -721,7 +695,7 @@ TEST_F(engine, taken)
 TEST_F(engine, below_md)
 {
 	char *memory = system_memory(MiB), *peer = p2pmem_map(provider(), MiB);
-	char name[NAME_MAX], command[PATH_MAX], answer[512];
+	char name[NAME_MAX], command[PATH_MAX], answer[LAB_ANSWER];
 	int fd;
 
 	if (system("command -v mdadm >/dev/null"))
@@ -737,9 +711,9 @@ TEST_F(engine, below_md)
 	fd = open(ARRAY, O_RDWR | O_DIRECT);
 	EXPECT_LE(0, fd);
 	fill(peer, MiB, 90);
-	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, engine_trace_begin());
 	EXPECT_EQ((ssize_t)MiB, pwrite(fd, peer, MiB, 0)) TH_LOG("%m");
-	EXPECT_TRUE(trace_is(provider(), self->bdf, MiB, answer))
+	EXPECT_TRUE(engine_moved(provider(), self->bdf, MiB, answer))
 		TH_LOG("moved:%s", answer);
 	EXPECT_EQ((ssize_t)MiB, pread(fd, memory, MiB, 0));
 	EXPECT_EQ(-1, first_wrong(memory, MiB, 90));
@@ -801,7 +775,7 @@ TEST_F(engine, no_memory)
 TEST_F(engine, lacks_memory)
 {
 	char *memory = system_memory(MiB), *peer = p2pmem_map(provider(), MiB);
-	char answer[512];
+	char answer[LAB_ANSWER];
 	int fd;
 
 	if (!inject_faults(false))
@@ -812,7 +786,7 @@ TEST_F(engine, lacks_memory)
 	fill(memory, MiB, 70);
 	fill(peer, MiB, 71);
 
-	ASSERT_EQ(0, trace_begin());
+	ASSERT_EQ(0, engine_trace_begin());
 	ASSERT_EQ(0, fail_allocations_of("lsi_prep_memcpy"));
 	EXPECT_EQ((ssize_t)MiB, pwrite(fd, memory, MiB, 0));
 	clear(memory, MiB);
@@ -822,7 +796,7 @@ TEST_F(engine, lacks_memory)
 	EXPECT_EQ(ENOMEM, errno);
 	ASSERT_EQ(0, fail_allocations_of(NULL));
 	EXPECT_EQ(-1, first_wrong(memory, MiB, 70));
-	EXPECT_TRUE(trace_is("", "", 0, answer)) TH_LOG("moved:%s", answer);
+	EXPECT_TRUE(engine_moved("", "", 0, answer)) TH_LOG("moved:%s", answer);
 
 	EXPECT_EQ((ssize_t)MiB, pwrite(fd, peer, MiB, 0));
 	EXPECT_EQ((ssize_t)MiB, pread(fd, memory, MiB, 0));

@@ -1222,6 +1222,30 @@ int traced(long long *peer, long long *other)
 		0 : -EPROTO;
 }
 
+int engine_trace_begin(void)
+{
+	char answer[LAB_ANSWER];
+
+	return have_lab() ? lab(answer, sizeof(answer), "dma-begin") : 0;
+}
+
+bool engine_moved(const char *from, const char *to, size_t bytes,
+		  char answer[LAB_ANSWER])
+{
+	char want[128];
+
+	answer[0] = '\0';
+	if (!have_lab())
+		return true;
+	if (lab(answer, LAB_ANSWER, "dma-end"))
+		return false;
+	if (!bytes)
+		return !strstr(answer, "read:") && !strstr(answer, "written:");
+	snprintf(want, sizeof(want), " read:%s=%zu written:%s=%zu", from, bytes,
+		 to, bytes);
+	return strstr(answer, want) && !strcmp(strstr(answer, want), want);
+}
+
 int disk_limit(const char *path, long bytes_per_second)
 {
 	char answer[128], serial[64];

@@ -314,6 +314,15 @@ bool route_is_traced(void);
  * 0 or -errno
  */
 int traced(long long *peer, long long *other);
+#define LAB_ANSWER	512
+/* The lab notes from now on what a DMA engine moves: 0, also without a lab, or -errno */
+int engine_trace_begin(void);
+/*
+ * Did the engine move @bytes between these and nothing else? The names are of PCI
+ * devices, or "other", which is system memory. True without a lab.
+ */
+bool engine_moved(const char *from, const char *to, size_t bytes,
+		  char answer[LAB_ANSWER]);
 /*
  * Has the lab limit a disk, whose requests then stay in flight for a while; 0: no
  * limit. 0 or -errno.
