@@ -99,12 +99,6 @@ static int takes_peer_memory(const char *bdf)
 	return error ?: queue_takes_peer_memory(path);
 }
 
-static char *system_memory(size_t length)
-{
-	return mmap(NULL, length, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-}
-
 static int drivers_unload(void)
 {
 	int error = module_unload_named(DISK);
@@ -188,7 +182,7 @@ FIXTURE_SETUP(disk)
 	ASSERT_EQ(0, add(self->text));
 	self->fd = disk_open(self->bdf, O_DIRECT);
 	ASSERT_LE(0, self->fd);
-	self->system = system_memory(SIZE);
+	self->system = system_map(SIZE);
 	ASSERT_NE(MAP_FAILED, self->system);
 	self->peer = p2pmem_map(provider(), SIZE);
 	ASSERT_NE(MAP_FAILED, self->peer);
@@ -219,7 +213,7 @@ static void transfer_all(struct __test_metadata *_metadata,
 			 FIXTURE_DATA(disk) * self, char *memory,
 			 const char *from, bool engine)
 {
-	char answer[LAB_ANSWER], *want = system_memory(2 * SIZE), *have = want + SIZE;
+	char answer[LAB_ANSWER], *want = system_map(2 * SIZE), *have = want + SIZE;
 	size_t i, length, at, bytes = 0;
 	char *here;
 	int fd;
@@ -500,7 +494,7 @@ struct workers {
 static void work(const char *bdf, struct worker *worker, int nr)
 {
 	int fd = disk_open(bdf, nr % 2 ? O_DIRECT : O_DIRECT | O_SYNC);
-	char *memory = system_memory(PIECE);
+	char *memory = system_map(PIECE);
 	ssize_t done = PIECE;
 	long seed;
 	off_t at;
@@ -694,7 +688,7 @@ TEST_F(engine, taken)
 /* md asks the disk whether it reaches the memory. */
 TEST_F(engine, below_md)
 {
-	char *memory = system_memory(MiB), *peer = p2pmem_map(provider(), MiB);
+	char *memory = system_map(MiB), *peer = p2pmem_map(provider(), MiB);
 	char name[NAME_MAX], command[PATH_MAX], answer[LAB_ANSWER];
 	int fd;
 
@@ -774,7 +768,7 @@ TEST_F(engine, no_memory)
 /* An engine that lacks memory: the CPU copies, but not from peers. */
 TEST_F(engine, lacks_memory)
 {
-	char *memory = system_memory(MiB), *peer = p2pmem_map(provider(), MiB);
+	char *memory = system_map(MiB), *peer = p2pmem_map(provider(), MiB);
 	char answer[LAB_ANSWER];
 	int fd;
 
@@ -830,7 +824,7 @@ FIXTURE_TEARDOWN(refused)
 
 TEST_F(refused, by_cpu)
 {
-	char *memory = system_memory(MiB), *peer = p2pmem_map(provider(), MiB);
+	char *memory = system_map(MiB), *peer = p2pmem_map(provider(), MiB);
 	int fd;
 
 	ASSERT_EQ(0, add("%s 8M", self->bdf));

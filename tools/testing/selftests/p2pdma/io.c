@@ -38,17 +38,6 @@ struct setup {
 	long long available;		/* before peer was mapped */
 };
 
-static void *system_map(size_t length)
-{
-	return mmap(NULL, length, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-}
-
-static int open_direct(const char *disk)
-{
-	return open(disk, O_RDWR | O_DIRECT | O_CLOEXEC);
-}
-
 /* NULL, or why not. */
 static const char *set_up(struct setup *s)
 {

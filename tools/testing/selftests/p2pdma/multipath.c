@@ -222,17 +222,6 @@ static void find_heads(struct setup *s)
 	}
 }
 
-static int open_direct(const char *path)
-{
-	return open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
-}
-
-static void *system_map(size_t length)
-{
-	return mmap(NULL, length, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-}
-
 /* NULL, or what is missing */
 static const char *find(struct setup *s)
 {

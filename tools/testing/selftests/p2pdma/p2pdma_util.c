@@ -188,6 +188,17 @@ void *p2pmem_map(const char *bdf, size_t length)
 	return p;
 }
 
+void *system_map(size_t length)
+{
+	return mmap(NULL, length, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+}
+
+int open_direct(const char *path)
+{
+	return open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+}
+
 int heap_allocate(int heap, __u64 size, int flags)
 {
 	struct dma_heap_allocation_data data = {

@@ -75,6 +75,10 @@ bool p2pmem_exists(const char *bdf);
 int p2pmem_open(const char *bdf, int flags);
 void *p2pmem_map(const char *bdf, size_t length);	/* or MAP_FAILED */
 
+/* System memory to compare with, or MAP_FAILED; and a disk past the page cache */
+void *system_map(size_t length);
+int open_direct(const char *path);
+
 /* A dma-buf of a heap of /dev/dma_heap, or -errno. */
 int heap_allocate(int heap, __u64 size, int flags);
 

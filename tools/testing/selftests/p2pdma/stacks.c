@@ -202,8 +202,7 @@ static const char *set_up(struct setup *s)
 	/* The tests check these. */
 	s->available = p2pmem_number(bdf, "available");
 	s->peer = p2pmem_map(bdf, BUFFER);
-	s->system = mmap(NULL, BUFFER, PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	s->system = system_map(BUFFER);
 	return NULL;
 }
 
@@ -212,7 +211,7 @@ static int open_array(struct setup *s, const char *path)
 	__u64 size = 0;
 
 	s->path = path;
-	s->fd = open(path, O_RDWR | O_DIRECT | O_CLOEXEC);
+	s->fd = open_direct(path);
 	if (s->fd < 0 || ioctl(s->fd, BLKGETSIZE64, &size))
 		return -errno;
 	s->middle = size / 2;
@@ -753,10 +752,9 @@ static void transfer(struct racer *racer)
 	ssize_t n;
 
 	if (!peer) {
-		fd = open(racer->what, O_RDWR | O_DIRECT | O_CLOEXEC);
+		fd = open_direct(racer->what);
 		peer = p2pmem_map(bdf, PIECE);
-		system = mmap(NULL, PIECE, PROT_READ | PROT_WRITE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		system = system_map(PIECE);
 		next = racer->nr * 1000000;
 		seed = next;
 		fill(system, PIECE, seed);
