@@ -33,6 +33,7 @@
 #include "p2pdma_util.h"
 
 #define KiB		1024UL
+#define DELAY		"p2pdma_delay_test"
 #define SERIAL		"p2pdmafabric"
 #define PORT		1		/* of the target */
 #define SECONDS		120
@@ -1053,12 +1054,27 @@ static int provider_unplug(struct setup *s)
 	return lab(answer, sizeof(answer), "unplug ssd1");
 }
 
+/*
+ * The namespace is disabled while requests have looked up the provider, which has
+ * gone, and are about to ask it for memory. Kernels without kprobes don't wait
+ * there.
+ */
+static int namespace_again_meanwhile(struct setup *s)
+{
+	int error = module_load_with(DELAY, "function=pci_p2pmem_alloc_sgl");
+
+	if (error)
+		return error == -ENOENT ? namespace_again(s) : error;
+	error = namespace_again(s);
+	return module_unload_named(DELAY) ?: error;
+}
+
 static int provider_plug(struct setup *s)
 {
 	char answer[256];
 
 	return lab(answer, sizeof(answer), "plug ssd1") ?: provider_wait(s) ?:
-	       namespace_again(s);
+	       namespace_again_meanwhile(s);
 }
 
 static int disk_unbind(struct setup *s)
