@@ -158,7 +158,7 @@ class Machine:
             "rdma-refused": self.route != "refused" and self.engine_route == "refused",
             "display": "bochs-display" in models,
             # Devices may be unplugged, and BARs may move or stop decoding: see machines/hotplug.toml
-            "unplug": "thread=single" in self.accel or self.smp.startswith("1,"),
+            "unplug": "thread=single" in self.accel or self.smp.split(",")[0] == "1",
             # One disk, several controllers
             "paths": any(model(self.device(ident)) == "nvme-subsys" for ident in self.scratch),
             # Routes

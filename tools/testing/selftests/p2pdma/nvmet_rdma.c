@@ -1059,7 +1059,7 @@ static int provider_unplug(struct setup *s)
  * gone, and are about to ask it for memory. Kernels without kprobes don't wait
  * there.
  */
-static int namespace_again_meanwhile(struct setup *s)
+static int namespace_again_delayed(struct setup *s)
 {
 	int error = module_load_with(DELAY, "function=pci_p2pmem_alloc_sgl");
 
@@ -1074,7 +1074,7 @@ static int provider_plug(struct setup *s)
 	char answer[256];
 
 	return lab(answer, sizeof(answer), "plug ssd1") ?: provider_wait(s) ?:
-	       namespace_again_meanwhile(s);
+	       namespace_again_delayed(s);
 }
 
 static int disk_unbind(struct setup *s)

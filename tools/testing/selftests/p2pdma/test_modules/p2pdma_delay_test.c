@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * While it is loaded, each call of the kernel's function @function takes @ms
- * milliseconds longer, before it does anything.  So a test hits a race between what
- * the caller has looked up and what another CPU frees meanwhile.
- *
- * The CPU waits with interrupts disabled: @ms is for a few milliseconds.
+ * While it is loaded, each call of the kernel's function @function takes 5 ms
+ * longer, before it does anything; the CPU waits with interrupts disabled.  So a
+ * test hits a race between what the caller has looked up and what another CPU
+ * frees meanwhile.
  */
 
 #include <linux/delay.h>
@@ -15,13 +14,9 @@ static char *function;
 module_param(function, charp, 0);
 MODULE_PARM_DESC(function, "a function that can have a kprobe");
 
-static unsigned int ms = 5;
-module_param(ms, uint, 0);
-MODULE_PARM_DESC(ms, "milliseconds, 1 to 100");
-
 static int wait_before(struct kprobe *probe, struct pt_regs *regs)
 {
-	mdelay(ms);
+	mdelay(5);
 	return 0;
 }
 
@@ -33,7 +28,7 @@ static int __init p2pdma_delay_test_init(void)
 {
 	int ret;
 
-	if (!function || !ms || ms > 100)
+	if (!function)
 		return -EINVAL;
 
 	probe.symbol_name = function;
